@@ -1,0 +1,445 @@
+//! The compiled configuration: what an exchange reads, immutable, without a string left to parse.
+//!
+//! Invariant: a `Snapshot` that exists is right. Regexes are compiled, references resolved, secrets read,
+//! addresses taken apart; no `Option` in it means "not decided yet". Indexes (`Key::index`,
+//! `Channel::index`, `Group::index`) are positions in this snapshot's own tables and mean nothing in
+//! another one; what survives a reload is kept elsewhere under the *name*.
+
+use crate::id::{ChannelId, GroupId, KeyId, ProfileId};
+use crate::protocol::Dialect;
+use crate::secret::{KeyDigest, Secret};
+use ipnet::IpNet;
+use std::collections::{HashMap, HashSet};
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// One generation of the configuration.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// SHA-256 over every file read, shown as `config_info{hash}` so that drift between replicas is visible.
+    pub hash: String,
+    /// Listeners and the bounds of the edge.
+    pub server: Server,
+    /// Where session ids are looked for.
+    pub trace: Trace,
+    /// The access log.
+    pub log: Log,
+    /// How many channels one exchange may try.
+    pub attempts: usize,
+    /// Keys by position; `Key::index` is the place here.
+    pub keys: Vec<Arc<Key>>,
+    /// Groups by position; `Group::index` is the place here.
+    pub groups: Vec<Arc<Group>>,
+    /// Channels in file order; `Channel::index` is the place here. Disabled ones are listed too.
+    pub channels: Vec<Arc<Channel>>,
+    /// Profiles by name.
+    pub profiles: HashMap<ProfileId, Arc<Profile>>,
+    /// Position in `keys` by the digest of the credential.
+    pub key_by_digest: HashMap<KeyDigest, usize>,
+}
+
+impl Snapshot {
+    /// The key with this credential.
+    pub fn key(&self, digest: &KeyDigest) -> Option<&Arc<Key>> {
+        self.key_by_digest.get(digest).map(|index| &self.keys[*index])
+    }
+
+    /// The key with this name.
+    pub fn key_named(&self, name: &str) -> Option<&Arc<Key>> {
+        self.keys.iter().find(|key| key.id.as_str() == name)
+    }
+}
+
+/// `[server]` and its tables.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Server {
+    /// Public listeners.
+    pub listen: Vec<SocketAddr>,
+    /// The admin listener.
+    pub admin: SocketAddr,
+    /// Required for admin calls where set, except `/metrics`, `/livez`, `/readyz`.
+    pub admin_token: Option<Secret>,
+    /// Worker threads, already resolved (never 0).
+    pub threads: usize,
+    /// Peers whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Browser origins that may call.
+    pub cors_origins: Vec<String>,
+    /// `[server.timeouts]`.
+    pub timeouts: ServerTimeouts,
+    /// `[server.limits]`.
+    pub limits: ServerLimits,
+}
+
+/// `[server.timeouts]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerTimeouts {
+    /// The whole request head.
+    pub header: Duration,
+    /// Between two reads of a request body.
+    pub body_idle: Duration,
+    /// Keep-alive.
+    pub idle: Duration,
+    /// Between readiness 503 and closing the listeners.
+    pub drain_delay: Duration,
+    /// The longest a draining process waits for what is in flight.
+    pub drain: Duration,
+}
+
+/// `[server.limits]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerLimits {
+    /// Connections at once.
+    pub connections: usize,
+    /// Connections of one address at once; 0: no limit.
+    pub connections_per_ip: usize,
+    /// A request head.
+    pub header_bytes: usize,
+    /// A request body.
+    pub body_bytes: usize,
+    /// All buffered bodies together.
+    pub buffered_body_bytes: usize,
+}
+
+/// `[trace]`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Trace {
+    /// Claude Code's session header and `metadata.user_id` count.
+    pub claude_code: bool,
+    /// Codex's session headers and `prompt_cache_key` count.
+    pub codex: bool,
+    /// Further headers, lower case, in order; they always count.
+    pub headers: Vec<String>,
+}
+
+/// `[log]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Log {
+    /// Request headers copied into the access line, lower case.
+    pub labels: Vec<String>,
+    /// error, warn, info, debug or trace.
+    pub level: String,
+    /// Where access lines go.
+    pub access: AccessTarget,
+}
+
+/// Where access lines go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AccessTarget {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+    /// Nowhere.
+    Off,
+    /// A file, reopened on USR1.
+    File(PathBuf),
+}
+
+/// A credential we issued.
+#[derive(Debug)]
+pub struct Key {
+    /// Its name.
+    pub id: KeyId,
+    /// Position in [`Snapshot::keys`].
+    pub index: usize,
+    /// The last four characters, where the operator gave them or the secret itself.
+    pub last4: String,
+    /// Who holds it, for reports.
+    pub owner: Option<String>,
+    /// What it is for, for reports.
+    pub project: Option<String>,
+    /// The group that bears its cost.
+    pub group: Arc<Group>,
+    /// The active profile.
+    pub profile: Option<Arc<Profile>>,
+    /// What the client may ask for; `None`: all that the group reaches.
+    pub models: Option<Patterns>,
+    /// Where it may be used from; empty: anywhere.
+    pub allowed_ips: Vec<IpNet>,
+    /// Seconds since the Unix epoch after which it is refused.
+    pub expires_unix: Option<u64>,
+    /// `false`: refused.
+    pub enabled: bool,
+    /// `false`: streams are refused.
+    pub stream: bool,
+    /// A smaller body limit than the server's.
+    pub body_bytes: Option<usize>,
+    /// Its limits.
+    pub limits: Limits,
+    /// Its limits for some models, first match wins.
+    pub model_limits: Vec<ModelLimit>,
+}
+
+impl Key {
+    /// Whether a client at this address may use it.
+    pub fn allows_ip(&self, ip: IpAddr) -> bool {
+        self.allowed_ips.is_empty() || self.allowed_ips.iter().any(|net| net.contains(&ip))
+    }
+}
+
+/// Keys that share channels and limits.
+#[derive(Debug)]
+pub struct Group {
+    /// Its name.
+    pub id: GroupId,
+    /// Position in [`Snapshot::groups`].
+    pub index: usize,
+    /// Limits over all its keys together.
+    pub limits: Limits,
+}
+
+/// A named list of model mappings.
+#[derive(Debug)]
+pub struct Profile {
+    /// Its name.
+    pub id: ProfileId,
+    /// First match wins, no chaining.
+    pub mappings: Vec<Mapping>,
+}
+
+impl Profile {
+    /// What the requested model is called for this profile's keys; `None`: no mapping matches.
+    pub fn map(&self, requested: &str) -> Option<&Mapping> {
+        self.mappings.iter().find(|mapping| mapping.from.matches(requested))
+    }
+}
+
+/// One rule of a profile.
+#[derive(Debug)]
+pub struct Mapping {
+    /// What it applies to.
+    pub from: MappingFrom,
+    /// The model's name from there on.
+    pub to: String,
+}
+
+/// What a mapping applies to.
+#[derive(Debug)]
+pub enum MappingFrom {
+    /// This name.
+    Exact(String),
+    /// Names this regex matches as a whole (compiled anchored).
+    Regex(regex::Regex),
+}
+
+impl MappingFrom {
+    /// Whether the rule applies.
+    pub fn matches(&self, requested: &str) -> bool {
+        match self {
+            Self::Exact(name) => name == requested,
+            Self::Regex(regex) => regex.is_match(requested),
+        }
+    }
+}
+
+/// Limits as configured; `None`: none.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Limits {
+    /// Requests per minute, with how many may come at once.
+    pub rpm: Option<Rate>,
+    /// Exchanges at once.
+    pub concurrency: Option<u32>,
+}
+
+/// A rate with its burst.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    /// Refilled evenly over a minute.
+    pub per_minute: u64,
+    /// How many a rested bucket admits at once.
+    pub burst: u64,
+}
+
+/// Limits of a key for some models.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModelLimit {
+    /// The models as the client asks for them: exact or with `*`; also the counter's name.
+    pub model: String,
+    /// The compiled form of `model`.
+    pub pattern: Pattern,
+    /// The limits.
+    pub limits: Limits,
+}
+
+/// A name, or a name with `*` in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Pattern {
+    /// This name.
+    Exact(String),
+    /// Literal parts between stars, in order; the first is a prefix, the last a suffix.
+    Glob(Vec<String>),
+}
+
+impl Pattern {
+    /// Reads a pattern; every `*` stands for any run of characters.
+    pub fn new(text: &str) -> Self {
+        if text.contains('*') {
+            Self::Glob(text.split('*').map(str::to_owned).collect())
+        } else {
+            Self::Exact(text.to_owned())
+        }
+    }
+
+    /// Whether the name fits. Linear in the name's length times the number of stars.
+    pub fn matches(&self, name: &str) -> bool {
+        let parts = match self {
+            Self::Exact(exact) => return exact == name,
+            Self::Glob(parts) => parts,
+        };
+        let (Some((first, rest)), Some(last)) = (parts.split_first(), parts.last()) else { return false };
+        let Some(mut tail) = name.strip_prefix(first.as_str()) else { return false };
+        let middle = rest.len().saturating_sub(1);
+        for part in &rest[..middle] {
+            let Some(at) = tail.find(part.as_str()) else { return false };
+            tail = &tail[at + part.len()..];
+        }
+        tail.ends_with(last.as_str())
+    }
+}
+
+/// Names and patterns.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Patterns {
+    exact: HashSet<String>,
+    globs: Vec<Pattern>,
+    listed: Vec<String>,
+}
+
+impl Patterns {
+    /// Compiles a list.
+    pub fn new<T: AsRef<str>>(texts: &[T]) -> Self {
+        let mut patterns = Self::default();
+        for text in texts {
+            let text = text.as_ref();
+            patterns.listed.push(text.to_owned());
+            match Pattern::new(text) {
+                Pattern::Exact(name) => {
+                    patterns.exact.insert(name);
+                }
+                glob @ Pattern::Glob(_) => patterns.globs.push(glob),
+            }
+        }
+        patterns
+    }
+
+    /// Whether the name is listed or fits a pattern.
+    pub fn matches(&self, name: &str) -> bool {
+        self.exact.contains(name) || self.globs.iter().any(|glob| glob.matches(name))
+    }
+
+    /// The list as written.
+    pub fn listed(&self) -> &[String] {
+        &self.listed
+    }
+}
+
+/// One account at one provider.
+#[derive(Debug)]
+pub struct Channel {
+    /// Its name.
+    pub id: ChannelId,
+    /// Position in [`Snapshot::channels`].
+    pub index: usize,
+    /// The `type` as written, a row of the channel-type table.
+    pub kind: &'static str,
+    /// What it speaks.
+    pub dialect: Dialect,
+    /// Where it is reached.
+    pub endpoint: Endpoint,
+    /// The provider's keys, never empty for an enabled channel.
+    pub credentials: Vec<Secret>,
+    /// What it serves; `None`: every model.
+    pub models: Option<Patterns>,
+    /// Name here → name at the provider.
+    pub model_map: HashMap<String, String>,
+    /// Lower first.
+    pub priority: i32,
+    /// Share within one priority; 0: no new exchanges.
+    pub weight: u32,
+    /// Who may use it; `None`: every group.
+    pub groups: Option<HashSet<GroupId>>,
+    /// `false`: listed, never used.
+    pub enabled: bool,
+    /// Its own limits: past them it is passed over.
+    pub limits: Limits,
+    /// Headers set on every request to it; names lower case.
+    pub set_headers: Vec<(http::HeaderName, http::HeaderValue)>,
+    /// Headers taken off every request to it.
+    pub remove_headers: Vec<http::HeaderName>,
+    /// Its deadlines.
+    pub timeouts: UpstreamTimeouts,
+}
+
+impl Channel {
+    /// Whether it takes new exchanges of this group at all.
+    pub fn open_to(&self, group: &GroupId) -> bool {
+        self.enabled && self.weight > 0 && self.groups.as_ref().is_none_or(|groups| groups.contains(group))
+    }
+
+    /// Whether it serves the model, by the name used here.
+    pub fn serves(&self, model: &str) -> bool {
+        self.models.as_ref().is_none_or(|models| models.matches(model))
+    }
+
+    /// The model's name at the provider.
+    pub fn upstream_model<'a>(&'a self, model: &'a str) -> &'a str {
+        self.model_map.get(model).map_or(model, String::as_str)
+    }
+}
+
+/// Where a channel is reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    /// TLS or not.
+    pub tls: bool,
+    /// Host name or address literal, without brackets.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// `host` with the port where it is not the scheme's own: the `Host` header.
+    pub authority: String,
+    /// What the base URL's path puts before the operation's own path: no trailing slash, no version.
+    pub base_path: String,
+    /// The API version the base URL names (`v1`, `v1beta`); `None`: the operation's usual one.
+    pub version: Option<String>,
+}
+
+/// Deadlines of one attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UpstreamTimeouts {
+    /// TCP and TLS.
+    pub connect: Duration,
+    /// Streams: from sending the request to the first real event.
+    pub first_byte: Duration,
+    /// Non-stream answers: until their first byte.
+    pub response: Duration,
+    /// Between bytes of a response.
+    pub idle: Duration,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_match_as_written() {
+        for (pattern, name, fits) in [
+            ("gpt-4.1", "gpt-4.1", true),
+            ("gpt-4.1", "gpt-4.1-mini", false),
+            ("*", "anything", true),
+            ("claude-*", "claude-sonnet-4-5", true),
+            ("claude-*", "xclaude-sonnet", false),
+            ("*-mini", "gpt-4.1-mini", true),
+            ("a*a", "a", false),
+            ("a*b*c", "aXbYc", true),
+            ("a*b*c", "acb", false),
+            ("a**c", "abc", true),
+        ] {
+            assert_eq!(Pattern::new(pattern).matches(name), fits, "{pattern} {name}");
+            assert_eq!(Patterns::new(&[pattern]).matches(name), fits, "{pattern} {name}");
+        }
+    }
+}

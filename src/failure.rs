@@ -1,0 +1,108 @@
+//! How an attempt at an upstream went wrong: for the decision whether another channel may try.
+//!
+//! Three axes, kept apart because they are decided by different facts: what happened (`kind`), whose fault
+//! it is (the channel's health is only touched by its own), and whether the request may be sent again
+//! (`sent`: an operation that creates something is not repeated once the provider may have begun it).
+
+use crate::code::Code;
+use std::time::Duration;
+
+/// One attempt that went wrong before a byte of its answer reached the client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// What happened.
+    pub kind: FailureKind,
+    /// The provider's status, where there was one.
+    pub status: Option<u16>,
+    /// What the provider asked us to wait (`retry-after`), where it did and the value makes sense.
+    pub retry_after: Option<Duration>,
+    /// How far the request had got.
+    pub sent: Sent,
+    /// For the operator's log: bounded, without secrets, never shown to the client.
+    pub detail: String,
+}
+
+/// What happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum FailureKind {
+    /// The name does not resolve.
+    Dns,
+    /// No connection: refused, unreachable, TLS.
+    Connect,
+    /// Connecting took longer than `connect_timeout`.
+    ConnectTimeout,
+    /// Closed or reset before a byte of the answer.
+    Reset,
+    /// No first byte in time.
+    FirstByteTimeout,
+    /// Bytes that are not an HTTP answer, or a stream without an event.
+    Garbage,
+    /// 401: our credential is refused.
+    Unauthorized,
+    /// 403: our credential may not do this.
+    Forbidden,
+    /// 429.
+    RateLimited,
+    /// 503 or 529.
+    Overloaded,
+    /// Another 5xx, or a redirect, or an answer that makes no sense here.
+    ServerError,
+    /// A 4xx that is the operator's fault: billing, deployment, a mapped model the provider does not know.
+    Refused,
+    /// A 200 stream whose first event is an error.
+    StreamError,
+}
+
+/// How far the request had got when the attempt failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sent {
+    /// The provider cannot have begun: nothing was sent, or its status refuses.
+    NotBegun,
+    /// The provider may have begun: the request was under way and no status came.
+    MaybeBegun,
+}
+
+impl Failure {
+    /// A failure without a status.
+    pub fn new(kind: FailureKind, sent: Sent, detail: impl Into<String>) -> Self {
+        Self { kind, status: None, retry_after: None, sent, detail: detail.into() }
+    }
+
+    /// The word in the log's attempt, the `failovers_total` metric, and the answer if no candidate is left.
+    pub fn code(&self) -> Code {
+        match self.kind {
+            FailureKind::Dns | FailureKind::Connect | FailureKind::Reset => Code::UpstreamUnreachable,
+            FailureKind::ConnectTimeout | FailureKind::FirstByteTimeout => Code::UpstreamTimeout,
+            FailureKind::Garbage | FailureKind::ServerError | FailureKind::StreamError => Code::UpstreamError,
+            FailureKind::Unauthorized | FailureKind::Forbidden => Code::UpstreamUnauthorized,
+            FailureKind::RateLimited => Code::UpstreamRateLimited,
+            FailureKind::Overloaded => Code::UpstreamOverloaded,
+            FailureKind::Refused => Code::UpstreamRefused,
+        }
+    }
+
+    /// The `reason` label of `failovers_total`.
+    pub fn reason(&self) -> &'static str {
+        match self.kind {
+            FailureKind::Dns => "dns",
+            FailureKind::Connect => "connect",
+            FailureKind::ConnectTimeout => "connect_timeout",
+            FailureKind::Reset => "reset",
+            FailureKind::FirstByteTimeout => "first_byte_timeout",
+            FailureKind::Garbage => "garbage",
+            FailureKind::Unauthorized => "unauthorized",
+            FailureKind::Forbidden => "forbidden",
+            FailureKind::RateLimited => "rate_limited",
+            FailureKind::Overloaded => "overloaded",
+            FailureKind::ServerError => "server_error",
+            FailureKind::Refused => "refused",
+            FailureKind::StreamError => "stream_error",
+        }
+    }
+
+    /// Whether another candidate may be sent the same request. An operation that creates something
+    /// (`creates`) is only repeated where the provider cannot have begun it.
+    pub fn may_fail_over(&self, creates: bool) -> bool {
+        !creates || self.sent == Sent::NotBegun
+    }
+}

@@ -1,0 +1,103 @@
+//! Names of things, as types, so that a key's name can never be passed where a channel's is meant.
+//!
+//! Invariant: an id is the operator's own name for the thing (or, for exchanges and traces, a bounded
+//! random or client-given word); it never holds a secret, so it may be logged and used as a metric label.
+
+use std::fmt;
+use std::sync::Arc;
+
+macro_rules! name {
+    ($(#[$doc:meta])* $type:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $type(Arc<str>);
+
+        impl $type {
+            /// Takes the name as it stands.
+            pub fn new(name: &str) -> Self {
+                Self(Arc::from(name))
+            }
+
+            /// The name as text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{:?}", &*self.0)
+            }
+        }
+    };
+}
+
+name! {
+    /// The name of a key (`[[key]] name`).
+    KeyId
+}
+name! {
+    /// The name of a channel (`[[channel]] name`).
+    ChannelId
+}
+name! {
+    /// The name of a group (`[[group]] name`).
+    GroupId
+}
+name! {
+    /// The name of a profile (`[[profile]] name`).
+    ProfileId
+}
+name! {
+    /// One exchange: sent to the client as `x-request-id` and `request-id`, written in the access log.
+    ExchangeId
+}
+name! {
+    /// The session that several exchanges belong to, as the client's tool names it.
+    TraceId
+}
+
+impl ExchangeId {
+    /// Builds an id that sorts by time: `req_` and 26 characters of Crockford's base 32 (the ULID layout,
+    /// 48 bits of Unix milliseconds and 80 bits of randomness). Clock and randomness come from the caller.
+    pub fn from_parts(unix_ms: u64, random: [u8; 10]) -> Self {
+        let mut bits = u128::from(unix_ms & 0xffff_ffff_ffff) << 80;
+        for (index, byte) in random.iter().enumerate() {
+            bits |= u128::from(*byte) << (72 - 8 * index);
+        }
+        let mut text = String::with_capacity(30);
+        text.push_str("req_");
+        for position in (0..26).rev() {
+            let digit = (bits >> (5 * position)) & 31;
+            text.push(char::from(CROCKFORD[usize::try_from(digit).unwrap_or(0)]));
+        }
+        Self::new(&text)
+    }
+}
+
+const CROCKFORD: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exchange_ids_sort_by_time_and_keep_every_random_bit() {
+        let earlier = ExchangeId::from_parts(1_000, [0xff; 10]);
+        let later = ExchangeId::from_parts(1_001, [0; 10]);
+        assert!(earlier < later);
+        assert_eq!(earlier.as_str().len(), 30);
+        let mut seen = std::collections::HashSet::new();
+        for bit in 0..80 {
+            let mut random = [0u8; 10];
+            random[bit / 8] = 1 << (bit % 8);
+            assert!(seen.insert(ExchangeId::from_parts(0, random)));
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! A credential that cannot be printed by accident.
+//!
+//! Invariant: the only way to the text is [`Secret::expose`], called where a credential is put on the wire;
+//! `Debug` and `Display` show the last four characters at most. Keys we issue are compared by SHA-256
+//! digest: they carry enough entropy that no slow hash is needed, and a digest lookup leaks no prefix.
+
+use sha2::{Digest as _, Sha256};
+use std::fmt;
+use std::sync::Arc;
+
+/// Text that prints as `…1234`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(Arc<str>);
+
+impl Secret {
+    /// Takes the text into custody.
+    pub fn new(text: &str) -> Self {
+        Self(Arc::from(text))
+    }
+
+    /// The text itself. Every call is a place where a secret leaves custody.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// What may be shown of it.
+    pub fn last4(&self) -> String {
+        last4(&self.0)
+    }
+
+    /// The digest it is looked up by.
+    pub fn digest(&self) -> KeyDigest {
+        KeyDigest::of(&self.0)
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "…{}", self.last4())
+    }
+}
+
+impl fmt::Display for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "…{}", self.last4())
+    }
+}
+
+/// The last four characters of a credential, or nothing where so few would give too much of it away.
+pub fn last4(text: &str) -> String {
+    if text.chars().count() < SHOWN_FROM_CHARS {
+        return String::new();
+    }
+    let tail: Vec<char> = text.chars().rev().take(4).collect();
+    tail.into_iter().rev().collect()
+}
+
+/// Shorter credentials show nothing: four of eight characters would be half of it.
+const SHOWN_FROM_CHARS: usize = 12;
+
+/// SHA-256 of a key, as `printf %s "$KEY" | sha256sum` prints it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct KeyDigest([u8; 32]);
+
+impl KeyDigest {
+    /// The digest of a key's text.
+    pub fn of(text: &str) -> Self {
+        Self(Sha256::digest(text.as_bytes()).into())
+    }
+
+    /// Reads `sha256:` and 64 hexadecimal digits; `None` for anything else.
+    pub fn parse(text: &str) -> Option<Self> {
+        let hex = text.strip_prefix("sha256:")?;
+        if hex.len() != 64 || !hex.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return None;
+        }
+        let mut digest = [0u8; 32];
+        for (index, byte) in digest.iter_mut().enumerate() {
+            *byte = u8::from_str_radix(&hex[2 * index..2 * index + 2], 16).ok()?;
+        }
+        Some(Self(digest))
+    }
+}
+
+impl fmt::Display for KeyDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("sha256:")?;
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for KeyDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "sha256:{:02x}{:02x}…", self.0[0], self.0[1])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_prints_its_last_four_characters_and_no_more() {
+        let secret = Secret::new("sk-test-0123456789");
+        assert_eq!(format!("{secret:?} {secret}"), "…6789 …6789");
+        assert_eq!(format!("{:?}", Secret::new("short")), "…");
+    }
+
+    #[test]
+    fn a_digest_reads_what_sha256sum_prints() {
+        let printed = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(KeyDigest::parse(printed), Some(KeyDigest::of("abc")));
+        assert_eq!(KeyDigest::of("abc").to_string(), printed);
+        for wrong in [
+            "",
+            "sha256:",
+            "sha256:zz",
+            "md5:00",
+            &printed[..70],
+            "sha256:+a7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
+        ] {
+            assert_eq!(KeyDigest::parse(wrong), None, "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! Counted tokens of one answer.
+//!
+//! Invariant: the types are disjoint, input excludes cache reads and writes, except `reasoning`, which is
+//! part of `output` (contract 7). Each protocol's own way of counting is converted where it is read.
+
+/// Tokens by type, as the provider reported them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Usage {
+    /// Prompt tokens that were neither read from nor written to a cache.
+    pub input: u64,
+    /// Completion tokens, reasoning included.
+    pub output: u64,
+    /// Prompt tokens read from the provider's cache.
+    pub cache_read: u64,
+    /// Prompt tokens written to the provider's cache.
+    pub cache_write: u64,
+    /// The part of `output` that was reasoning.
+    pub reasoning: u64,
+}
+
+impl Usage {
+    /// The types by name, in the order they are shown everywhere.
+    pub fn by_type(&self) -> [(&'static str, u64); 5] {
+        [
+            ("input", self.input),
+            ("output", self.output),
+            ("cache_read", self.cache_read),
+            ("cache_write", self.cache_write),
+            ("reasoning", self.reasoning),
+        ]
+    }
+}
+
+/// Where the counts of an exchange come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum UsageSource {
+    /// The provider said so.
+    Reported,
+    /// Nobody said: nothing was sent, or the provider gave no counts.
+    #[default]
+    None,
+}
+
+impl UsageSource {
+    /// The word in the access log.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Reported => "reported",
+            Self::None => "none",
+        }
+    }
+}
