@@ -1,5 +1,33 @@
 //! From what the operator wrote to what an exchange reads.
+//!
+//! Read it in this order: [`source`] (the only door to files and environment), `node` (three syntaxes, one
+//! tree with positions), [`mod@schema`] (what may be written where), `file` (the same as types), `compile`
+//! (meaning, cross-references, secrets), [`snapshot`] (the result), with [`mod@load`] as the way through all of
+//! them; beside it [`reload`] (when to go that way again) and [`redact`] (the result without secrets).
+//! Invariant: loading is whole or nothing, and a refused load names every problem it could find at once.
 
+mod compile;
+mod file;
+pub mod load;
+mod node;
+pub mod problem;
+pub mod redact;
+pub mod reload;
+pub mod schema;
 pub mod snapshot;
+pub mod source;
 
+pub use compile::address::is_link_local;
+pub use compile::examples::EXAMPLE_KEY;
+pub use load::{Loaded, load, load_to_run};
+pub use problem::{Problem, Problems};
+pub use redact::redacted;
+pub use reload::Watcher;
+pub use schema::schema;
 pub use snapshot::Snapshot;
+pub use source::{FsSource, Source, Watched};
+
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;

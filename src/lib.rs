@@ -1,14 +1,33 @@
 //! Tollgate: an edge gateway for AI APIs.
 //!
-//! Read it in this order: the small facts at the bottom (`id` … `failure`), the wire formats (`protocol`),
-//! the configuration (`config`).
+//! Read it from the top of the house: `gateway` is the page, the way of a request; `stage` its decisions;
+//! `protocol` the wire formats; `config` what the operator wrote and what became of it; `state` what
+//! survives a reload. `ARCHITECTURE.md` in `docs/` has the plan of the rooms.
+
+pub mod cli;
+
+pub mod app;
+
+pub mod admin;
+pub mod gateway;
+pub mod process;
+
+pub mod stage;
+pub mod state;
+
+pub mod config;
+pub mod resolve;
+pub mod telemetry;
+
+pub mod balance;
+pub mod protocol;
+pub mod record;
 
 pub mod code;
 pub mod failure;
 pub mod id;
-pub mod protocol;
+pub mod limit;
 pub mod refusal;
 pub mod secret;
 pub mod usage;
-
-pub mod config;
+pub mod world;

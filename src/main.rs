@@ -1,2 +1,5 @@
-//! b
-fn main() {}
+//! The program: everything is in the library.
+
+fn main() -> std::process::ExitCode {
+    tollgate::cli::main()
+}

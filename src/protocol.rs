@@ -6,6 +6,15 @@
 //! answer of our own in the caller's dialect).
 //! Invariant: nothing here allocates in proportion to a body, except where a compressed one is decoded.
 
+pub mod encoding;
+pub mod entry;
+pub mod inspect;
+pub mod key_forms;
+pub mod observe;
+pub mod render;
+pub mod splice;
+pub mod sse;
+
 /// The family of addresses, error shapes and credential forms a client speaks; contract.md's word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Dialect {
@@ -25,6 +34,11 @@ impl Dialect {
             Self::Anthropic => "anthropic",
             Self::Gemini => "gemini",
         }
+    }
+
+    /// The dialect of that word.
+    pub fn named(word: &str) -> Option<Self> {
+        [Self::OpenAi, Self::Anthropic, Self::Gemini].into_iter().find(|dialect| dialect.word() == word)
     }
 }
 
@@ -47,6 +61,10 @@ pub enum Operation {
     GenerateContent,
     /// `POST {model}:streamGenerateContent`.
     StreamGenerateContent,
+    /// `POST {model}:countTokens`.
+    GeminiCountTokens,
+    /// `POST {model}:embedContent`.
+    EmbedContent,
     /// `GET models`: answered by us.
     ListModels,
     /// `GET models/{id}`: answered by us.
@@ -64,9 +82,9 @@ impl Operation {
             Self::ChatCompletions => "chat",
             Self::Completions => "completions",
             Self::Responses => "responses",
-            Self::Embeddings => "embeddings",
+            Self::Embeddings | Self::EmbedContent => "embeddings",
             Self::Messages => "messages",
-            Self::CountTokens => "count_tokens",
+            Self::CountTokens | Self::GeminiCountTokens => "count_tokens",
             Self::GenerateContent | Self::StreamGenerateContent => "generate_content",
             Self::ListModels | Self::GetModel => "models",
             Self::Files => "files",
@@ -83,4 +101,46 @@ impl Operation {
     pub fn is_exchange(self) -> bool {
         !matches!(self, Self::ListModels | Self::GetModel | Self::Files | Self::Probe)
     }
+
+    /// Whether it goes through as it comes, unread.
+    pub fn is_tunnel(self) -> bool {
+        self == Self::Files
+    }
+
+    /// The shape its answers have, whole or streamed.
+    pub fn grammar(self) -> Grammar {
+        match self {
+            Self::Responses => Grammar::Responses,
+            Self::Messages | Self::CountTokens => Grammar::Messages,
+            Self::GenerateContent
+            | Self::StreamGenerateContent
+            | Self::GeminiCountTokens
+            | Self::EmbedContent => Grammar::Gemini,
+            Self::ChatCompletions
+            | Self::Completions
+            | Self::Embeddings
+            | Self::ListModels
+            | Self::GetModel
+            | Self::Files
+            | Self::Probe => Grammar::Chat,
+        }
+    }
+
+    /// Whether an answer says how many tokens were used; counting tokens uses none.
+    pub fn has_usage(self) -> bool {
+        self.is_exchange() && !matches!(self, Self::CountTokens | Self::GeminiCountTokens)
+    }
+}
+
+/// The four shapes of answers and streams.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Grammar {
+    /// Chunks with `choices`, then `data: [DONE]`.
+    Chat,
+    /// Named events up to `response.completed`.
+    Responses,
+    /// Named events up to `message_stop`.
+    Messages,
+    /// Chunks with `candidates`; no terminal event.
+    Gemini,
 }

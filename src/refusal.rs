@@ -17,14 +17,23 @@ pub struct Refusal {
     pub retry_after: Option<Duration>,
     /// The request field it is about.
     pub param: Option<&'static str>,
-    /// Further headers of the answer (`allow`, `upgrade`, a limit's state).
+    /// The limit that was hit, as the `limit` label of `ratelimit_rejections_total` names it.
+    pub limit: Option<&'static str>,
+    /// Further headers of the answer (`allow`).
     pub headers: Vec<(&'static str, String)>,
 }
 
 impl Refusal {
     /// A refusal with nothing but its message.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), retry_after: None, param: None, headers: Vec::new() }
+        Self {
+            code,
+            message: message.into(),
+            retry_after: None,
+            param: None,
+            limit: None,
+            headers: Vec::new(),
+        }
     }
 
     /// Says when it is worth asking again.
@@ -38,6 +47,13 @@ impl Refusal {
     #[must_use]
     pub fn param(mut self, field: &'static str) -> Self {
         self.param = Some(field);
+        self
+    }
+
+    /// Names the limit that was hit.
+    #[must_use]
+    pub fn limit(mut self, name: &'static str) -> Self {
+        self.limit = Some(name);
         self
     }
 

@@ -153,6 +153,8 @@ pub struct Key {
     pub project: Option<String>,
     /// The group that bears its cost.
     pub group: Arc<Group>,
+    /// The profiles it may use.
+    pub profiles: Vec<ProfileId>,
     /// The active profile.
     pub profile: Option<Arc<Profile>>,
     /// What the client may ask for; `None`: all that the group reaches.
@@ -363,6 +365,8 @@ pub struct Channel {
     pub groups: Option<HashSet<GroupId>>,
     /// `false`: listed, never used.
     pub enabled: bool,
+    /// Whether it may point (or resolve) at link-local and metadata addresses.
+    pub allow_link_local: bool,
     /// Its own limits: past them it is passed over.
     pub limits: Limits,
     /// Headers set on every request to it; names lower case.

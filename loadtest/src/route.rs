@@ -1,0 +1,111 @@
+//! What a request is, from its method and target alone: provider, operation, and the model where the path names it.
+//!
+//! Invariant: paths are matched exactly. A doubled slash, a doubled or missing version, a trailing slash: 404, as the
+//! real providers answer, so that a gateway that builds a wrong address learns it.
+
+use crate::api::{Api, Operation};
+use crate::errors::Refused;
+use crate::http::Head;
+
+/// The answer of this file.
+#[derive(Debug)]
+pub(crate) struct Route {
+    pub(crate) api: Api,
+    pub(crate) operation: Operation,
+    /// The model, where the path names it.
+    pub(crate) model: Option<String>,
+}
+
+/// Finds out what a request is. `prefix` is what the provider is mounted under.
+pub(crate) fn route(head: &Head, prefix: &str) -> Result<Route, Refused> {
+    let (whole_path, query) = split_target(&head.target);
+    let unknown = |api| Err(Refused::new(api, 404, format!("Unknown path: {} {}", head.method, head.target)));
+    let Some(path) = whole_path.strip_prefix(prefix).filter(|path| path.starts_with('/')) else {
+        return unknown(speaker(head, whole_path));
+    };
+    let api = speaker(head, path);
+    let parts: Vec<&str> = path.split('/').skip(1).collect();
+    if parts.iter().any(|part| part.is_empty()) {
+        return unknown(api);
+    }
+    if let (Api::Gemini, ["v1beta" | "v1", "models", name_and_verb]) = (api, parts.as_slice()) {
+        return gemini(head, name_and_verb, query);
+    }
+    let Some(allowed) = operations(api, &parts) else { return unknown(api) };
+    match allowed.into_iter().find(|(method, _)| *method == head.method) {
+        Some((_, operation)) => Ok(Route { api, operation, model: None }),
+        None => Err(wrong_method(api, head)),
+    }
+}
+
+/// The path and the query of a target.
+pub(crate) fn split_target(target: &str) -> (&str, &str) {
+    target.split_once('?').unwrap_or((target, ""))
+}
+
+/// Whose API is meant. `/v1/models` exists at all three: `anthropic-version` and Google's key forms decide.
+fn speaker(head: &Head, path: &str) -> Api {
+    let (_, query) = split_target(&head.target);
+    let google_key =
+        head.first("x-goog-api-key").is_some() || query.split('&').any(|pair| pair.starts_with("key="));
+    let models = path.starts_with("/v1/models");
+    if path.starts_with("/v1beta") || (models && (path.contains(':') || google_key)) {
+        Api::Gemini
+    } else if path.starts_with("/v1/messages") || head.first("anthropic-version").is_some() {
+        Api::Anthropic
+    } else {
+        Api::OpenAi
+    }
+}
+
+type Allowed = Vec<(&'static str, Operation)>;
+
+fn operations(api: Api, parts: &[&str]) -> Option<Allowed> {
+    use Operation as Op;
+    let allowed = match (api, parts) {
+        (Api::OpenAi, ["v1", "chat", "completions"]) => vec![("POST", Op::Chat)],
+        (Api::OpenAi, ["v1", "completions"]) => vec![("POST", Op::Completions)],
+        (Api::OpenAi, ["v1", "responses"]) => vec![("POST", Op::Responses)],
+        (Api::OpenAi, ["v1", "embeddings"]) => vec![("POST", Op::Embeddings)],
+        (Api::OpenAi, ["v1", "moderations"]) => vec![("POST", Op::Moderations)],
+        (Api::OpenAi, ["v1", "files"]) => vec![("POST", Op::FileCreate), ("GET", Op::FileList)],
+        (Api::OpenAi, ["v1", "files", id]) => {
+            vec![("GET", Op::FileGet((*id).to_owned())), ("DELETE", Op::FileDelete((*id).to_owned()))]
+        }
+        (Api::OpenAi, ["v1", "files", id, "content"]) => vec![("GET", Op::FileContent((*id).to_owned()))],
+        (Api::Anthropic, ["v1", "messages"]) => vec![("POST", Op::Messages)],
+        (Api::Anthropic, ["v1", "messages", "count_tokens"]) => vec![("POST", Op::CountTokens)],
+        (Api::Gemini, ["v1beta" | "v1", "models"]) | (_, ["v1", "models"]) => vec![("GET", Op::Models)],
+        (Api::OpenAi | Api::Anthropic, ["v1", "models", id]) => vec![("GET", Op::Model((*id).to_owned()))],
+        _ => return None,
+    };
+    Some(allowed)
+}
+
+/// `models/{name}` and `models/{name}:{verb}`.
+fn gemini(head: &Head, name_and_verb: &str, query: &str) -> Result<Route, Refused> {
+    let (name, verb) = name_and_verb.rsplit_once(':').unwrap_or((name_and_verb, ""));
+    let (method, operation) = match verb {
+        "" if !name_and_verb.contains(':') => ("GET", Operation::Model(name.to_owned())),
+        "generateContent" => ("POST", Operation::Generate),
+        "streamGenerateContent" => {
+            ("POST", Operation::StreamGenerate(query.split('&').any(|pair| pair == "alt=sse")))
+        }
+        "countTokens" => ("POST", Operation::GeminiCount),
+        "embedContent" => ("POST", Operation::EmbedContent),
+        "batchEmbedContents" => ("POST", Operation::BatchEmbedContents),
+        _ => return Err(Refused::new(Api::Gemini, 404, format!("Unknown method: {name_and_verb}"))),
+    };
+    if name.is_empty() {
+        return Err(Refused::new(Api::Gemini, 404, "The path names no model".to_owned()));
+    }
+    if method != head.method {
+        return Err(wrong_method(Api::Gemini, head));
+    }
+    let model = matches!(method, "POST").then(|| name.to_owned());
+    Ok(Route { api: Api::Gemini, operation, model })
+}
+
+fn wrong_method(api: Api, head: &Head) -> Refused {
+    Refused::new(api, 405, format!("Method {} is not allowed for {}", head.method, head.target))
+}

@@ -1,0 +1,173 @@
+//! What the admin listener shows, as values: read from the live state at the moment of the call.
+
+use crate::process::Shared;
+use crate::process::reload::Last;
+use crate::state::Live;
+use crate::telemetry::{access, metrics};
+use serde_json::{Value, json};
+use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
+
+/// Everything for Prometheus.
+pub(super) fn metrics(shared: &Shared) -> String {
+    let live = shared.live.load();
+    let now = shared.world.now();
+    let count = |number: i64| u64::try_from(number).unwrap_or(0);
+    let channels = live.snapshot.channels.iter().map(|channel| metrics::ChannelLive {
+        channel: &channel.id,
+        up: why_down(&live, channel.index, now).is_none(),
+        inflight: u64::from(live.channel(channel.index).gate.slots.taken()),
+    });
+    let keys = live.snapshot.keys.iter().map(|key| metrics::KeyLive {
+        key: &key.id,
+        inflight: u64::from(live.key(key.index).gate.slots.taken()),
+        limits: limits(&live, key.index, now),
+    });
+    shared.telemetry.metrics.scrape(&metrics::Live {
+        inflight_requests: count(shared.under_way.load(Ordering::Acquire)),
+        active_streams: count(shared.registry.streams().load(Ordering::Acquire)),
+        leases_open: count(shared.registry.leases().load(Ordering::Acquire)),
+        buffered_body_bytes: shared.registry.bodies().held() as u64,
+        channels: channels.collect(),
+        keys: keys.collect(),
+    })
+}
+
+fn limits(live: &Live, index: usize, now: u64) -> Vec<metrics::LimitLive> {
+    let gate = &live.key(index).gate;
+    let rpm = gate.rpm.level(now).map(|level| metrics::LimitLive {
+        limit: "rpm",
+        max: level.limit,
+        remaining: level.remaining,
+    });
+    let slots = gate.slots.limit().map(|limit| metrics::LimitLive {
+        limit: "concurrency",
+        max: u64::from(limit),
+        remaining: u64::from(limit.saturating_sub(gate.slots.taken())),
+    });
+    rpm.into_iter().chain(slots).collect()
+}
+
+/// Why a channel takes no requests now; `None`: it does.
+fn why_down(live: &Live, index: usize, now: u64) -> Option<&'static str> {
+    let (channel, state) = (&live.snapshot.channels[index], live.channel(index));
+    if !channel.enabled {
+        Some("disabled")
+    } else if channel.weight == 0 {
+        Some("weight 0")
+    } else if state.health.rest.at(now).is_some() {
+        Some("cooling")
+    } else if state.credentials.iter().all(|rest| rest.at(now).is_some()) {
+        Some("credentials cooling")
+    } else {
+        None
+    }
+}
+
+/// How many channels could take a request now.
+pub(super) fn usable_channels(shared: &Shared) -> usize {
+    let live = shared.live.load();
+    let now = shared.world.now();
+    (0..live.snapshot.channels.len()).filter(|index| why_down(&live, *index, now).is_none()).count()
+}
+
+/// The process at a glance.
+pub(super) fn status(shared: &Shared, last: Option<&Last>, started_unix_ms: u64, admin: SocketAddr) -> Value {
+    let live = shared.live.load();
+    let uptime_ms = shared.world.unix_ms().saturating_sub(started_unix_ms);
+    json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "uptime_seconds": uptime_ms / 1000,
+        "draining": shared.draining.load(Ordering::Acquire),
+        "listen": live.snapshot.server.listen,
+        "admin": admin,
+        "config": { "hash": live.snapshot.hash, "reload": last.map(reload) },
+        "inflight": shared.under_way.load(Ordering::Acquire),
+        "channels": { "configured": live.snapshot.channels.len(), "usable": usable_channels(shared) },
+        "keys": live.snapshot.keys.len(),
+    })
+}
+
+/// How the last reload went.
+pub(super) fn reload(last: &Last) -> Value {
+    json!({
+        "successful": last.successful,
+        "generation": last.generation,
+        "last_success_unix_ms": last.success_unix_ms,
+        "problems": last.problems,
+        "needs_restart": last.needs_restart,
+    })
+}
+
+/// Every channel and how it is.
+pub(super) fn channels(shared: &Shared) -> Value {
+    let live = shared.live.load();
+    let now = shared.world.now();
+    let rows = live.snapshot.channels.iter().map(|channel| {
+        let state = live.channel(channel.index);
+        let rest = state.health.rest.at(now);
+        json!({
+            "channel": channel.id.as_str(),
+            "type": channel.kind,
+            "protocol": channel.dialect.word(),
+            "priority": channel.priority,
+            "weight": channel.weight,
+            "up": why_down(&live, channel.index, now).is_none(),
+            "state": why_down(&live, channel.index, now).unwrap_or("healthy"),
+            "cooling_ms": rest.map(|rest| rest.left.as_millis()),
+            "credentials": channel.credentials.len(),
+            "credentials_cooling": state.credentials.iter().filter(|rest| rest.at(now).is_some()).count(),
+            "inflight": state.gate.slots.taken(),
+        })
+    });
+    rows.collect()
+}
+
+/// Every key and what is left of its limits.
+pub(super) fn keys(shared: &Shared) -> Value {
+    let live = shared.live.load();
+    let now = shared.world.now();
+    let rows = live.snapshot.keys.iter().map(|key| {
+        let limits: serde_json::Map<String, Value> = limits(&live, key.index, now)
+            .into_iter()
+            .map(|limit| {
+                (limit.limit.to_owned(), json!({ "limit": limit.max, "remaining": limit.remaining }))
+            })
+            .collect();
+        json!({
+            "key": key.id.as_str(),
+            "last4": key.last4,
+            "owner": key.owner,
+            "project": key.project,
+            "group": key.group.id.as_str(),
+            "profile": key.profile.as_ref().map(|profile| profile.id.as_str()),
+            "enabled": key.enabled,
+            "inflight": live.key(key.index).gate.slots.taken(),
+            "limits": limits,
+        })
+    });
+    rows.collect()
+}
+
+/// The last exchanges, newest first; `?trace=ID` keeps one session's, `?limit=N` fewer.
+pub(super) fn exchanges(shared: &Shared, query: &str) -> Value {
+    let count =
+        super::parameter(query, "limit").and_then(|text| text.parse().ok()).unwrap_or(EXCHANGES_SHOWN);
+    let trace = super::parameter(query, "trace");
+    let recent = shared.telemetry.recent.latest(usize::MAX);
+    let kept = recent.iter().filter(|record| {
+        trace.as_deref().is_none_or(|trace| record.trace_id.as_ref().is_some_and(|id| id.as_str() == trace))
+    });
+    kept.take(count).map(|record| line(record)).collect()
+}
+
+/// One exchange by its id.
+pub(super) fn exchange(shared: &Shared, id: &str) -> Option<Value> {
+    shared.telemetry.recent.find(id).map(|record| line(&record))
+}
+
+fn line(record: &crate::record::Record) -> Value {
+    serde_json::from_slice(&access::line(record)).unwrap_or_default()
+}
+
+const EXCHANGES_SHOWN: usize = 100;

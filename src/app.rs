@@ -1,0 +1,184 @@
+//! The process: listeners, background tasks, signals, and its end. Assembly only, read from top to bottom.
+//!
+//! Invariant: [`start`] is the one way a gateway comes to life, for the binary, the demo and the tests; a
+//! process that was told to stop takes no new connection, ends idle ones, and leaves when the last exchange
+//! has ended or the drain deadline has passed.
+
+pub mod accept;
+pub mod demo;
+pub mod run;
+
+use crate::admin::Admin;
+use crate::app::accept::{Caps, Connections, accept};
+use crate::config::{Loaded, Watcher};
+use crate::gateway::Gateway;
+use crate::gateway::peer::Upstream;
+use crate::process::Shared;
+use crate::process::reload::Reloader;
+use crate::telemetry::{Access, Metrics, Telemetry};
+use crate::world::World;
+use pingora::apps::HttpServerOptions;
+use pingora::apps::http_app::HttpServer;
+use pingora::protocols::http::v2::server::H2Options;
+use pingora::proxy::{HttpProxy, http_proxy};
+use pingora::server::configuration::ServerConf;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+/// A gateway that runs.
+pub struct Running {
+    /// Where clients call.
+    pub public: Vec<SocketAddr>,
+    /// Where operators call.
+    pub admin: SocketAddr,
+    /// Its parts.
+    pub shared: Shared,
+    /// The way a new configuration comes in; `None`: it was not read from a file.
+    pub reloader: Option<Arc<Reloader>>,
+    /// Its open connections.
+    pub connections: Arc<Connections>,
+    proxy: Arc<HttpProxy<Gateway>>,
+    stop: watch::Sender<bool>,
+}
+
+impl std::fmt::Debug for Running {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Running")
+            .field("public", &self.public)
+            .field("admin", &self.admin)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Starts a gateway on the addresses of its configuration; port 0 takes a free one. `entry` is the file to
+/// watch and reload.
+pub async fn start(
+    loaded: Loaded,
+    entry: Option<&Path>,
+    access: Access,
+    metrics: Metrics,
+    world: Arc<dyn World>,
+) -> std::io::Result<Running> {
+    let snapshot = Arc::new(loaded.snapshot);
+    let shared = Shared::new(&snapshot, Telemetry::new(metrics, access), world);
+    let (stop, stopped) = watch::channel(false);
+    let proxy = proxy(&shared);
+    let connections = Arc::new(Connections::default());
+    let mut public = Vec::new();
+    for address in &snapshot.server.listen {
+        let listener = listen(*address).await?;
+        public.push(listener.local_addr()?);
+        let (caps, connections) = (caps(&shared), Arc::clone(&connections));
+        tokio::spawn(accept(listener, Arc::clone(&proxy), connections, caps, stopped.clone()));
+    }
+    let reloader = entry.map(|entry| Arc::new(Reloader::new(entry, shared.clone())));
+    if let Some(reloader) = &reloader {
+        let watcher = Watcher::new()?;
+        watcher.follow(&loaded.watched);
+        tokio::spawn(follow(watcher, Arc::clone(reloader), stopped.clone()));
+    }
+    let listener = listen(snapshot.server.admin).await?;
+    let admin = listener.local_addr()?;
+    let app = Arc::new(HttpServer::new_app(Admin::new(shared.clone(), reloader.clone(), admin)));
+    let unlimited = || Caps { connections: ADMIN_CONNECTIONS_MAX, per_ip: 0, first_byte: ADMIN_FIRST_BYTE };
+    // Operators look while the gateway drains, so this one ends with the process.
+    tokio::spawn(accept(listener, app, Arc::default(), unlimited, watch::channel(false).1));
+    Ok(Running { public, admin, shared, reloader, connections, proxy, stop })
+}
+
+async fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|error| std::io::Error::new(error.kind(), format!("cannot listen on {address}: {error}")))
+}
+
+fn caps(shared: &Shared) -> impl Fn() -> Caps + Send + Sync + 'static {
+    let live = Arc::clone(&shared.live);
+    move || {
+        let live = live.load();
+        let server = &live.snapshot.server;
+        Caps {
+            connections: server.limits.connections,
+            per_ip: server.limits.connections_per_ip,
+            first_byte: server.timeouts.header,
+        }
+    }
+}
+
+fn proxy(shared: &Shared) -> Arc<HttpProxy<Gateway>> {
+    let gateway = Gateway {
+        live: Arc::clone(&shared.live),
+        registry: Arc::clone(&shared.registry),
+        upstream: Upstream::new(Arc::clone(&shared.resolver), Arc::clone(&shared.world)),
+        telemetry: Arc::clone(&shared.telemetry),
+        world: Arc::clone(&shared.world),
+        under_way: Arc::clone(&shared.under_way),
+    };
+    // A tunnel has one attempt: what was streamed up cannot be streamed again.
+    let conf = ServerConf { max_retries: 1, ..ServerConf::default() };
+    let mut proxy = http_proxy(&Arc::new(conf), gateway);
+    let mut options = HttpServerOptions::default();
+    options.h2c = true;
+    options.keepalive_request_limit = Some(REQUESTS_PER_CONNECTION_MAX);
+    options.h2_idle_timeout = Some(shared.live.load().snapshot.server.timeouts.idle);
+    proxy.server_options = Some(options);
+    let mut h2 = H2Options::new();
+    h2.max_concurrent_streams(H2_STREAMS_MAX)
+        .initial_window_size(H2_STREAM_WINDOW)
+        .initial_connection_window_size(H2_CONNECTION_WINDOW)
+        .max_header_list_size(H2_HEADER_LIST_MAX);
+    proxy.h2_options = Some(h2);
+    Arc::new(proxy)
+}
+
+/// Reloads whenever the files have changed.
+async fn follow(watcher: Watcher, reloader: Arc<Reloader>, mut stopped: watch::Receiver<bool>) {
+    loop {
+        tokio::select! {
+            () = watcher.changed() => {}
+            _ = stopped.changed() => return,
+        }
+        let reloader = Arc::clone(&reloader);
+        if let Ok((_, watched)) = tokio::task::spawn_blocking(move || reloader.reload()).await {
+            watcher.follow(&watched);
+        }
+    }
+}
+
+impl Running {
+    /// Takes no new connections, ends idle ones, and waits for what is under way, at the longest until the
+    /// drain deadline. `true`: everything ended by itself.
+    pub async fn drain(&self) -> bool {
+        let timeouts = self.shared.live.load().snapshot.server.timeouts.clone();
+        self.shared.draining.store(true, Ordering::Release);
+        tokio::time::sleep(timeouts.drain_delay).await;
+        self.stop.send_replace(true);
+        pingora::apps::HttpServerApp::http_cleanup(&*self.proxy).await;
+        let ended = tokio::time::timeout(timeouts.drain, async {
+            while self.shared.under_way.load(Ordering::Acquire) > 0 {
+                tokio::time::sleep(DRAIN_LOOK).await;
+            }
+        });
+        let whole = ended.await.is_ok();
+        let telemetry = Arc::clone(&self.shared.telemetry);
+        let written = tokio::task::spawn_blocking(move || telemetry.access.stop()).await;
+        whole && written.unwrap_or(false)
+    }
+}
+
+const H2_STREAMS_MAX: u32 = 100;
+/// A megabyte prompt in one flight.
+const H2_STREAM_WINDOW: u32 = 1 << 20;
+const H2_CONNECTION_WINDOW: u32 = 4 << 20;
+const H2_HEADER_LIST_MAX: u32 = 64 << 10;
+/// Frees what a connection has gathered, at a cost nobody notices.
+const REQUESTS_PER_CONNECTION_MAX: u32 = 10_000;
+const ADMIN_CONNECTIONS_MAX: usize = 256;
+const ADMIN_FIRST_BYTE: Duration = Duration::from_secs(10);
+/// How often a draining process looks whether it may leave.
+const DRAIN_LOOK: Duration = Duration::from_millis(20);

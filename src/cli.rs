@@ -1,0 +1,233 @@
+//! The command line: what was typed, who does it, which exit code it ends with.
+//!
+//! Invariants: data goes to standard output, messages to standard error; the exit code is 0 for done, 1 for
+//! failed, 2 for wrongly called; nothing here decides anything about a request.
+
+mod offline;
+mod online;
+
+use crate::app;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// An edge gateway for AI APIs: one address and one key in front of many providers.
+#[derive(Debug, Parser)]
+#[command(name = "tollgate", version, arg_required_else_help = true, disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    /// Check the configuration and exit, as in nginx; the same as `check`.
+    #[arg(short = 't')]
+    test: bool,
+    #[command(flatten)]
+    config: ConfigArg,
+}
+
+#[derive(Debug, Clone, Args)]
+struct ConfigArg {
+    /// The configuration file [default: conf/tollgate.toml].
+    #[arg(short = 'c', long = "config", value_name = "FILE", global = true)]
+    file: Option<PathBuf>,
+}
+
+impl ConfigArg {
+    fn path(&self) -> PathBuf {
+        self.file.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_CONFIG))
+    }
+}
+
+/// Where a running gateway's admin listener is.
+#[derive(Debug, Clone, Args)]
+struct AdminArg {
+    /// The admin listener of a running gateway, such as <http://127.0.0.1:9090>.
+    #[arg(long, value_name = "URL")]
+    admin: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Gateway and fake provider on loopback: talks to itself once, then stays up for you to try.
+    Demo {
+        /// Exit after the two exchanges.
+        #[arg(long)]
+        once: bool,
+        /// The address to serve on; port 0 takes a free one.
+        #[arg(long, default_value = "127.0.0.1:8080")]
+        listen: SocketAddr,
+        /// The admin address; port 0 takes a free one.
+        #[arg(long, default_value = "127.0.0.1:9090")]
+        admin: SocketAddr,
+    },
+    /// Run the gateway.
+    Run,
+    /// Check the configuration: every problem at once, with file, line and what to do.
+    #[command(visible_alias = "validate")]
+    Check {
+        /// Print what was understood, secrets masked.
+        #[arg(long)]
+        dump: bool,
+    },
+    /// Make a running gateway read its configuration again.
+    Reload(AdminArg),
+    /// What a running gateway says of itself.
+    Status {
+        #[command(flatten)]
+        admin: AdminArg,
+        /// Only say whether it is ready, by the exit code (for health checks).
+        #[arg(long)]
+        ready: bool,
+        #[arg(long, value_enum, default_value = "text")]
+        format: Format,
+    },
+    /// Keys for your users.
+    #[command(subcommand)]
+    Keys(KeysCommand),
+    /// Which models each key can use.
+    Models {
+        /// Only this key.
+        #[arg(long, value_name = "NAME")]
+        key: Option<String>,
+        #[command(flatten)]
+        admin: AdminArg,
+        #[arg(long, value_enum, default_value = "text")]
+        format: Format,
+    },
+    /// Which channel a request would take and why; nothing is sent.
+    Explain(ExplainArgs),
+    /// Print the JSON Schema of the configuration.
+    Schema,
+    /// The fake provider alone: OpenAI, Anthropic and Gemini in shape, nothing behind them.
+    Mock {
+        /// The address to serve on; port 0 takes a free one.
+        #[arg(long, default_value = "127.0.0.1:9100")]
+        listen: SocketAddr,
+        /// Time between the events of a stream, such as 20ms.
+        #[arg(long, value_parser = humantime::parse_duration, default_value = "0s")]
+        pace: Duration,
+    },
+    /// Print the version.
+    Version {
+        #[arg(long, value_enum, default_value = "text")]
+        format: Format,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum KeysCommand {
+    /// Make a new key: shown once, with the lines to put into the configuration.
+    New {
+        /// Its name in the configuration.
+        #[arg(long, default_value = "new-key")]
+        name: String,
+        /// Its group.
+        #[arg(long)]
+        group: Option<String>,
+        #[arg(long, value_enum, default_value = "text")]
+        format: Format,
+    },
+    /// Print the hash of a key read from standard input, for `hash = "…"`.
+    Hash,
+    /// List the configured keys, without their secrets.
+    List {
+        #[command(flatten)]
+        admin: AdminArg,
+        #[arg(long, value_enum, default_value = "text")]
+        format: Format,
+    },
+}
+
+#[derive(Debug, Args)]
+struct ExplainArgs {
+    /// The key's name.
+    #[arg(long, value_name = "NAME")]
+    key: String,
+    /// The model as the client asks for it; with --request it may be left to the body.
+    #[arg(long, value_name = "MODEL", required_unless_present = "request")]
+    model: Option<String>,
+    /// A request body (JSON): also shows the bytes as the channel would get them.
+    #[arg(long, value_name = "FILE")]
+    request: Option<PathBuf>,
+    /// The path the request is for.
+    #[arg(long, default_value = "/v1/chat/completions")]
+    path: String,
+    #[command(flatten)]
+    admin: AdminArg,
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
+}
+
+/// Why a command failed, for standard error.
+type Failed = String;
+
+/// Does what was typed.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let config = cli.config.path();
+    let explicit = cli.config.file.as_deref();
+    let done = match cli.command {
+        None if cli.test => offline::check(&config, false),
+        None => {
+            complain("give a command, or -t to check the configuration; see --help");
+            return ExitCode::from(2);
+        }
+        Some(Command::Demo { once, listen, admin }) => app::demo::demo(once, listen, admin),
+        Some(Command::Run) => app::run::run(&config),
+        Some(Command::Check { dump }) => offline::check(&config, dump),
+        Some(Command::Reload(admin)) => online::reload(admin.admin.as_deref(), explicit),
+        Some(Command::Status { admin, ready, format }) => {
+            online::status(admin.admin.as_deref(), explicit, ready, format == Format::Json)
+        }
+        Some(Command::Keys(KeysCommand::New { name, group, format })) => {
+            offline::new_key(&name, group.as_deref(), format == Format::Json)
+        }
+        Some(Command::Keys(KeysCommand::Hash)) => offline::hash_key(),
+        Some(Command::Keys(KeysCommand::List { admin, format })) => match admin.admin {
+            Some(url) => online::keys(&url, format == Format::Json),
+            None => offline::list_keys(&config, format == Format::Json),
+        },
+        Some(Command::Models { key, admin, format }) => match admin.admin {
+            Some(url) => online::models(&url, key.as_deref(), format == Format::Json),
+            None => offline::models(&config, key.as_deref(), format == Format::Json),
+        },
+        Some(Command::Explain(args)) => match (&args.admin.admin, &args.model) {
+            (Some(url), Some(model)) => online::explain(url, &args.key, model, args.format == Format::Json),
+            _ => offline::explain(&config, &args),
+        },
+        Some(Command::Schema) => print(&crate::config::schema()),
+        Some(Command::Mock { listen, pace }) => app::demo::mock(listen, pace),
+        Some(Command::Version { format }) => offline::version(format == Format::Json),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            complain(&why);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Data, to standard output; a reader that closed the pipe had enough.
+fn print(text: &str) -> Result<(), Failed> {
+    let mut out = std::io::stdout().lock();
+    match writeln!(out, "{}", text.trim_end_matches('\n')).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(format!("cannot write: {error}")),
+        _ => Ok(()),
+    }
+}
+
+/// Messages, to standard error; where even that fails there is nobody to tell.
+fn complain(text: &str) {
+    drop(writeln!(std::io::stderr(), "tollgate: {text}"));
+}
+
+const DEFAULT_CONFIG: &str = "conf/tollgate.toml";

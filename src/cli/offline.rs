@@ -1,0 +1,219 @@
+//! Commands that read the configuration and answer from it: nothing needs to run.
+
+use super::{ExplainArgs, Failed, Format, complain, print};
+use crate::config::{self, FsSource, Loaded};
+use crate::protocol::{entry, inspect};
+use crate::secret::{KeyDigest, last4};
+use crate::stage::{explain, models};
+use crate::state::{Live, Registry};
+use bytes::Bytes;
+use http::{HeaderMap, Method};
+use serde_json::{Value, json};
+use std::io::Read as _;
+use std::path::Path;
+use std::sync::Arc;
+
+pub(super) fn check(config: &Path, dump: bool) -> Result<(), Failed> {
+    let loaded = load(config)?;
+    for warning in &loaded.warnings {
+        complain(&format!("warning: {warning}"));
+    }
+    if dump {
+        return print(&format!("{:#}", config::redacted(&loaded.snapshot)));
+    }
+    let snapshot = &loaded.snapshot;
+    let (keys, channels) = (snapshot.keys.len(), snapshot.channels.len());
+    print(&format!("{}: ok ({}, {})", config.display(), counted(channels, "channel"), counted(keys, "key")))
+}
+
+fn counted(count: usize, what: &str) -> String {
+    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
+}
+
+fn load(config: &Path) -> Result<Loaded, Failed> {
+    config::load(config, &FsSource).map_err(|problems| format!("the configuration has problems:\n{problems}"))
+}
+
+fn live(config: &Path) -> Result<Live, Failed> {
+    Ok(Registry::default().bind(Arc::new(load(config)?.snapshot), NOW))
+}
+
+pub(super) fn new_key(name: &str, group: Option<&str>, as_json: bool) -> Result<(), Failed> {
+    let mut random = [0u8; 32];
+    getrandom::fill(&mut random).map_err(|error| format!("the system gives no randomness: {error}"))?;
+    let text: String = random.iter().map(|byte| char::from(ALPHABET[usize::from(byte & 31)])).collect();
+    let key = format!("sk-{text}");
+    let (hash, last4) = (KeyDigest::of(&key), last4(&key));
+    if as_json {
+        let row =
+            json!({ "name": name, "key": key, "hash": hash.to_string(), "last4": last4, "group": group });
+        return print(&row.to_string());
+    }
+    let group = group.map_or(String::new(), |group| format!("group = {}\n", json!(group)));
+    complain("the key is shown this once; give it to its user and put these lines into the configuration");
+    print(&format!(
+        "# {key}\n[[key]]\nname = {}\nhash = \"{hash}\"\nlast4 = \"{last4}\"\n{group}",
+        json!(name)
+    ))
+}
+
+pub(super) fn hash_key() -> Result<(), Failed> {
+    let mut text = String::new();
+    std::io::stdin()
+        .take(KEY_BYTES_MAX)
+        .read_to_string(&mut text)
+        .map_err(|error| format!("cannot read the key from standard input: {error}"))?;
+    let key = text.trim_end_matches(['\n', '\r']);
+    if !key.starts_with("sk-") || key.contains(char::is_whitespace) {
+        return Err("a key begins with 'sk-' and has no spaces; nothing was hashed".to_owned());
+    }
+    print(&KeyDigest::of(key).to_string())
+}
+
+pub(super) fn list_keys(config: &Path, as_json: bool) -> Result<(), Failed> {
+    let loaded = load(config)?;
+    let rows: Vec<Value> = loaded
+        .snapshot
+        .keys
+        .iter()
+        .map(|key| {
+            json!({
+                "key": key.id.as_str(),
+                "last4": key.last4,
+                "group": key.group.id.as_str(),
+                "profile": key.profile.as_ref().map(|profile| profile.id.as_str()),
+                "owner": key.owner,
+                "enabled": key.enabled,
+            })
+        })
+        .collect();
+    print(&table_or_json(&rows, &["key", "last4", "group", "profile", "owner", "enabled"], as_json))
+}
+
+pub(super) fn models(config: &Path, key: Option<&str>, as_json: bool) -> Result<(), Failed> {
+    let live = live(config)?;
+    let keys = live.snapshot.keys.iter().filter(|found| key.is_none_or(|name| found.id.as_str() == name));
+    let rows: Vec<Value> = keys
+        .map(|key| json!({ "key": key.id.as_str(), "models": models::usable(&live, key, None) }))
+        .collect();
+    if rows.is_empty() {
+        return Err("no key of that name is configured".to_owned());
+    }
+    print(&model_rows(&rows, as_json))
+}
+
+/// Keys with their models: a line each, or JSON.
+pub(super) fn model_rows(rows: &[Value], as_json: bool) -> String {
+    if as_json {
+        return format!("{:#}", json!(rows));
+    }
+    let mut lines = Vec::new();
+    for row in rows {
+        let models = row["models"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let names = models.iter().filter_map(Value::as_str).map(|model| format!("  {model}"));
+        lines.push(format!("{}:", row["key"].as_str().unwrap_or_default()));
+        lines.extend(names);
+    }
+    lines.join("\n")
+}
+
+pub(super) fn explain(config: &Path, args: &ExplainArgs) -> Result<(), Failed> {
+    let live = live(config)?;
+    let key = live.snapshot.key_named(&args.key).ok_or("no key of that name is configured")?;
+    let entry = entry::entry(&Method::POST, &args.path, None, &HeaderMap::new()).map_err(|no| no.message)?;
+    let body = match &args.request {
+        Some(file) => Some(std::fs::read(file).map_err(|error| format!("{}: {error}", file.display()))?),
+        None => None,
+    };
+    let inspected = body.as_deref().map(|body| inspect::inspect(entry.operation, body)).transpose();
+    let inspected = inspected.map_err(|refusal| refusal.message)?;
+    let named = inspected.as_ref().and_then(|inspection| inspection.model.as_ref());
+    let model = args
+        .model
+        .clone()
+        .or_else(|| entry.model.clone())
+        .or_else(|| named.map(|model| model.name.clone()))
+        .ok_or("the request names no model")?;
+    let dialect = (args.request.is_some() || args.path != DEFAULT_PATH).then_some(entry.dialect);
+    let mut told = explain::explain(&live, key, &model, dialect, NOW);
+    if let (Some(body), Some(field)) = (body, named) {
+        let first =
+            told["candidates"].as_array().and_then(|all| all.iter().find(|one| one["eligible"] == true));
+        let upstream = first.and_then(|one| one["model_upstream"].as_str()).map(str::to_owned);
+        if let Some(upstream) = upstream.filter(|upstream| *upstream != field.name) {
+            let pieces = crate::protocol::splice::splice(&Bytes::from(body), &field.at, &upstream);
+            told["rewritten"] = json!(String::from_utf8_lossy(&pieces.concat()));
+            told["rewritten_bytes"] = json!({ "from": field.at.start, "to": field.at.end });
+        }
+    }
+    print(&explained(&told, args.format == Format::Json))
+}
+
+/// The explanation as a person reads it.
+pub(super) fn explained(told: &Value, as_json: bool) -> String {
+    if as_json {
+        return format!("{told:#}");
+    }
+    let word = |value: &Value| value.as_str().unwrap_or("none").to_owned();
+    let mut lines = vec![
+        format!(
+            "key      {}   group {}   profile {}",
+            word(&told["key"]),
+            word(&told["group"]),
+            word(&told["profile"])
+        ),
+        format!("model    {} -> {}", word(&told["model_requested"]), word(&told["model"])),
+    ];
+    let rows = told["candidates"].as_array().cloned().unwrap_or_default();
+    lines.push(table_or_json(
+        &rows,
+        &["channel", "model_upstream", "protocol", "priority", "weight", "reason"],
+        false,
+    ));
+    if let Some(refusal) = told["refusal"].as_object() {
+        lines.push(format!("refused  {}: {}", word(&refusal["code"]), word(&refusal["message"])));
+    }
+    if let Some(body) = told["rewritten"].as_str() {
+        lines.push(format!("body     {body}"));
+    }
+    lines.join("\n")
+}
+
+pub(super) fn version(as_json: bool) -> Result<(), Failed> {
+    let version = env!("CARGO_PKG_VERSION");
+    print(&if as_json { json!({ "version": version }).to_string() } else { format!("tollgate {version}") })
+}
+
+/// Rows as a table with aligned columns, or as JSON.
+pub(super) fn table_or_json(rows: &[Value], columns: &[&str], as_json: bool) -> String {
+    if as_json {
+        return format!("{:#}", json!(rows));
+    }
+    let cell = |row: &Value, column: &str| match &row[column] {
+        Value::Null => "-".to_owned(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    let width = |column: &str| {
+        rows.iter()
+            .map(|row| cell(row, column).chars().count())
+            .max()
+            .unwrap_or(0)
+            .max(column.chars().count())
+    };
+    let widths: Vec<usize> = columns.iter().map(|column| width(column)).collect();
+    let line = |cells: Vec<String>| {
+        let padded = cells.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
+        padded.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    };
+    let mut lines = vec![line(columns.iter().map(|column| (*column).to_owned()).collect())];
+    lines.extend(rows.iter().map(|row| line(columns.iter().map(|column| cell(row, column)).collect())));
+    lines.join("\n")
+}
+
+/// Nothing has happened yet where nothing runs: counters are fresh at any time.
+const NOW: u64 = 1_000_000_000;
+const DEFAULT_PATH: &str = "/v1/chat/completions";
+const KEY_BYTES_MAX: u64 = 4096;
+/// Crockford's base 32: nothing that is mistaken for something else when read aloud.
+const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";

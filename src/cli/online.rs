@@ -1,0 +1,167 @@
+//! Commands that ask a running gateway, over its admin listener.
+
+use super::offline::{explained, model_rows, table_or_json};
+use super::{DEFAULT_CONFIG, Failed, print};
+use crate::config::{self, FsSource};
+use serde_json::Value;
+use std::net::IpAddr;
+use std::path::Path;
+use std::time::Duration;
+
+pub(super) fn reload(admin: Option<&str>, config: Option<&Path>) -> Result<(), Failed> {
+    let (status, answer) = call(&Admin::find(admin, config), "POST", "/-/reload")?;
+    if status == 200 {
+        let generation = &answer["generation"];
+        let restart = answer["needs_restart"].as_array().filter(|what| !what.is_empty());
+        let note =
+            restart.map_or(String::new(), |what| format!("; needs a restart: {}", Value::from(what.clone())));
+        return print(&format!("reloaded: generation {generation} is in force{note}"));
+    }
+    let problems = answer["problems"].as_array().cloned().unwrap_or_default();
+    let lines: Vec<&str> = problems.iter().filter_map(Value::as_str).collect();
+    Err(format!("the configuration was refused, the last good one stays:\n{}", lines.join("\n")))
+}
+
+pub(super) fn status(
+    admin: Option<&str>,
+    config: Option<&Path>,
+    ready: bool,
+    as_json: bool,
+) -> Result<(), Failed> {
+    let admin = Admin::find(admin, config);
+    if ready {
+        let (status, _) = call(&admin, "GET", "/readyz")?;
+        return if status == 200 { print("ready") } else { Err("not ready".to_owned()) };
+    }
+    let (code, answer) = call(&admin, "GET", "/api/status")?;
+    expect_ok(code, &answer)?;
+    if as_json {
+        return print(&format!("{answer:#}"));
+    }
+    let (_, channels) = call(&admin, "GET", "/api/channels")?;
+    let reload = &answer["config"]["reload"];
+    let mut lines = vec![format!(
+        "tollgate {}   up {}   in flight {}   {}/{} channels usable   {} keys",
+        answer["version"].as_str().unwrap_or_default(),
+        humantime::format_duration(Duration::from_secs(answer["uptime_seconds"].as_u64().unwrap_or(0))),
+        answer["inflight"],
+        answer["channels"]["usable"],
+        answer["channels"]["configured"],
+        answer["keys"],
+    )];
+    let hash: String = answer["config"]["hash"].as_str().unwrap_or_default().chars().take(12).collect();
+    let word = if reload["successful"] == true { "ok" } else { "REFUSED, the last good one serves" };
+    lines.push(format!("config   {hash}   generation {}   last reload {word}", reload["generation"]));
+    lines.extend(
+        reload["problems"].as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned),
+    );
+    let rows = channels.as_array().cloned().unwrap_or_default();
+    lines.push(table_or_json(&rows, &["channel", "type", "state", "priority", "weight", "inflight"], false));
+    print(&lines.join("\n"))
+}
+
+pub(super) fn keys(url: &str, as_json: bool) -> Result<(), Failed> {
+    let (status, answer) = call(&Admin::at(url), "GET", "/api/keys")?;
+    expect_ok(status, &answer)?;
+    let rows = answer.as_array().cloned().unwrap_or_default();
+    print(&table_or_json(
+        &rows,
+        &["key", "last4", "group", "profile", "owner", "enabled", "inflight"],
+        as_json,
+    ))
+}
+
+pub(super) fn models(url: &str, key: Option<&str>, as_json: bool) -> Result<(), Failed> {
+    let query = key.map_or(String::new(), |key| format!("?key={}", encoded(key)));
+    let (status, answer) = call(&Admin::at(url), "GET", &format!("/api/models{query}"))?;
+    expect_ok(status, &answer)?;
+    print(&model_rows(&answer.as_array().cloned().unwrap_or_default(), as_json))
+}
+
+pub(super) fn explain(url: &str, key: &str, model: &str, as_json: bool) -> Result<(), Failed> {
+    let path = format!("/api/explain?key={}&model={}", encoded(key), encoded(model));
+    let (status, answer) = call(&Admin::at(url), "GET", &path)?;
+    expect_ok(status, &answer)?;
+    print(&explained(&answer, as_json))
+}
+
+/// Where to call and with what.
+struct Admin {
+    url: String,
+    token: Option<String>,
+}
+
+impl Admin {
+    fn at(url: &str) -> Self {
+        let url = if url.contains("://") { url.to_owned() } else { format!("http://{url}") };
+        Self { url: url.trim_end_matches('/').to_owned(), token: std::env::var(TOKEN_VARIABLE).ok() }
+    }
+
+    /// The given address, else the one in the configuration, else the default.
+    fn find(given: Option<&str>, config: Option<&Path>) -> Self {
+        if let Some(url) = given {
+            return Self::at(url);
+        }
+        let path = config.unwrap_or(Path::new(DEFAULT_CONFIG));
+        let Ok(loaded) = config::load(path, &FsSource) else { return Self::at(DEFAULT_ADMIN) };
+        let server = &loaded.snapshot.server;
+        let ip =
+            if server.admin.ip().is_unspecified() { IpAddr::from([127, 0, 0, 1]) } else { server.admin.ip() };
+        let mut admin = Self::at(&std::net::SocketAddr::new(ip, server.admin.port()).to_string());
+        if admin.token.is_none() {
+            admin.token = server.admin_token.as_ref().map(|token| token.expose().to_owned());
+        }
+        admin
+    }
+}
+
+fn call(admin: &Admin, method: &str, path: &str) -> Result<(u16, Value), Failed> {
+    let agent: ureq::Agent = ureq::Agent::config_builder()
+        .timeout_global(Some(CALL_MAX))
+        .http_status_as_error(false)
+        .proxy(None)
+        .build()
+        .into();
+    let url = format!("{}{path}", admin.url);
+    let bearer = admin.token.as_ref().map(|token| format!("Bearer {token}"));
+    let answered = if method == "POST" {
+        let mut request = agent.post(&url);
+        if let Some(bearer) = &bearer {
+            request = request.header("authorization", bearer);
+        }
+        request.send_empty()
+    } else {
+        let mut request = agent.get(&url);
+        if let Some(bearer) = &bearer {
+            request = request.header("authorization", bearer);
+        }
+        request.call()
+    };
+    let mut response = answered.map_err(|error| {
+        format!("no gateway answers at {}: {error} (is it running? give --admin URL)", admin.url)
+    })?;
+    let status = response.status().as_u16();
+    let text = response.body_mut().read_to_string().map_err(|error| format!("{url}: {error}"))?;
+    Ok((status, serde_json::from_str(&text).unwrap_or(Value::String(text.trim().to_owned()))))
+}
+
+fn expect_ok(status: u16, answer: &Value) -> Result<(), Failed> {
+    if status == 200 {
+        return Ok(());
+    }
+    let said = answer["error"].as_str().or(answer.as_str()).unwrap_or_default();
+    Err(format!("the gateway answered {status}: {said}"))
+}
+
+fn encoded(text: &str) -> String {
+    text.bytes()
+        .map(|byte| match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' => char::from(byte).to_string(),
+            _ => format!("%{byte:02X}"),
+        })
+        .collect()
+}
+
+const DEFAULT_ADMIN: &str = "127.0.0.1:9090";
+const TOKEN_VARIABLE: &str = "TOLLGATE_ADMIN_TOKEN";
+const CALL_MAX: Duration = Duration::from_secs(30);

@@ -1,0 +1,258 @@
+//! From what was written to what it means: references resolved, secrets read, text taken apart.
+//!
+//! Invariant: every problem is noted and compiling goes on, so that one load reports them all; the snapshot
+//! that comes out is only used if none was noted. No secret's value reaches a message.
+
+pub(super) mod address;
+mod channels;
+pub(super) mod examples;
+mod keys;
+pub(super) mod kinds;
+mod profiles;
+mod secrets;
+mod server;
+mod units;
+mod usefulness;
+
+use super::file::{File, Limits as WrittenLimits, present};
+use super::node::{NAME_CHARS_MAX, Sheet, Step};
+use super::problem::{Findings, Problem, did_you_mean, shown};
+use super::snapshot::{Channel, Group, Limits, Profile, Rate, Snapshot, UpstreamTimeouts};
+use super::source::Reads;
+use crate::id::{GroupId, ProfileId};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// What was read.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Input<'a> {
+    /// The trees, for the places of problems.
+    pub(super) sheets: &'a [Sheet],
+    /// The same files as types, by the same positions.
+    pub(super) files: &'a [File],
+    /// Whether a file could not be read.
+    pub(super) incomplete: bool,
+}
+
+/// What compiling yields beside its findings.
+#[derive(Debug)]
+pub(super) struct Compiled {
+    pub(super) snapshot: Snapshot,
+    pub(super) example_key: Option<Problem>,
+}
+
+/// Compiles files in reading order, the entry file first (there is at least that one).
+pub(super) fn compile(
+    Input { sheets, files, incomplete }: Input<'_>,
+    reads: &mut Reads<'_>,
+    findings: &mut Findings,
+) -> Compiled {
+    let mut compiler = Compiler {
+        sheets,
+        incomplete,
+        reads,
+        findings,
+        group_index: HashMap::new(),
+        groups: Vec::new(),
+        profiles: HashMap::new(),
+        channels: Vec::new(),
+    };
+    let (server, trace, log) = compiler.edge(&files[0]);
+    let (timeouts, attempts) = compiler.upstream(files[0].upstream.as_ref());
+    compiler.groups(files);
+    compiler.profiles(files);
+    compiler.channels(files, &timeouts);
+    let keys = compiler.keys(files);
+    compiler.look_for_the_useless(files, &keys.listed);
+    let snapshot = Snapshot {
+        hash: compiler.reads.hash(),
+        server,
+        trace,
+        log,
+        attempts,
+        keys: keys.listed,
+        groups: compiler.groups,
+        channels: compiler.channels,
+        profiles: compiler.profiles,
+        key_by_digest: keys.by_digest,
+    };
+    Compiled { snapshot, example_key: keys.example }
+}
+
+struct Compiler<'a, 'r> {
+    sheets: &'a [Sheet],
+    /// References that lead nowhere and missing keys are not reported then.
+    incomplete: bool,
+    reads: &'a mut Reads<'r>,
+    findings: &'a mut Findings,
+    group_index: HashMap<GroupId, usize>,
+    groups: Vec<Arc<Group>>,
+    profiles: HashMap<ProfileId, Arc<Profile>>,
+    channels: Vec<Arc<Channel>>,
+}
+
+/// Where something stands: a file and the way down its tree.
+#[derive(Debug, Clone)]
+struct At {
+    file: usize,
+    steps: Vec<Step>,
+}
+
+impl At {
+    fn section(file: usize, name: &str) -> Self {
+        Self { file, steps: vec![Step::Key(name.to_owned())] }
+    }
+
+    fn key(&self, key: &str) -> Self {
+        self.step(Step::Key(key.to_owned()))
+    }
+
+    fn item(&self, index: usize) -> Self {
+        self.step(Step::Index(index))
+    }
+
+    fn step(&self, step: Step) -> Self {
+        let mut steps = self.steps.clone();
+        steps.push(step);
+        Self { file: self.file, steps }
+    }
+}
+
+/// A kind of entry: what it is called, and where a file has it.
+type Section<T> = (&'static str, fn(&File) -> &[Option<T>]);
+
+/// The entries of one kind over all files, with their places.
+fn entries<'a, T: 'a>(files: &'a [File], (section, of): Section<T>) -> impl Iterator<Item = (At, &'a T)> {
+    files.iter().enumerate().flat_map(move |(file, written)| {
+        present(of(written)).map(move |(index, entry)| (At::section(file, section).item(index), entry))
+    })
+}
+
+impl Compiler<'_, '_> {
+    fn problem(&mut self, at: &At, what: impl Into<String>, hint: Option<String>) {
+        let sheet = &self.sheets[at.file];
+        self.findings.problem(at.file, || Problem::at_steps(sheet, &at.steps, what).hint(hint));
+    }
+
+    fn warning(&mut self, at: &At, what: impl Into<String>, hint: Option<String>) {
+        let sheet = &self.sheets[at.file];
+        self.findings.warning(at.file, || Problem::at_steps(sheet, &at.steps, what).hint(hint));
+    }
+
+    /// A reference that leads nowhere, as far as everything was read.
+    fn dangling(&mut self, at: &At, what: String, hint: Option<String>) {
+        if !self.incomplete {
+            self.problem(at, what, hint);
+        }
+    }
+
+    /// Notes a problem with text and goes on without the value.
+    fn checked<T>(&mut self, at: &At, result: Result<T, String>) -> Option<T> {
+        result.map_err(|what| self.problem(at, what, None)).ok()
+    }
+
+    /// A name that may be a metric label and is the only one of its kind.
+    fn name(&mut self, at: &At, name: &str, first: &mut HashMap<String, At>) {
+        let at = at.key("name");
+        if name.is_empty() || name.trim() != name || name.contains(char::is_control) {
+            self.problem(
+                &at,
+                "must be a word: not empty, no white space at its ends, no control characters",
+                None,
+            );
+        } else if name.chars().count() > NAME_CHARS_MAX {
+            self.problem(&at, format!("is longer than {NAME_CHARS_MAX} characters"), None);
+        } else if let Some(first) = first.get(name) {
+            let sheet = &self.sheets[first.file];
+            let line = sheet.root.locate(&first.steps).line;
+            let what = format!("is given twice; the first is at {}:{line}", sheet.path.display());
+            self.problem(&at, what, None);
+        } else {
+            first.insert(name.to_owned(), at);
+        }
+    }
+
+    /// Every text of a list; an empty list is a problem, since leaving it out means something else.
+    fn texts<'a>(
+        &mut self,
+        at: &At,
+        list: Option<&'a Vec<Option<String>>>,
+        absent_means: &str,
+    ) -> Option<Vec<(usize, &'a str)>> {
+        let list = list?;
+        if list.is_empty() {
+            self.problem(at, "is empty", Some(format!("leave it out for {absent_means}")));
+        }
+        let texts: Vec<(usize, &str)> = present(list).map(|(index, text)| (index, text.as_str())).collect();
+        for (index, text) in &texts {
+            if text.trim().is_empty() {
+                self.problem(&at.item(*index), "is empty", None);
+            }
+        }
+        Some(texts)
+    }
+
+    fn groups(&mut self, files: &[File]) {
+        let mut first = HashMap::new();
+        for (at, group) in entries(files, ("group", |file| &file.group)) {
+            self.name(&at, &group.name, &mut first);
+            let limits = self.limits(&at.key("limits"), group.limits);
+            self.add_group(GroupId::new(&group.name), limits);
+        }
+        if !self.group_index.contains_key(&GroupId::new(DEFAULT_GROUP)) {
+            self.add_group(GroupId::new(DEFAULT_GROUP), Limits::default());
+        }
+    }
+
+    fn add_group(&mut self, id: GroupId, limits: Limits) {
+        let index = self.groups.len();
+        self.group_index.insert(id.clone(), index);
+        self.groups.push(Arc::new(Group { id, index, limits }));
+    }
+
+    /// The group a reference means.
+    fn group(&mut self, at: &At, name: &str) -> Option<Arc<Group>> {
+        if let Some(index) = self.group_index.get(&GroupId::new(name)) {
+            return Some(Arc::clone(&self.groups[*index]));
+        }
+        let hint = did_you_mean(name, self.groups.iter().map(|group| group.id.as_str()));
+        let hint = hint.or_else(|| Some("declare it with `[[group]]`".to_owned()));
+        self.dangling(at, format!("there is no group {}", shown(name)), hint);
+        None
+    }
+
+    fn limits(&mut self, at: &At, written: WrittenLimits) -> Limits {
+        if written.burst.is_some() && written.rpm.is_none() {
+            self.problem(&at.key("burst"), "limits nothing without `rpm`", None);
+        }
+        let rate = |rpm| Rate { per_minute: rpm, burst: written.burst.unwrap_or(rpm) };
+        Limits { rpm: written.rpm.map(rate), concurrency: written.concurrency }
+    }
+
+    fn upstream(&mut self, written: Option<&super::file::Upstream>) -> (UpstreamTimeouts, usize) {
+        use std::time::Duration;
+        let at = At::section(0, "upstream");
+        let (connect, first, response, idle) = written.map_or((None, None, None, None), |w| {
+            (
+                w.connect_timeout.as_ref(),
+                w.first_byte_timeout.as_ref(),
+                w.response_timeout.as_ref(),
+                w.idle_timeout.as_ref(),
+            )
+        });
+        let timeouts = UpstreamTimeouts {
+            connect: self.wait(&at.key("connect_timeout"), connect, Duration::from_secs(3)),
+            first_byte: self.wait(&at.key("first_byte_timeout"), first, Duration::from_secs(60)),
+            response: self.wait(&at.key("response_timeout"), response, Duration::from_secs(600)),
+            idle: self.wait(&at.key("idle_timeout"), idle, Duration::from_secs(120)),
+        };
+        let attempts = written.and_then(|written| written.attempts).unwrap_or(ATTEMPTS);
+        (timeouts, usize::try_from(attempts).unwrap_or(1))
+    }
+}
+
+/// Exists without being declared.
+const DEFAULT_GROUP: &str = "default";
+
+/// How many channels an exchange tries where nothing else is said.
+const ATTEMPTS: u32 = 3;

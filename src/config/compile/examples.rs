@@ -1,0 +1,13 @@
+//! Keys that stand in published examples: everybody can read them, so nobody may be served for them.
+
+use crate::secret::KeyDigest;
+
+/// The key of every published example.
+pub const EXAMPLE_KEY: &str = "sk-tollgate-example-0123456789abcdef";
+
+const EXAMPLE_KEYS: &[&str] = &[EXAMPLE_KEY];
+
+/// Whether this is the digest of a published example key.
+pub(super) fn is_example(digest: &KeyDigest) -> bool {
+    EXAMPLE_KEYS.iter().any(|example| KeyDigest::of(example) == *digest)
+}

@@ -1,0 +1,245 @@
+//! `[server]`, `[trace]` and `[log]`: the edge and what it writes.
+
+use super::secrets::Found;
+use super::{At, Compiler};
+use crate::config::file::{File, Log as WrittenLog, Server as Written, Trace as WrittenTrace, present};
+use crate::config::problem::shown;
+use crate::config::snapshot::{AccessTarget, Log, Server, ServerLimits, ServerTimeouts, Trace};
+use crate::secret::Secret;
+use http::HeaderName;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Each label is copied into every access line.
+const LABELS_MAX: usize = 16;
+
+/// Each is looked up in every request.
+const TRACE_HEADERS_MAX: usize = 16;
+
+impl Compiler<'_, '_> {
+    /// What the entry file says about the edge.
+    pub(super) fn edge(&mut self, file: &File) -> (Server, Trace, Log) {
+        let written = Written::default();
+        let written = file.server.as_ref().unwrap_or(&written);
+        let trace = match (&file.trace, &written.trace) {
+            (Some(_), Some(_)) => {
+                let what = "is `[trace]` by another name, and both are written";
+                self.problem(&At::section(0, "server").key("trace"), what, Some("keep one".to_owned()));
+                Trace::default()
+            }
+            (Some(trace), None) => self.trace(&At::section(0, "trace"), trace),
+            (None, Some(trace)) => self.trace(&At::section(0, "server").key("trace"), trace),
+            (None, None) => Trace::default(),
+        };
+        let log = self.log(file.log.as_ref());
+        (self.server(written), trace, log)
+    }
+
+    fn server(&mut self, written: &Written) -> Server {
+        let at = At::section(0, "server");
+        let listen = self.listen(&at.key("listen"), written);
+        let admin = written.admin.as_deref().and_then(|text| {
+            let address = socket_address(text);
+            self.checked(&at.key("admin"), address)
+        });
+        let admin = admin.unwrap_or(ADMIN);
+        let admin_token = self.admin_token(&at, written, admin);
+        if let Some(taken) = listen.iter().find(|public| overlap(**public, admin)) {
+            self.problem(
+                &at.key("admin"),
+                format!("needs an address of its own; {taken} is a public listener"),
+                None,
+            );
+        }
+        let proxies = present(written.trusted_proxies.as_deref().unwrap_or_default());
+        let proxies: Vec<(usize, &str)> = proxies.map(|(index, text)| (index, text.as_str())).collect();
+        Server {
+            listen,
+            admin,
+            admin_token,
+            threads: match written.threads {
+                Some(threads) if threads > 0 => usize::try_from(threads).unwrap_or(1),
+                _ => self.reads.source.cores().max(1),
+            },
+            trusted_proxies: self.networks(&at.key("trusted_proxies"), &proxies),
+            cors_origins: self.origins(&at.key("cors_origins"), written),
+            timeouts: self.timeouts(&at.key("timeouts"), written),
+            limits: self.edge_limits(&at.key("limits"), written),
+        }
+    }
+
+    fn listen(&mut self, at: &At, written: &Written) -> Vec<SocketAddr> {
+        let Some(texts) = self.texts(at, written.listen.as_ref(), "0.0.0.0:8080") else {
+            return vec![LISTEN];
+        };
+        let mut listen: Vec<SocketAddr> = Vec::new();
+        for (index, text) in texts {
+            let at = at.item(index);
+            let Some(address) = self.checked(&at, socket_address(text)) else { continue };
+            if listen.iter().any(|other| overlap(*other, address)) {
+                self.problem(&at, format!("{address} is listened on already"), None);
+            }
+            listen.push(address);
+        }
+        listen
+    }
+
+    fn admin_token(&mut self, at: &At, written: &Written, admin: SocketAddr) -> Option<Secret> {
+        let at_token = at.key("admin_token");
+        let Some(token) = &written.admin_token else {
+            if !admin.ip().is_loopback() {
+                let what =
+                    format!("{admin} can be reached from other machines, so `admin_token` is required");
+                self.problem(&at.key("admin"), what, None);
+            }
+            return None;
+        };
+        match self.secret(&at_token, token) {
+            Found::Secret(secret) => Some(secret),
+            Found::Refused => None,
+            Found::Missing(what) => {
+                self.problem(&at_token, what, None);
+                None
+            }
+        }
+    }
+
+    fn origins(&mut self, at: &At, written: &Written) -> Vec<String> {
+        let mut origins = Vec::new();
+        for (index, text) in present(written.cors_origins.as_deref().unwrap_or_default()) {
+            let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+            let plain =
+                host.is_some_and(|host| !host.is_empty() && !host.contains(['/', '?', '#', '@', '*', ' ']));
+            if text != "*" && !plain {
+                let what = format!("{} is no origin", shown(text));
+                let hint = "for example https://chat.example.com, without a path".to_owned();
+                self.problem(&at.item(index), what, Some(hint));
+            }
+            origins.push(text.to_ascii_lowercase());
+        }
+        origins
+    }
+
+    fn timeouts(&mut self, at: &At, written: &Written) -> ServerTimeouts {
+        let none = crate::config::file::ServerTimeouts::default();
+        let written = written.timeouts.as_ref().unwrap_or(&none);
+        let seconds = Duration::from_secs;
+        ServerTimeouts {
+            header: self.wait(&at.key("header"), written.header.as_ref(), seconds(10)),
+            body_idle: self.wait(&at.key("body_idle"), written.body_idle.as_ref(), seconds(30)),
+            idle: self.wait(&at.key("idle"), written.idle.as_ref(), seconds(75)),
+            drain_delay: self.wait_or_none(&at.key("drain_delay"), written.drain_delay.as_ref(), seconds(0)),
+            drain: self.wait_or_none(&at.key("drain"), written.drain.as_ref(), seconds(600)),
+        }
+    }
+
+    fn edge_limits(&mut self, at: &At, written: &Written) -> ServerLimits {
+        let none = crate::config::file::ServerLimits::default();
+        let written = written.limits.as_ref().unwrap_or(&none);
+        let count =
+            |number: Option<u32>, default| usize::try_from(number.unwrap_or(default)).unwrap_or(usize::MAX);
+        ServerLimits {
+            connections: count(written.connections, 65_536),
+            connections_per_ip: count(written.connections_per_ip, 0),
+            header_bytes: self
+                .size(&at.key("header_bytes"), written.header_bytes.as_ref())
+                .unwrap_or(64 << 10),
+            body_bytes: self.size(&at.key("body_bytes"), written.body_bytes.as_ref()).unwrap_or(64 << 20),
+            buffered_body_bytes: self
+                .size(&at.key("buffered_body_bytes"), written.buffered_body_bytes.as_ref())
+                .unwrap_or(1 << 30),
+        }
+    }
+
+    fn trace(&mut self, at: &At, written: &WrittenTrace) -> Trace {
+        let headers = present(written.headers.as_deref().unwrap_or_default());
+        let headers: Vec<(usize, &str)> = headers.map(|(index, text)| (index, text.as_str())).collect();
+        Trace {
+            claude_code: written.claude_code_trace_enabled.unwrap_or(false),
+            codex: written.codex_trace_enabled.unwrap_or(false),
+            headers: self.logged_headers(&at.key("headers"), &headers, TRACE_HEADERS_MAX),
+        }
+    }
+
+    fn log(&mut self, written: Option<&WrittenLog>) -> Log {
+        let at = At::section(0, "log");
+        let labels = present(written.and_then(|log| log.labels.as_deref()).unwrap_or_default());
+        let labels: Vec<(usize, &str)> = labels.map(|(index, text)| (index, text.as_str())).collect();
+        let level = written.and_then(|log| log.level.as_deref()).unwrap_or("info");
+        let access = match written.and_then(|log| log.access.as_deref()).unwrap_or("stdout") {
+            "stdout" => AccessTarget::Stdout,
+            "stderr" => AccessTarget::Stderr,
+            "off" => AccessTarget::Off,
+            path => AccessTarget::File(self.access_path(&at.key("access"), path)),
+        };
+        Log {
+            labels: self.logged_headers(&at.key("labels"), &labels, LABELS_MAX),
+            level: level.to_owned(),
+            access,
+        }
+    }
+
+    fn access_path(&mut self, at: &At, path: &str) -> PathBuf {
+        // A slip such as "stdot" must not become a file in the working directory.
+        if !path.contains('/') && !path.contains('.') {
+            let what = format!("unknown value {}; one of stdout, stderr, off, or a path", shown(path));
+            let hint = crate::config::problem::did_you_mean(path, ["stdout", "stderr", "off"]);
+            self.problem(at, what, hint);
+        }
+        self.sheets[0].path.parent().unwrap_or(Path::new("")).join(path)
+    }
+
+    /// Names of headers whose values are written down, so none that hold secrets.
+    fn logged_headers(&mut self, at: &At, texts: &[(usize, &str)], max: usize) -> Vec<String> {
+        if texts.len() > max {
+            self.problem(at, format!("names {} headers; at most {max} are possible", texts.len()), None);
+        }
+        let mut names = Vec::new();
+        for (index, text) in texts {
+            match HeaderName::from_bytes(text.as_bytes()) {
+                Err(_) => self.problem(&at.item(*index), format!("{} is no header name", shown(text)), None),
+                Ok(name) if SECRET_HEADERS.contains(&name.as_str()) => {
+                    self.problem(
+                        &at.item(*index),
+                        format!("{name} holds secrets and is never written down"),
+                        None,
+                    );
+                }
+                Ok(name) => names.push(name.as_str().to_owned()),
+            }
+        }
+        names
+    }
+}
+
+/// Headers that carry credentials.
+pub(super) const SECRET_HEADERS: [&str; 8] = [
+    "authorization",
+    "proxy-authorization",
+    "x-api-key",
+    "api-key",
+    "x-goog-api-key",
+    "cookie",
+    "set-cookie",
+    "sec-websocket-protocol",
+];
+
+const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 8080);
+const ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9090);
+
+fn socket_address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| {
+        format!(
+            "{} is no address with port; write for example \"0.0.0.0:8080\" or \"[::]:8080\"",
+            shown(text)
+        )
+    })
+}
+
+/// Whether two listeners cannot both be bound. Port 0 means any free one.
+fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
+    let same_family = one.is_ipv4() == other.is_ipv4();
+    let same_ip = one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified();
+    one.port() != 0 && one.port() == other.port() && same_family && same_ip
+}

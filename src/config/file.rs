@@ -1,0 +1,362 @@
+//! What the operator may write, as types: the published JSON Schema is generated from them.
+//!
+//! Invariant: the only place of the configuration where `Option` means "not written". Values that are text
+//! with a meaning (durations, sizes, addresses) stay text here, so that `super::compile` can report all
+//! that is wrong with them at once. The doc comments are the descriptions in the published schema.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+
+/// A list in which an item that was refused is `None`, so that the others keep their positions.
+pub(super) type List<T> = Vec<Option<T>>;
+
+/// The items that were not refused, with their positions.
+pub(super) fn present<T>(list: &[Option<T>]) -> impl Iterator<Item = (usize, &T)> {
+    list.iter().enumerate().filter_map(|(index, item)| item.as_ref().map(|item| (index, item)))
+}
+
+/// A Tollgate configuration file.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "Tollgate configuration", rename = "Configuration")]
+pub(super) struct File {
+    /// Where the schema is; for editors, of no meaning to the gateway.
+    #[serde(rename = "$schema")]
+    pub(super) _schema: Option<String>,
+    /// Further files with channels, groups, profiles and keys: paths and patterns with `*`, relative to this file.
+    pub(super) include: Option<List<String>>,
+    /// Listeners and the bounds of the edge.
+    pub(super) server: Option<Server>,
+    /// Defaults for reaching channels.
+    pub(super) upstream: Option<Upstream>,
+    /// Where session ids are looked for.
+    pub(super) trace: Option<Trace>,
+    /// The log.
+    pub(super) log: Option<Log>,
+    /// Accounts at providers.
+    #[serde(default)]
+    pub(super) channel: List<Channel>,
+    /// Named lists of model mappings.
+    #[serde(default)]
+    pub(super) profile: List<Profile>,
+    /// Keys that share channels and limits. The group `default` exists without being written.
+    #[serde(default)]
+    pub(super) group: List<Group>,
+    /// The credentials clients use.
+    #[serde(default)]
+    pub(super) key: List<Key>,
+}
+
+/// A length of time.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(transparent)]
+#[schemars(inline, extend("examples" = ["10s", "1m 30s"]))]
+pub(super) struct Wait(pub(super) String);
+
+/// A number of bytes.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+#[schemars(inline, extend("examples" = ["64MiB"]))]
+pub(super) enum Size {
+    /// Bytes.
+    Bytes(#[schemars(range(min = 0))] i64),
+    /// A number with a unit: B, KB, MB, GB, KiB, MiB, GiB.
+    Text(String),
+}
+
+/// A secret: where it is found, or the text itself (which `check` warns about).
+#[derive(Deserialize, JsonSchema)]
+#[serde(untagged)]
+#[schemars(inline, extend("examples" = [{"env": "OPENAI_API_KEY"}]))]
+pub(super) enum SecretText {
+    /// The secret itself.
+    Inline(String),
+    /// Where it is found.
+    Reference(SecretReference),
+}
+
+impl std::fmt::Debug for SecretText {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SecretText(…)")
+    }
+}
+
+/// Where a secret is found: one of the two.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SecretReference {
+    /// In this environment variable.
+    pub(super) env: Option<String>,
+    /// In this file, relative to the file that names it; a line break at its end does not count.
+    pub(super) file: Option<String>,
+}
+
+/// Listeners and the bounds of the edge.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Server {
+    /// Addresses for clients; `0.0.0.0:8080` if absent. Changing it takes a restart.
+    #[schemars(length(min = 1))]
+    pub(super) listen: Option<List<String>>,
+    /// Metrics, health, reload, drain; `127.0.0.1:9090` if absent. Changing it takes a restart.
+    pub(super) admin: Option<String>,
+    /// What admin calls must carry; required where `admin` is not a loopback address.
+    pub(super) admin_token: Option<SecretText>,
+    /// Worker threads; 0 or absent: one per core. Changing it takes a restart.
+    #[schemars(range(min = 0, max = 1024))]
+    pub(super) threads: Option<u32>,
+    /// Peers whose `X-Forwarded-For` is believed; none if absent.
+    pub(super) trusted_proxies: Option<List<String>>,
+    /// Browser origins that may call; none if absent.
+    pub(super) cors_origins: Option<List<String>>,
+    /// How long the edge waits.
+    pub(super) timeouts: Option<ServerTimeouts>,
+    /// How much the edge holds.
+    pub(super) limits: Option<ServerLimits>,
+    /// Another place for `[trace]`.
+    pub(super) trace: Option<Trace>,
+}
+
+/// How long the edge waits.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ServerTimeouts {
+    /// For the whole request head; 10s if absent.
+    pub(super) header: Option<Wait>,
+    /// Between two reads of a request body; 30s if absent.
+    pub(super) body_idle: Option<Wait>,
+    /// For the next request of a connection; 75s if absent.
+    pub(super) idle: Option<Wait>,
+    /// Between readiness 503 and closing the listeners; 0s if absent.
+    pub(super) drain_delay: Option<Wait>,
+    /// For what is in flight when draining; 600s if absent.
+    pub(super) drain: Option<Wait>,
+}
+
+/// How much the edge holds.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ServerLimits {
+    /// Connections at once; 65536 if absent.
+    #[schemars(range(min = 1, max = 10_000_000))]
+    pub(super) connections: Option<u32>,
+    /// Connections of one address at once; 0 or absent: no limit.
+    #[schemars(range(min = 0, max = 10_000_000))]
+    pub(super) connections_per_ip: Option<u32>,
+    /// A request head; 64KiB if absent.
+    pub(super) header_bytes: Option<Size>,
+    /// A request body; 64MiB if absent.
+    pub(super) body_bytes: Option<Size>,
+    /// All buffered bodies together; 1GiB if absent.
+    pub(super) buffered_body_bytes: Option<Size>,
+}
+
+/// Defaults for reaching channels.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Upstream {
+    /// For TCP and TLS; 3s if absent.
+    pub(super) connect_timeout: Option<Wait>,
+    /// Streams: from sending the request to the first real event; 60s if absent.
+    pub(super) first_byte_timeout: Option<Wait>,
+    /// Other answers: until their first byte; 600s if absent.
+    pub(super) response_timeout: Option<Wait>,
+    /// Between bytes of an answer; 120s if absent.
+    pub(super) idle_timeout: Option<Wait>,
+    /// How many channels one exchange may try; 3 if absent.
+    #[schemars(range(min = 1, max = 10))]
+    pub(super) attempts: Option<u32>,
+}
+
+/// Where session ids are looked for.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Trace {
+    /// Claude Code's session ids count; false if absent.
+    pub(super) claude_code_trace_enabled: Option<bool>,
+    /// Codex's session ids and `prompt_cache_key` count; false if absent.
+    pub(super) codex_trace_enabled: Option<bool>,
+    /// Further request headers that carry a session id, in order.
+    pub(super) headers: Option<List<String>>,
+}
+
+/// The log.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Log {
+    /// Request headers copied into the access line (team, task, ticket …).
+    pub(super) labels: Option<List<String>>,
+    /// How much is logged; info if absent.
+    #[schemars(extend("enum" = ["error", "warn", "info", "debug", "trace"]))]
+    pub(super) level: Option<String>,
+    /// Where access lines go: stdout, stderr, off, or a path; stdout if absent.
+    pub(super) access: Option<String>,
+}
+
+/// Limits; what is absent is unlimited.
+#[derive(Debug, Default, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Limits {
+    /// Requests per minute, refilled evenly.
+    #[schemars(range(min = 1, max = 1_000_000_000))]
+    pub(super) rpm: Option<u64>,
+    /// How many requests may come at once; `rpm` if absent.
+    #[schemars(range(min = 1, max = 1_000_000_000))]
+    pub(super) burst: Option<u64>,
+    /// Exchanges at once.
+    #[schemars(range(min = 1, max = 1_000_000_000))]
+    pub(super) concurrency: Option<u32>,
+}
+
+/// An account at a provider.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Channel {
+    /// Its name, in logs and metrics.
+    pub(super) name: String,
+    /// What it speaks, how the credential is sent, and the default base URL.
+    #[serde(rename = "type")]
+    #[schemars(extend("enum" = super::compile::kinds::names()))]
+    pub(super) kind: String,
+    /// Where it is reached; the provider's own address if absent.
+    pub(super) base_url: Option<String>,
+    /// The provider's keys. An enabled channel needs at least one.
+    pub(super) api_keys: Option<List<SecretText>>,
+    /// What it serves: names, or patterns with `*`; absent: everything.
+    pub(super) models: Option<List<String>>,
+    /// A model's name here, and its name at the provider.
+    #[serde(default)]
+    pub(super) model_map: BTreeMap<String, String>,
+    /// Lower first; 0 if absent.
+    #[schemars(range(min = -1_000_000, max = 1_000_000))]
+    pub(super) priority: Option<i32>,
+    /// Its share among channels of one priority; 1 if absent; 0: no new exchanges.
+    #[schemars(range(min = 0, max = 1_000_000))]
+    pub(super) weight: Option<u32>,
+    /// The groups that may use it; absent: every group.
+    pub(super) groups: Option<List<String>>,
+    /// Whether it is used; true if absent.
+    pub(super) enabled: Option<bool>,
+    /// Past these it is passed over.
+    #[serde(default)]
+    pub(super) limits: Limits,
+    /// Headers of the requests to it.
+    #[serde(default)]
+    pub(super) request_headers: RequestHeaders,
+    /// For TCP and TLS; as in `[upstream]` if absent.
+    pub(super) connect_timeout: Option<Wait>,
+    /// Streams: from sending the request to the first real event; as in `[upstream]` if absent.
+    pub(super) first_byte_timeout: Option<Wait>,
+    /// Other answers: until their first byte; as in `[upstream]` if absent.
+    pub(super) response_timeout: Option<Wait>,
+    /// Between bytes of an answer; as in `[upstream]` if absent.
+    pub(super) idle_timeout: Option<Wait>,
+    /// Lifts the ban on link-local and metadata addresses; false if absent.
+    pub(super) allow_link_local: Option<bool>,
+}
+
+/// Headers of the requests to a channel.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RequestHeaders {
+    /// Set on every request.
+    #[serde(default)]
+    pub(super) set: BTreeMap<String, String>,
+    /// Taken off every request.
+    pub(super) remove: Option<List<String>>,
+}
+
+/// A named list of model mappings.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Profile {
+    /// Its name.
+    pub(super) name: String,
+    /// The first that matches counts; there is no chaining.
+    #[serde(default)]
+    pub(super) mappings: List<Mapping>,
+}
+
+/// One mapping: `from` or `from_regex`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Mapping {
+    /// The requested model, exactly.
+    pub(super) from: Option<String>,
+    /// A regular expression that must match the whole requested model.
+    pub(super) from_regex: Option<String>,
+    /// The model it is sent as.
+    pub(super) to: String,
+}
+
+/// Keys that share channels and limits.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Group {
+    /// Its name.
+    pub(super) name: String,
+    /// Over all its keys together.
+    #[serde(default)]
+    pub(super) limits: Limits,
+}
+
+/// A credential clients use: `hash` or `secret`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Key {
+    /// Its name, in logs and metrics.
+    pub(super) name: String,
+    /// `sha256:` and what `printf %s "$KEY" | sha256sum` prints.
+    pub(super) hash: Option<String>,
+    /// The key itself, or where it is found.
+    pub(super) secret: Option<SecretText>,
+    /// Its last four characters, shown in logs.
+    pub(super) last4: Option<String>,
+    /// Who holds it.
+    pub(super) owner: Option<String>,
+    /// What it is for.
+    pub(super) project: Option<String>,
+    /// Its group; `default` if absent.
+    pub(super) group: Option<String>,
+    /// The profiles it may use.
+    pub(super) profiles: Option<List<String>>,
+    /// The one of its profiles that counts; absent: no mapping.
+    pub(super) active_profile: Option<String>,
+    /// What the client may ask for: names, or patterns with `*`; absent: all that its group reaches.
+    pub(super) models: Option<List<String>>,
+    /// Where it may be used from: networks or addresses; absent: anywhere.
+    pub(super) allowed_ips: Option<List<String>>,
+    /// When it stops working.
+    #[schemars(extend("format" = "date-time", "examples" = ["2027-06-30T00:00:00Z"]))]
+    pub(super) expires: Option<String>,
+    /// Whether it works; true if absent.
+    pub(super) enabled: Option<bool>,
+    /// Whether it may ask for streams; true if absent.
+    pub(super) stream: Option<bool>,
+    /// A smaller limit for its request bodies than the server's.
+    pub(super) body_bytes: Option<Size>,
+    /// Its limits.
+    #[serde(default)]
+    pub(super) limits: Limits,
+    /// Its limits for some models; the first that matches counts, beside `limits`.
+    #[serde(default)]
+    pub(super) model_limits: List<ModelLimit>,
+}
+
+/// Limits of a key for some models.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ModelLimit {
+    /// The model as the client asks for it: a name, or a pattern with `*`.
+    pub(super) model: String,
+    /// Requests per minute, refilled evenly.
+    #[schemars(range(min = 1, max = 1_000_000_000))]
+    pub(super) rpm: Option<u64>,
+    /// How many requests may come at once; `rpm` if absent.
+    #[schemars(range(min = 1, max = 1_000_000_000))]
+    pub(super) burst: Option<u64>,
+    /// Exchanges at once.
+    #[schemars(range(min = 1, max = 1_000_000_000))]
+    pub(super) concurrency: Option<u32>,
+}

@@ -1,0 +1,175 @@
+//! The way from a path to a snapshot: read, parse, include, fit, compile.
+//!
+//! Invariant: the same path through it for the first start, every reload and `check`; it keeps nothing
+//! between calls. A file counts once, however often it is included.
+
+use super::compile::{self, Compiled, Input};
+use super::file::{File, present};
+use super::node::{self, Sheet, Step, Value};
+use super::problem::{Findings, Problem, Problems};
+use super::schema::Schema;
+use super::snapshot::Snapshot;
+use super::source::{Reads, Source, Watched};
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+
+/// A configuration that stands.
+#[derive(Debug)]
+pub struct Loaded {
+    /// What exchanges read.
+    pub snapshot: Snapshot,
+    /// What the operator should know, by file and line.
+    pub warnings: Vec<Problem>,
+    /// What was read: watching it tells when to load again.
+    pub watched: Watched,
+    /// A key that everybody can read in the published examples.
+    pub(super) example_key: Option<Problem>,
+}
+
+/// Includes of includes of … end here.
+const INCLUDE_DEPTH_MAX: usize = 4;
+
+/// Every file costs a watch and a line in the hash.
+const FILES_MAX: usize = 10_000;
+
+/// Loads the configuration that begins at `entry`; all that is wrong with it is found at once.
+pub fn load(entry: &Path, source: &dyn Source) -> Result<Loaded, Problems> {
+    let mut reader = Reader {
+        reads: Reads::new(source),
+        schema: Schema::new(),
+        findings: Findings::default(),
+        seen: HashSet::new(),
+        sheets: Vec::new(),
+        files: Vec::new(),
+        incomplete: false,
+    };
+    reader.file(entry, 0);
+    let Reader { mut reads, mut findings, sheets, files, incomplete, .. } = reader;
+    if files.is_empty() {
+        return Err(findings.refuse(reads.watched)); // the entry file itself was reported
+    }
+    let Compiled { snapshot, example_key } =
+        compile::compile(Input { sheets: &sheets, files: &files, incomplete }, &mut reads, &mut findings);
+    let (watched, warnings) = findings.finish(reads.watched)?;
+    Ok(Loaded { snapshot, warnings, watched, example_key })
+}
+
+/// Loads a configuration that is to be served from, which a published example key must not be part of.
+pub fn load_to_run(entry: &Path, source: &dyn Source) -> Result<Loaded, Problems> {
+    let mut loaded = load(entry, source)?;
+    match loaded.example_key.take() {
+        Some(problem) => Err(Problems::one(problem, loaded.watched)),
+        None => Ok(loaded),
+    }
+}
+
+struct Reader<'a> {
+    reads: Reads<'a>,
+    schema: Schema,
+    findings: Findings,
+    seen: HashSet<PathBuf>,
+    sheets: Vec<Sheet>,
+    files: Vec<File>,
+    /// A file is missing from `files`, so what refers to nothing may refer to something in it.
+    incomplete: bool,
+}
+
+impl Reader<'_> {
+    /// Reads a file and what it includes. One that is broken is reported and contributes nothing.
+    fn file(&mut self, path: &Path, depth: usize) {
+        let order = self.sheets.len();
+        if !self.seen.insert(plain(path)) {
+            return;
+        }
+        if self.seen.len() > FILES_MAX {
+            let what = format!("is one file too many; at most {FILES_MAX} are read");
+            return self.findings.problem(order, || Problem::of_file(path, what));
+        }
+        let bytes = match self.reads.file(path) {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                self.incomplete = true;
+                let what = format!("cannot be read: {error}");
+                return self.findings.problem(order, || Problem::of_file(path, what));
+            }
+        };
+        let root = match node::parse(path, &bytes) {
+            Ok(root) => root,
+            Err(fault) => {
+                self.incomplete = true;
+                return self.findings.problem(order, || Problem::at_place(path, fault.place, fault.what));
+            }
+        };
+        self.fitted(Sheet { path: path.to_owned(), root }, depth);
+    }
+
+    fn fitted(&mut self, sheet: Sheet, depth: usize) {
+        let order = self.sheets.len();
+        let fitted = self.schema.fit((order, &sheet.path, &sheet.root), &mut self.findings);
+        let file: File = serde_json::from_value(fitted).unwrap_or_else(|_| {
+            self.incomplete = true;
+            if matches!(sheet.root.value, Value::Table(_)) {
+                // The schema was generated from the types, so this is a fault of ours; to go on with nothing
+                // of the file would be worse. serde's own message could hold a secret.
+                let what = "does not fit the configuration's types although it fits the schema";
+                self.findings.problem(order, || Problem::of_file(&sheet.path, what));
+            }
+            File::default()
+        });
+        if order > 0 {
+            self.refuse_edge_sections(&sheet, order);
+        }
+        let includes: Vec<(usize, String)> = present(file.include.as_deref().unwrap_or_default())
+            .map(|(at, text)| (at, text.clone()))
+            .collect();
+        self.sheets.push(sheet);
+        self.files.push(file);
+        for (index, pattern) in includes {
+            self.include(order, (index, &pattern), depth);
+        }
+    }
+
+    /// `[server]`, `[upstream]`, `[trace]` and `[log]` belong to the process: one place for them.
+    fn refuse_edge_sections(&mut self, sheet: &Sheet, order: usize) {
+        let Value::Table(entries) = &sheet.root.value else { return };
+        for entry in entries.iter().filter(|entry| ENTRY_FILE_ONLY.contains(&entry.key.as_str())) {
+            let what =
+                format!("only the entry file may have this; move it to {}", self.sheets[0].path.display());
+            let steps = [Step::Key(entry.key.clone())];
+            self.findings.problem(order, || Problem::at_steps(sheet, &steps, what));
+        }
+    }
+
+    fn include(&mut self, order: usize, (index, pattern): (usize, &str), depth: usize) {
+        let steps = [Step::Key("include".to_owned()), Step::Index(index)];
+        let sheet = &self.sheets[order];
+        let path = sheet.path.parent().unwrap_or(Path::new("")).join(pattern);
+        let problem = |what: String| Problem::at_steps(sheet, &steps, what);
+        if depth >= INCLUDE_DEPTH_MAX {
+            let what = format!("includes more than {INCLUDE_DEPTH_MAX} files deep");
+            return self.findings.problem(order, || problem(what));
+        }
+        if pattern.is_empty() {
+            return self
+                .findings
+                .problem(order, || problem("is empty; write a path or a pattern".to_owned()));
+        }
+        if !pattern.contains('*') {
+            return self.file(&path, depth + 1);
+        }
+        match self.reads.glob(&path) {
+            Ok(found) if found.is_empty() => {
+                self.findings.warning(order, || problem("fits no file".to_owned()));
+            }
+            Ok(found) => found.iter().for_each(|path| self.file(path, depth + 1)),
+            Err(error) => self.findings.problem(order, || problem(format!("cannot be listed: {error}"))),
+        }
+    }
+}
+
+const ENTRY_FILE_ONLY: [&str; 4] = ["server", "upstream", "trace", "log"];
+
+/// The path without `.` components, so that two ways of writing it are one file.
+fn plain(path: &Path) -> PathBuf {
+    path.components().filter(|component| !matches!(component, std::path::Component::CurDir)).collect()
+}

@@ -1,0 +1,162 @@
+//! The snapshot for people to look at: `/api/config` and `check --dump`.
+//!
+//! Invariant: of every secret only the last four characters, and none of a header's value that an operator
+//! set. Everything is in a fixed order, so that two dumps can be compared.
+
+use super::snapshot::{
+    AccessTarget, Channel, Key, Limits, Mapping, MappingFrom, Patterns, Profile, Server, Snapshot,
+    UpstreamTimeouts,
+};
+use serde_json::{Map, Value, json};
+use std::fmt::Display;
+use std::time::Duration;
+
+/// The whole snapshot without its secrets.
+pub fn redacted(snapshot: &Snapshot) -> Value {
+    let mut profiles: Vec<_> = snapshot.profiles.values().collect();
+    profiles.sort_by(|one, other| one.id.cmp(&other.id));
+    json!({
+        "hash": snapshot.hash,
+        "server": server(&snapshot.server),
+        "upstream": { "attempts": snapshot.attempts },
+        "trace": {
+            "claude_code_trace_enabled": snapshot.trace.claude_code,
+            "codex_trace_enabled": snapshot.trace.codex,
+            "headers": snapshot.trace.headers,
+        },
+        "log": {
+            "labels": snapshot.log.labels,
+            "level": snapshot.log.level,
+            "access": match &snapshot.log.access {
+                AccessTarget::Stdout => "stdout".to_owned(),
+                AccessTarget::Stderr => "stderr".to_owned(),
+                AccessTarget::Off => "off".to_owned(),
+                AccessTarget::File(path) => path.display().to_string(),
+            },
+        },
+        "channel": snapshot.channels.iter().map(|it| channel(it)).collect::<Vec<_>>(),
+        "profile": profiles.into_iter().map(|it| profile(it)).collect::<Vec<_>>(),
+        "group": snapshot.groups.iter()
+            .map(|group| json!({ "name": group.id.as_str(), "limits": limits(&group.limits) }))
+            .collect::<Vec<_>>(),
+        "key": snapshot.keys.iter().map(|it| key(it)).collect::<Vec<_>>(),
+    })
+}
+
+fn server(server: &Server) -> Value {
+    json!({
+        "listen": texts(&server.listen),
+        "admin": server.admin.to_string(),
+        "admin_token": server.admin_token.as_ref().map(ToString::to_string),
+        "threads": server.threads,
+        "trusted_proxies": texts(&server.trusted_proxies),
+        "cors_origins": server.cors_origins,
+        "timeouts": {
+            "header": wait(server.timeouts.header),
+            "body_idle": wait(server.timeouts.body_idle),
+            "idle": wait(server.timeouts.idle),
+            "drain_delay": wait(server.timeouts.drain_delay),
+            "drain": wait(server.timeouts.drain),
+        },
+        "limits": {
+            "connections": server.limits.connections,
+            "connections_per_ip": server.limits.connections_per_ip,
+            "header_bytes": server.limits.header_bytes,
+            "body_bytes": server.limits.body_bytes,
+            "buffered_body_bytes": server.limits.buffered_body_bytes,
+        },
+    })
+}
+
+fn channel(channel: &Channel) -> Value {
+    let endpoint = &channel.endpoint;
+    let scheme = if endpoint.tls { "https" } else { "http" };
+    let version = endpoint.version.as_ref().map(|version| format!("/{version}")).unwrap_or_default();
+    let mut groups: Option<Vec<&str>> =
+        channel.groups.as_ref().map(|groups| groups.iter().map(crate::id::GroupId::as_str).collect());
+    if let Some(groups) = &mut groups {
+        groups.sort_unstable();
+    }
+    let model_map: Map<String, Value> =
+        channel.model_map.iter().map(|(here, there)| (here.clone(), json!(there))).collect();
+    json!({
+        "name": channel.id.as_str(),
+        "type": channel.kind,
+        "base_url": format!("{scheme}://{}{}{version}", endpoint.authority, endpoint.base_path),
+        "api_keys": texts(&channel.credentials),
+        "models": patterns(channel.models.as_ref()),
+        "model_map": model_map,
+        "priority": channel.priority,
+        "weight": channel.weight,
+        "groups": groups,
+        "enabled": channel.enabled,
+        "allow_link_local": channel.allow_link_local,
+        "limits": limits(&channel.limits),
+        "request_headers": {
+            "set": channel.set_headers.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(),
+            "remove": channel.remove_headers.iter().map(http::HeaderName::as_str).collect::<Vec<_>>(),
+        },
+        "timeouts": timeouts(&channel.timeouts),
+    })
+}
+
+fn timeouts(timeouts: &UpstreamTimeouts) -> Value {
+    json!({
+        "connect_timeout": wait(timeouts.connect),
+        "first_byte_timeout": wait(timeouts.first_byte),
+        "response_timeout": wait(timeouts.response),
+        "idle_timeout": wait(timeouts.idle),
+    })
+}
+
+fn profile(profile: &Profile) -> Value {
+    let mapping = |mapping: &Mapping| match &mapping.from {
+        MappingFrom::Exact(name) => json!({ "from": name, "to": mapping.to }),
+        MappingFrom::Regex(regex) => json!({ "from_regex": regex.as_str(), "to": mapping.to }),
+    };
+    json!({
+        "name": profile.id.as_str(),
+        "mappings": profile.mappings.iter().map(mapping).collect::<Vec<_>>(),
+    })
+}
+
+fn key(key: &Key) -> Value {
+    let of_model = |limit: &super::snapshot::ModelLimit| json!({ "model": limit.model, "limits": limits(&limit.limits) });
+    json!({
+        "name": key.id.as_str(),
+        "last4": key.last4,
+        "owner": key.owner,
+        "project": key.project,
+        "group": key.group.id.as_str(),
+        "profiles": key.profiles.iter().map(crate::id::ProfileId::as_str).collect::<Vec<_>>(),
+        "active_profile": key.profile.as_ref().map(|profile| profile.id.as_str()),
+        "models": patterns(key.models.as_ref()),
+        "allowed_ips": texts(&key.allowed_ips),
+        "expires_unix": key.expires_unix,
+        "enabled": key.enabled,
+        "stream": key.stream,
+        "body_bytes": key.body_bytes,
+        "limits": limits(&key.limits),
+        "model_limits": key.model_limits.iter().map(of_model).collect::<Vec<_>>(),
+    })
+}
+
+fn limits(limits: &Limits) -> Value {
+    json!({
+        "rpm": limits.rpm.map(|rate| rate.per_minute),
+        "burst": limits.rpm.map(|rate| rate.burst),
+        "concurrency": limits.concurrency,
+    })
+}
+
+fn patterns(patterns: Option<&Patterns>) -> Value {
+    patterns.map_or(Value::Null, |patterns| json!(patterns.listed()))
+}
+
+fn texts<T: Display>(items: &[T]) -> Vec<String> {
+    items.iter().map(ToString::to_string).collect()
+}
+
+fn wait(wait: Duration) -> String {
+    humantime::format_duration(wait).to_string()
+}

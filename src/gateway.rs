@@ -1,0 +1,374 @@
+//! The page: the way of a request, receive → identify → admit → inspect → route → reserve → rewrite →
+//! forward → observe → settle → record.
+//!
+//! This room alone knows Pingora's `ProxyHttp` and `Session`. An exchange (a request whose body names a
+//! model) is answered from `request_filter` by the attempt loop below, over Pingora's own connectors; a
+//! tunnel (files) goes on through Pingora's stock pipeline and is never buffered (decision 0001).
+//! Invariants: one configuration for the whole exchange; every refusal goes through [`Reply::refuse`]; an
+//! answer that is not whole returns an error to Pingora, which then writes no end; `logging` settles and
+//! records, once, whatever happened.
+
+pub mod body;
+pub mod exchange;
+pub mod forward;
+pub mod local;
+pub mod peer;
+pub mod relay;
+pub mod reply;
+pub mod status;
+pub mod tunnel;
+
+use crate::code::Code;
+use crate::config::snapshot::Key;
+use crate::gateway::exchange::{Accepted, Exchange, Tried, UnderWay};
+use crate::gateway::forward::{Outcome, Target};
+use crate::gateway::peer::Upstream;
+use crate::gateway::relay::Relayed;
+use crate::gateway::reply::{Reply, Sent, elapsed};
+use crate::protocol::entry::{self, Entry};
+use crate::protocol::inspect;
+use crate::record::{Path, Text};
+use crate::refusal::Refusal;
+use crate::stage::rewrite::{Original, rewrite};
+use crate::stage::route::{Next, Wanted};
+use crate::stage::{admit, identify, route, session};
+use crate::state::{Live, Registry};
+use crate::telemetry::Telemetry;
+use crate::world::{self, World};
+use arc_swap::ArcSwap;
+use async_trait::async_trait;
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::modules::http::HttpModules;
+use pingora::protocols::http::ServerSession;
+use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
+use pingora::upstreams::peer::HttpPeer;
+use pingora::{BError, Error, ErrorType, Result};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
+use std::time::Duration;
+
+/// Everything an exchange can reach.
+#[derive(Debug)]
+pub struct Gateway {
+    /// The configuration in force, with its counters.
+    pub live: Arc<ArcSwap<Live>>,
+    /// The counters of the process.
+    pub registry: Arc<Registry>,
+    /// The way to the providers.
+    pub upstream: Upstream,
+    /// Metrics, access log, recent exchanges.
+    pub telemetry: Arc<Telemetry>,
+    /// Clocks and randomness.
+    pub world: Arc<dyn World>,
+    /// Exchanges under way; a drain waits for zero.
+    pub under_way: Arc<AtomicI64>,
+}
+
+/// Why an exchange goes no further.
+#[derive(Debug)]
+pub enum Stop {
+    /// We say no.
+    Refused(Refusal),
+    /// Nobody is there any more.
+    ClientGone,
+}
+
+impl From<Refusal> for Stop {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl Gateway {
+    /// receive: what the head says, before anything is asked of it.
+    fn receive(&self, client: &ServerSession, exchange: &mut Exchange) -> Result<Entry, Refusal> {
+        let head = client.req_header();
+        let (path, query) = (head.uri.path(), head.uri.query());
+        let server = &exchange.live.snapshot.server;
+        let peer = client.client_addr().and_then(|address| address.as_inet()).map(std::net::SocketAddr::ip);
+        let record = &mut exchange.record;
+        record.client_ip = peer.map_or(record.client_ip, |peer: IpAddr| {
+            identify::client_ip(peer, &head.headers, &server.trusted_proxies)
+        });
+        record.dialect = entry::dialect_of(path, &head.headers);
+        record.path = Path::received(path);
+        record.user_agent =
+            head.headers.get("user-agent").and_then(|agent| agent.to_str().ok()).map(Text::new);
+        for label in &exchange.live.snapshot.log.labels {
+            if let Some(value) = head.headers.get(label).and_then(|value| value.to_str().ok()) {
+                record.labels.push(label, value);
+            }
+        }
+        let entry = entry::entry(&head.method, path, query, &head.headers)?;
+        record.dialect = entry.dialect;
+        record.operation = Some(entry.operation);
+        if let Some(kind) = entry.fixup {
+            self.telemetry.metrics.base_url_fixed(kind);
+        }
+        Ok(entry)
+    }
+
+    /// identify: whose request is it, and may they use it here and now?
+    fn identify(
+        &self,
+        client: &ServerSession,
+        exchange: &mut Exchange,
+        entry: &Entry,
+    ) -> Result<Arc<Key>, Refusal> {
+        let headers = &client.req_header().headers;
+        let key = identify::identify(&exchange.live.snapshot, headers, entry.query_key.as_deref())?;
+        exchange.identified(Arc::clone(&key));
+        identify::vouch(&key, exchange.record.client_ip, self.world.unix_ms() / 1000)?;
+        Ok(key)
+    }
+
+    /// admit → inspect → route → reserve; after this every fact about the exchange is known.
+    async fn accept(
+        &self,
+        client: &mut ServerSession,
+        exchange: &mut Exchange,
+        entry: Entry,
+    ) -> Result<Accepted, Stop> {
+        let key = self.identify(client, exchange, &entry)?;
+        let live = Arc::clone(&exchange.live);
+        let mut permit = admit::admit(&live, &self.registry, &key, self.world.now())?;
+        let mut share = self.registry.bodies().share();
+        let server = &live.snapshot.server;
+        let bounds = body::Bounds {
+            bytes: key.body_bytes.unwrap_or(usize::MAX).min(server.limits.body_bytes),
+            idle: server.timeouts.body_idle,
+        };
+        let (body, received) = body::read(client, bounds, &mut share).await?;
+        exchange.record.bytes_in = received;
+        let read_at = self.world.now();
+        let inspection = inspect::inspect(entry.operation, &body)?;
+        let named = inspection.model.as_ref().map(|model| model.name.clone());
+        let requested = entry.model.clone().or(named).ok_or_else(no_model)?;
+        exchange.record.model_requested = Some(Text::new(&requested));
+        exchange.record.stream = inspection.stream;
+        if let Some(session) =
+            session::find(&live.snapshot.trace, &client.req_header().headers, &inspection.session)
+        {
+            exchange.in_session(&session);
+        }
+        let wanted = Wanted { dialect: entry.dialect, model: Some(&requested), stream: inspection.stream };
+        let plan = route::route(&live, &key, wanted)?;
+        admit::reserve(&live, &key, &mut permit, &requested, self.world.now())?;
+        exchange.record.overhead.request = elapsed(read_at, self.world.now());
+        Ok(Accepted { entry, body, inspection, requested, plan, permit, share })
+    }
+
+    /// rewrite → forward → observe, one attempt at a time; ends with the first answer, or with none left.
+    async fn serve(
+        &self,
+        client: &mut ServerSession,
+        exchange: &mut Exchange,
+        mut accepted: Accepted,
+    ) -> Sent {
+        let live = Arc::clone(&exchange.live);
+        loop {
+            let attempt = match accepted.plan.next(&live, &self.registry, self.world.now()) {
+                Next::Attempt(attempt) => attempt,
+                Next::Exhausted(refusal) => return self.reply(client, exchange).refuse(&refusal).await,
+            };
+            let began = self.world.now();
+            let rename = (attempt.model_upstream != accepted.requested).then_some(&*accepted.requested);
+            let outgoing = rewrite(&original(client, &accepted), &attempt);
+            let target = Target {
+                channel: &attempt.channel,
+                credential: &attempt.credential,
+                operation: accepted.entry.operation,
+                stream: accepted.inspection.stream,
+                rename,
+                now_unix: self.world.unix_ms() / 1000,
+            };
+            let attempted = forward::attempt(&self.upstream, &target, &outgoing, client).await;
+            let mut tried = Tried {
+                status: None,
+                failure: None,
+                took: elapsed(began, self.world.now()),
+                reused: attempted.link.reused,
+                connect: attempted.link.connect,
+            };
+            match attempted.outcome {
+                Outcome::Answered(answer) => {
+                    live.channel(attempt.channel.index).health.succeeded();
+                    exchange.record.charged = answer.head.status.is_success();
+                    tried.status = Some(answer.head.status.as_u16());
+                    exchange.attempted(&attempt, tried);
+                    drop((outgoing, accepted.body, accepted.share));
+                    let idle = attempt.channel.timeouts.idle;
+                    let streams = self.registry.streams();
+                    let rename = rename.map(str::to_owned);
+                    let relayed = Relayed { operation: accepted.entry.operation, rename, idle, streams };
+                    let sent = self.reply(client, exchange).relay(&self.upstream, *answer, relayed).await;
+                    exchange.answered_until(self.world.now(), began);
+                    return sent;
+                }
+                Outcome::Failed(failure) => {
+                    tried.status = failure.status;
+                    tried.failure = Some(&failure);
+                    exchange.attempted(&attempt, tried);
+                    let creates = accepted.entry.operation.creates();
+                    let last = !failure.may_fail_over(creates);
+                    let jitter = self.world.random().to_le_bytes()[0];
+                    accepted.plan.failed(&live, &attempt, failure, (self.world.now(), jitter));
+                    if last {
+                        accepted.plan.give_up();
+                    }
+                }
+                Outcome::ClientGone => {
+                    exchange.attempted(&attempt, tried);
+                    return self.reply(client, exchange).client_left();
+                }
+            }
+        }
+    }
+
+    fn reply<'a>(&'a self, client: &'a mut ServerSession, exchange: &'a mut Exchange) -> Reply<'a> {
+        Reply { client, exchange, world: &*self.world }
+    }
+
+    /// One exchange from its head to its end.
+    async fn exchange(&self, client: &mut ServerSession, exchange: &mut Exchange, entry: Entry) -> Sent {
+        match self.accept(client, exchange, entry).await {
+            Ok(accepted) => self.serve(client, exchange, accepted).await,
+            Err(Stop::Refused(refusal)) => self.reply(client, exchange).refuse(&refusal).await,
+            Err(Stop::ClientGone) => self.reply(client, exchange).client_left(),
+        }
+    }
+}
+
+fn original<'a>(client: &'a ServerSession, accepted: &'a Accepted) -> Original<'a> {
+    let head = client.req_header();
+    Original {
+        method: &head.method,
+        entry: &accepted.entry,
+        headers: &head.headers,
+        body: &accepted.body,
+        model_at: accepted.inspection.model.as_ref().map(|model| &model.at),
+        requested: &accepted.requested,
+    }
+}
+
+fn no_model() -> Refusal {
+    Refusal::new(Code::InvalidRequest, "The request names no model. Add \"model\" to the body.")
+        .param("model")
+}
+
+#[async_trait]
+impl ProxyHttp for Gateway {
+    type CTX = Exchange;
+
+    fn new_ctx(&self) -> Exchange {
+        let id = world::exchange_id(&*self.world);
+        let under_way = UnderWay::new(&self.under_way);
+        Exchange::new(id, self.world.now(), self.world.unix_ms(), self.live.load_full(), under_way)
+    }
+
+    /// No compression module: it would hold back server-sent events.
+    fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
+
+    async fn early_request_filter(&self, session: &mut Session, exchange: &mut Exchange) -> Result<()> {
+        exchange.started = self.world.now();
+        let client = session.as_downstream_mut();
+        if client.get_keepalive().is_some() {
+            // Unconditionally it would undo the parser's close for ambiguous framing and HTTP/1.0.
+            client.set_keepalive(Some(exchange.live.snapshot.server.timeouts.idle.as_secs().max(1)));
+        }
+        client.set_write_timeout(Some(CLIENT_STALL_MAX));
+        client.set_total_drain_timeout(Some(DRAIN_UNREAD_MAX));
+        // Without it a pipelined next request would look like a client that left.
+        client.set_pipelining_enabled(true);
+        Ok(())
+    }
+
+    async fn request_filter(&self, session: &mut Session, exchange: &mut Exchange) -> Result<bool> {
+        let client = session.as_downstream_mut();
+        let sent = match self.receive(client, exchange) {
+            _ if local::is_preflight(client) => self.preflight(client, exchange).await,
+            Err(refusal) => self.reply(client, exchange).refuse(&refusal).await,
+            Ok(entry) if entry.operation.is_exchange() => self.exchange(client, exchange, entry).await,
+            Ok(entry) if entry.operation.is_tunnel() => match self.open_tunnel(client, exchange, entry) {
+                Ok(()) => return Ok(false),
+                Err(refusal) => self.reply(client, exchange).refuse(&refusal).await,
+            },
+            Ok(entry) => self.local(client, exchange, &entry).await,
+        };
+        match sent {
+            Sent::Whole => Ok(true),
+            Sent::Broken => Err(Error::new_down(BROKEN)),
+        }
+    }
+
+    async fn upstream_peer(&self, _: &mut Session, exchange: &mut Exchange) -> Result<Box<HttpPeer>> {
+        self.tunnel_peer(exchange).await
+    }
+
+    async fn upstream_request_filter(
+        &self,
+        session: &mut Session,
+        head: &mut RequestHeader,
+        exchange: &mut Exchange,
+    ) -> Result<()> {
+        tunnel::rewrite_head(session.req_header(), head, exchange)
+    }
+
+    async fn response_filter(
+        &self,
+        session: &mut Session,
+        head: &mut ResponseHeader,
+        exchange: &mut Exchange,
+    ) -> Result<()> {
+        self.tunnel_answered(session.as_downstream_mut(), head, exchange)
+    }
+
+    fn fail_to_connect(
+        &self,
+        _: &mut Session,
+        _: &HttpPeer,
+        exchange: &mut Exchange,
+        error: BError,
+    ) -> BError {
+        tunnel::refused(exchange, &error);
+        error
+    }
+
+    async fn fail_to_proxy(
+        &self,
+        session: &mut Session,
+        error: &Error,
+        exchange: &mut Exchange,
+    ) -> FailToProxy {
+        if error.etype != BROKEN {
+            self.tunnel_failed(session.as_downstream_mut(), error, exchange).await;
+        }
+        FailToProxy { error_code: 0, can_reuse_downstream: false }
+    }
+
+    fn suppress_error_log(&self, _: &Session, _: &Exchange, _: &Error) -> bool {
+        true
+    }
+
+    fn suppress_proxy_warn_log(&self, _: &Session, _: &Exchange, _: &Error, _: ProxyWarnLogContext) -> bool {
+        true
+    }
+
+    /// settle → record.
+    async fn logging(&self, session: &mut Session, _: Option<&Error>, exchange: &mut Exchange) {
+        if exchange.tunnel.is_some() {
+            self.close_tunnel(session.as_downstream(), exchange);
+        }
+        if exchange.logged {
+            exchange.record.duration = elapsed(exchange.started, self.world.now());
+            self.telemetry.report(exchange.record.clone());
+        }
+    }
+}
+
+/// The answer was not whole; everything there is to say has been said.
+const BROKEN: ErrorType = ErrorType::new("AnswerBroken");
+/// A client that takes nothing for this long is gone.
+const CLIENT_STALL_MAX: Duration = Duration::from_secs(60);
+const DRAIN_UNREAD_MAX: Duration = Duration::from_secs(2);

@@ -1,0 +1,206 @@
+//! One client request and its answer while it is under way: the context Pingora hands to every callback.
+//!
+//! Invariant: what was let in is one `Option` (`accepted`), not forty; what will be logged is written into
+//! the record where it becomes known, and nowhere else.
+
+use crate::code::Code;
+use crate::config::snapshot::Key;
+use crate::failure::Failure;
+use crate::id::{ExchangeId, TraceId};
+use crate::limit::Nanos;
+use crate::protocol::inspect::Inspection;
+use crate::protocol::{Dialect, entry::Entry};
+use crate::record::{
+    AttemptFailure, AttemptRecord, End, Excerpt, KeyFacts, Labels, Overhead, Path, Record, Text,
+};
+use crate::stage::route::{Attempt, Plan};
+use crate::state::Live;
+use crate::state::bodies::Share;
+use crate::state::permit::Permit;
+use bytes::Bytes;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+/// The Pingora context.
+#[derive(Debug)]
+pub struct Exchange {
+    /// When it began.
+    pub started: Nanos,
+    /// The configuration and counters it keeps to its end.
+    pub live: Arc<Live>,
+    /// What will be logged.
+    pub record: Record,
+    /// Whose it is, once known.
+    pub key: Option<Arc<Key>>,
+    /// A request on its way through Pingora's own pipeline.
+    pub tunnel: Option<Tunnel>,
+    /// Whether it is written to the log at all (probes are not).
+    pub logged: bool,
+    _under_way: UnderWay,
+}
+
+/// Everything that is known once an exchange got past the door.
+#[derive(Debug)]
+pub struct Accepted {
+    /// What the address means.
+    pub entry: Entry,
+    /// The body, decoded.
+    pub body: Bytes,
+    /// What the body asks for.
+    pub inspection: Inspection,
+    /// The model by the client's name.
+    pub requested: String,
+    /// The candidates.
+    pub plan: Plan,
+    /// The slots it holds; given back when dropped.
+    pub permit: Permit,
+    /// The buffered bytes it holds; given back when dropped.
+    pub share: Share,
+}
+
+/// A request that Pingora's stock pipeline forwards, never buffered.
+#[derive(Debug)]
+pub struct Tunnel {
+    /// What the address means.
+    pub entry: Entry,
+    /// Where it goes.
+    pub attempt: Attempt,
+    /// When it was sent on.
+    pub began: Nanos,
+    /// The slots it holds.
+    pub permit: Permit,
+    /// What went wrong, where something did.
+    pub failure: Option<Failure>,
+}
+
+impl Exchange {
+    /// A fresh one; the client is not known yet.
+    pub fn new(id: ExchangeId, now: Nanos, unix_ms: u64, live: Arc<Live>, under_way: UnderWay) -> Self {
+        let record = Record {
+            ts_unix_ms: unix_ms,
+            request_id: id,
+            trace_id: None,
+            client_ip: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            user_agent: None,
+            dialect: Dialect::OpenAi,
+            operation: None,
+            path: Path::received(""),
+            key: None,
+            model_requested: None,
+            model_upstream: None,
+            channel: None,
+            attempts: Vec::new(),
+            stream: false,
+            status: 0,
+            code: None,
+            limit_hit: None,
+            bytes_in: 0,
+            bytes_out: 0,
+            duration: Duration::ZERO,
+            ttfb: None,
+            overhead: Overhead::default(),
+            usage: crate::usage::Usage::default(),
+            usage_source: crate::usage::UsageSource::default(),
+            charged: false,
+            session_id: None,
+            labels: Labels::default(),
+            end: End::Ok,
+            upstream_error: None,
+        };
+        Self { started: now, live, record, key: None, tunnel: None, logged: true, _under_way: under_way }
+    }
+
+    /// Its id.
+    pub fn id(&self) -> &ExchangeId {
+        &self.record.request_id
+    }
+
+    /// Books whose it is.
+    pub fn identified(&mut self, key: Arc<Key>) {
+        self.record.key = Some(KeyFacts {
+            id: key.id.clone(),
+            last4: Text::new(&key.last4),
+            owner: key.owner.clone(),
+            project: key.project.clone(),
+            group: key.group.id.clone(),
+            profile: key.profile.as_ref().map(|profile| profile.id.clone()),
+        });
+        self.key = Some(key);
+    }
+
+    /// Books the session the client's tool named.
+    pub fn in_session(&mut self, session: &str) {
+        self.record.session_id = Some(Text::new(session));
+        self.record.trace_id = Some(TraceId::new(Text::<128>::new(session).as_str()));
+    }
+
+    /// Books the end of an attempt.
+    pub fn attempted(&mut self, attempt: &Attempt, tried: Tried<'_>) {
+        let model = (!attempt.model_upstream.is_empty()).then(|| Text::new(&attempt.model_upstream));
+        if let Some(failure) = tried.failure
+            && !failure.detail.is_empty()
+        {
+            let known = [attempt.credential.expose()];
+            self.record.upstream_error = Some(Excerpt::new(&failure.detail, &known));
+        }
+        self.record.attempts.push(AttemptRecord {
+            channel: attempt.channel.id.clone(),
+            model_upstream: model.clone(),
+            status: tried.status,
+            failure: tried.failure.map(AttemptFailure::from),
+            took: tried.took,
+            reused: tried.reused,
+            connect: tried.connect,
+        });
+        self.record.channel = Some(attempt.channel.id.clone());
+        self.record.model_upstream = model;
+    }
+
+    /// Books how long the last attempt took, its answer included.
+    pub fn answered_until(&mut self, now: Nanos, began: Nanos) {
+        if let Some(last) = self.record.attempts.last_mut() {
+            last.took = Duration::from_nanos(now.saturating_sub(began));
+        }
+    }
+
+    /// Books how it ended.
+    pub fn ended(&mut self, end: End, code: Option<Code>) {
+        self.record.end = end;
+        self.record.code = code;
+    }
+}
+
+/// How one attempt went.
+#[derive(Debug, Clone, Copy)]
+pub struct Tried<'a> {
+    /// The provider's status.
+    pub status: Option<u16>,
+    /// What went wrong.
+    pub failure: Option<&'a Failure>,
+    /// How long it took.
+    pub took: Duration,
+    /// Whether an open connection served it.
+    pub reused: bool,
+    /// Time to a new connection.
+    pub connect: Option<Duration>,
+}
+
+/// Counts the exchanges under way; a drain waits until there are none.
+#[derive(Debug)]
+pub struct UnderWay(Arc<AtomicI64>);
+
+impl UnderWay {
+    /// One more.
+    pub fn new(counter: &Arc<AtomicI64>) -> Self {
+        counter.fetch_add(1, Ordering::AcqRel);
+        Self(Arc::clone(counter))
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}

@@ -1,0 +1,69 @@
+//! What a provider's error status means here, and what of its text may go into our log.
+
+use crate::failure::FailureKind;
+use crate::protocol::{Dialect, observe};
+use crate::secret::Secret;
+
+/// The failure behind a status of 300 or more; `None`: it is about the request itself, the client's to see.
+pub fn failure_kind(dialect: Dialect, status: u16, body: &[u8], mapped: bool) -> Option<FailureKind> {
+    if (400..500).contains(&status) && observe::is_operator_fault(dialect, status, body, mapped) {
+        return Some(FailureKind::Refused);
+    }
+    match status {
+        401 => Some(FailureKind::Unauthorized),
+        403 => Some(FailureKind::Forbidden),
+        429 => Some(FailureKind::RateLimited),
+        503 | 529 => Some(FailureKind::Overloaded),
+        // Gemini says a wrong key with a 400.
+        400 if dialect == Dialect::Gemini && memchr::memmem::find(body, b"API_KEY_INVALID").is_some() => {
+            Some(FailureKind::Unauthorized)
+        }
+        // A timeout on the provider's side is its trouble, and a redirect is never followed.
+        408 | 300..400 | 500.. => Some(FailureKind::ServerError),
+        _ => None,
+    }
+}
+
+/// The provider's words for the operator's log: bounded, our credential taken out.
+pub fn detail(body: &[u8], credential: &Secret) -> String {
+    let text = String::from_utf8_lossy(&body[..body.len().min(DETAIL_BYTES_MAX)]);
+    text.replace(credential.expose(), "…")
+}
+
+const DETAIL_BYTES_MAX: usize = 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statuses_are_the_clients_the_channels_or_the_operators() {
+        for (status, body, kind) in [
+            (400, "{}", None),
+            (404, "{}", None),
+            (413, "", None),
+            (422, "", None),
+            (302, "", Some(FailureKind::ServerError)),
+            (401, "", Some(FailureKind::Unauthorized)),
+            (402, "", Some(FailureKind::Refused)),
+            (403, "", Some(FailureKind::Forbidden)),
+            (429, "{}", Some(FailureKind::RateLimited)),
+            (429, r#"{"error":{"code":"insufficient_quota"}}"#, Some(FailureKind::Refused)),
+            (500, "", Some(FailureKind::ServerError)),
+            (503, "", Some(FailureKind::Overloaded)),
+            (529, "", Some(FailureKind::Overloaded)),
+        ] {
+            assert_eq!(
+                failure_kind(Dialect::OpenAi, status, body.as_bytes(), false),
+                kind,
+                "{status} {body}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_credential_a_provider_echoes_is_taken_out() {
+        let secret = Secret::new("sk-upstream-0123456789");
+        assert_eq!(detail(b"bad key sk-upstream-0123456789!", &secret), "bad key …!");
+    }
+}

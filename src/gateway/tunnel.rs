@@ -1,0 +1,190 @@
+//! Requests that go through Pingora's stock pipeline: streamed both ways, never buffered, never replayed.
+//!
+//! Invariants: a tunnel has one attempt and no failover once bytes were sent; the same headers are stripped
+//! and hidden as for an exchange; what Pingora reports at its end is settled like an exchange's.
+
+use crate::failure::{Failure, FailureKind, Sent as FailureSent};
+use crate::gateway::Gateway;
+use crate::gateway::exchange::{Exchange, Tried, Tunnel};
+use crate::gateway::reply::elapsed;
+use crate::protocol::entry::Entry;
+use crate::protocol::key_forms;
+use crate::record::End;
+use crate::refusal::Refusal;
+use crate::stage::route::{Next, Wanted};
+use crate::stage::{admit, rewrite, route};
+use http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::protocols::http::ServerSession;
+use pingora::upstreams::peer::HttpPeer;
+use pingora::{Error, ErrorSource, ErrorType, Result};
+use std::sync::Arc;
+
+impl Gateway {
+    /// identify → admit → route, for a request whose body is not read.
+    pub(super) fn open_tunnel(
+        &self,
+        client: &ServerSession,
+        exchange: &mut Exchange,
+        entry: Entry,
+    ) -> Result<(), Refusal> {
+        let key = self.identify(client, exchange, &entry)?;
+        let live = Arc::clone(&exchange.live);
+        let now = self.world.now();
+        let permit = admit::admit(&live, &self.registry, &key, now)?;
+        let wanted = Wanted { dialect: entry.dialect, model: None, stream: false };
+        let mut plan = route::route(&live, &key, wanted)?;
+        match plan.next(&live, &self.registry, now) {
+            Next::Exhausted(refusal) => Err(refusal),
+            Next::Attempt(attempt) => {
+                exchange.tunnel =
+                    Some(Tunnel { entry, attempt: *attempt, began: now, permit, failure: None });
+                Ok(())
+            }
+        }
+    }
+
+    pub(super) async fn tunnel_peer(&self, exchange: &mut Exchange) -> Result<Box<HttpPeer>> {
+        let Some(tunnel) = &mut exchange.tunnel else { return Err(Error::new_in(ErrorType::InternalError)) };
+        let attempt = &tunnel.attempt;
+        match self.upstream.peer(&attempt.channel, &attempt.credential).await {
+            Ok(mut peer) => {
+                peer.options.read_timeout = Some(attempt.channel.timeouts.response);
+                peer.options.write_timeout = Some(attempt.channel.timeouts.idle);
+                Ok(Box::new(peer))
+            }
+            Err(failure) => {
+                tunnel.failure = Some(failure);
+                Err(Error::new_up(ErrorType::ConnectError))
+            }
+        }
+    }
+
+    /// The head of the provider's answer, as the client gets it.
+    pub(super) fn tunnel_answered(
+        &self,
+        client: &mut ServerSession,
+        head: &mut ResponseHeader,
+        exchange: &mut Exchange,
+    ) -> Result<()> {
+        let Some(tunnel) = &mut exchange.tunnel else { return Ok(()) };
+        let status = head.status.as_u16();
+        let kind = match status {
+            401 => Some(FailureKind::Unauthorized),
+            403 => Some(FailureKind::Forbidden),
+            429 => Some(FailureKind::RateLimited),
+            503 | 529 => Some(FailureKind::Overloaded),
+            100..=199 | 300..=399 | 500.. => Some(FailureKind::ServerError),
+            _ => None,
+        };
+        if let Some(kind) = kind {
+            let failure = Failure::new(kind, FailureSent::NotBegun, "");
+            tunnel.failure = Some(Failure { status: Some(status), ..failure });
+            return Err(Error::new_up(ErrorType::HTTPStatus(status)));
+        }
+        exchange.live.channel(tunnel.attempt.channel.index).health.succeeded();
+        let mut kept = ResponseHeader::build(status, Some(head.headers.len() + 4))?;
+        for (name, value) in &head.headers {
+            let framing = [CONTENT_LENGTH, TRANSFER_ENCODING].contains(name);
+            if framing || !key_forms::is_hidden(name) {
+                kept.append_header(name.clone(), value.clone())?;
+            }
+        }
+        let mut reply = self.reply(client, exchange);
+        reply.identify_answer(&mut kept);
+        exchange.record.status = status;
+        exchange.record.ttfb = Some(elapsed(exchange.started, self.world.now()));
+        *head = kept;
+        Ok(())
+    }
+
+    /// The answer where Pingora's pipeline gave up; nothing where bytes already went down.
+    pub(super) async fn tunnel_failed(
+        &self,
+        client: &mut ServerSession,
+        error: &Error,
+        exchange: &mut Exchange,
+    ) {
+        let committed = client.response_written().is_some_and(|head| !head.status.is_informational());
+        let Some(tunnel) = &mut exchange.tunnel else { return };
+        if *error.esource() == ErrorSource::Downstream {
+            self.reply(client, exchange).client_left();
+            return;
+        }
+        if committed {
+            exchange.ended(End::StreamTruncated, Some(crate::code::Code::StreamTruncated));
+            return;
+        }
+        let failure = tunnel.failure.get_or_insert_with(|| {
+            let kind = match error.etype {
+                ErrorType::ReadTimedout => FailureKind::FirstByteTimeout,
+                ErrorType::InvalidHTTPHeader | ErrorType::H1Error => FailureKind::Garbage,
+                _ => FailureKind::Reset,
+            };
+            Failure::new(kind, FailureSent::MaybeBegun, error.etype.as_str())
+        });
+        let refusal = route::upstream_failed(failure, None);
+        // Its outcome is in the record; the connection is closed in either case.
+        let _sent = self.reply(client, exchange).refuse(&refusal).await;
+    }
+
+    /// Books what Pingora moved.
+    pub(super) fn close_tunnel(&self, client: &ServerSession, exchange: &mut Exchange) {
+        let Some(tunnel) = exchange.tunnel.take() else { return };
+        exchange.record.bytes_in = client.body_bytes_read() as u64;
+        exchange.record.bytes_out = client.body_bytes_sent() as u64;
+        let now = self.world.now();
+        let answered = tunnel.failure.is_none() && exchange.record.status != 0;
+        let tried = Tried {
+            status: tunnel.failure.as_ref().map_or(answered.then_some(exchange.record.status), |f| f.status),
+            failure: tunnel.failure.as_ref(),
+            took: elapsed(tunnel.began, now),
+            reused: false,
+            connect: None,
+        };
+        exchange.attempted(&tunnel.attempt, tried);
+        if let Some(failure) = tunnel.failure {
+            let jitter = self.world.random().to_le_bytes()[0];
+            route::note(&exchange.live, &tunnel.attempt, &failure, (now, jitter));
+        }
+    }
+}
+
+/// Books that there was no connection.
+pub(super) fn refused(exchange: &mut Exchange, error: &Error) {
+    if let Some(tunnel) = &mut exchange.tunnel {
+        let kind = match error.etype {
+            ErrorType::ConnectTimedout | ErrorType::TLSHandshakeTimedout => FailureKind::ConnectTimeout,
+            _ => FailureKind::Connect,
+        };
+        tunnel.failure = Some(Failure::new(kind, FailureSent::NotBegun, error.etype.as_str()));
+    }
+}
+
+/// The request's head as the channel gets it; framing stays Pingora's.
+pub(super) fn rewrite_head(
+    original: &RequestHeader,
+    head: &mut RequestHeader,
+    exchange: &Exchange,
+) -> Result<()> {
+    let Some(tunnel) = &exchange.tunnel else { return Ok(()) };
+    let channel = &tunnel.attempt.channel;
+    let mut headers = rewrite::forwarded(&original.headers, channel);
+    rewrite::address(&mut headers, channel, &tunnel.attempt.credential);
+    // A download comes as the provider keeps it: nothing here reads it.
+    headers.remove(ACCEPT_ENCODING);
+    let target = rewrite::target(&tunnel.entry, channel, "");
+    let mut rewritten =
+        RequestHeader::build(original.method.clone(), target.as_bytes(), Some(headers.len() + 2))?;
+    for name in [CONTENT_LENGTH, TRANSFER_ENCODING, CONTENT_TYPE] {
+        if let (false, Some(value)) = (headers.contains_key(&name), head.headers.get(&name)) {
+            rewritten.append_header(name, value.clone())?;
+        }
+    }
+    for (name, value) in &headers {
+        rewritten.append_header(name.clone(), value.clone())?;
+    }
+    rewritten.set_version(head.version);
+    *head = rewritten;
+    Ok(())
+}

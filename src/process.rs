@@ -1,0 +1,82 @@
+//! What the parts of one process share, and how a configuration becomes the one in force.
+//!
+//! Invariant: everything that a snapshot changes is changed in [`Shared::adopt`], in one place, and the swap
+//! itself comes last: whoever sees the new generation finds names resolving and counters in place.
+
+pub mod reload;
+
+use crate::config::Snapshot;
+use crate::resolve::Resolver;
+use crate::state::{Live, Registry};
+use crate::telemetry::Telemetry;
+use crate::world::World;
+use arc_swap::ArcSwap;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64};
+
+/// What every part of the process shares.
+#[derive(Debug, Clone)]
+pub struct Shared {
+    /// The configuration in force, with its counters.
+    pub live: Arc<ArcSwap<Live>>,
+    /// The counters.
+    pub registry: Arc<Registry>,
+    /// Names in the background.
+    pub resolver: Arc<Resolver>,
+    /// Metrics, log, recent exchanges.
+    pub telemetry: Arc<Telemetry>,
+    /// Clocks and randomness.
+    pub world: Arc<dyn World>,
+    /// Exchanges under way.
+    pub under_way: Arc<AtomicI64>,
+    /// Whether the process has been told to stop.
+    pub draining: Arc<AtomicBool>,
+    /// The tasks' runtime: a reload may come from a thread outside it.
+    runtime: tokio::runtime::Handle,
+}
+
+impl Shared {
+    /// The shared parts around a first configuration. Needs a runtime.
+    pub fn new(snapshot: &Arc<Snapshot>, telemetry: Telemetry, world: Arc<dyn World>) -> Self {
+        let registry = Arc::new(Registry::default());
+        let live = registry.bind(Arc::clone(snapshot), world.now());
+        let shared = Self {
+            live: Arc::new(ArcSwap::from_pointee(live)),
+            registry,
+            resolver: Arc::new(Resolver::default()),
+            telemetry: Arc::new(telemetry),
+            world,
+            under_way: Arc::new(AtomicI64::new(0)),
+            draining: Arc::new(AtomicBool::new(false)),
+            runtime: tokio::runtime::Handle::current(),
+        };
+        shared.adopt(snapshot);
+        shared
+    }
+
+    /// Makes a snapshot the configuration in force, everywhere.
+    pub fn adopt(&self, snapshot: &Arc<Snapshot>) {
+        let _in_runtime = self.runtime.enter();
+        self.resolver.follow(snapshot.channels.iter().map(|channel| channel.endpoint.host.as_str()));
+        let keys: Vec<&str> = snapshot.keys.iter().map(|key| key.id.as_str()).collect();
+        let channels: Vec<&str> = snapshot.channels.iter().map(|channel| channel.id.as_str()).collect();
+        let models = model_names(snapshot);
+        let models: Vec<&str> = models.iter().map(String::as_str).collect();
+        self.telemetry.metrics.configure(&keys, &models, &channels);
+        self.live.store(Arc::new(self.registry.bind(Arc::clone(snapshot), self.world.now())));
+    }
+}
+
+/// Every model name the configuration spells out; others share one label.
+fn model_names(snapshot: &Snapshot) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    for channel in &snapshot.channels {
+        names.extend(channel.models.iter().flat_map(|models| models.listed().iter().cloned()));
+        names.extend(channel.model_map.iter().flat_map(|(from, to)| [from.clone(), to.clone()]));
+    }
+    names
+        .extend(snapshot.profiles.values().flat_map(|p| p.mappings.iter().map(|mapping| mapping.to.clone())));
+    names.retain(|name| !name.contains('*'));
+    names
+}

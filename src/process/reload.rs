@@ -1,0 +1,133 @@
+//! One way for a configuration to take effect, whoever asked: read → validate everything → bind → swap.
+//!
+//! Invariants: any problem keeps the generation in force; a problem is reported once per distinct content
+//! (a broken file that stays broken is not reported again on every look); exchanges under way keep what they
+//! began with; reloads do not overlap.
+
+use crate::config::{self, FsSource, Loaded, Problems, Watched};
+use crate::process::Shared;
+use crate::state::Live;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The configuration's way in.
+#[derive(Debug)]
+pub struct Reloader {
+    entry: PathBuf,
+    shared: Shared,
+    last: Mutex<Last>,
+}
+
+/// How the last reload went.
+#[derive(Debug, Clone, Default)]
+pub struct Last {
+    /// Whether it took effect.
+    pub successful: bool,
+    /// Unix milliseconds of the last one that did.
+    pub success_unix_ms: u64,
+    /// How many took effect, the first load included.
+    pub generation: u64,
+    /// The problems that kept the last one out, one a line.
+    pub problems: Vec<String>,
+    /// What it changed that needs a restart.
+    pub needs_restart: Vec<String>,
+}
+
+/// What one reload did.
+#[derive(Debug)]
+pub enum Reloaded {
+    /// The content is what is in force already.
+    Unchanged,
+    /// A new generation is in force.
+    Swapped(Box<Last>),
+}
+
+impl Reloader {
+    /// For a process that already runs on the first load of this file.
+    pub fn new(entry: &Path, shared: Shared) -> Self {
+        let now = shared.world.unix_ms();
+        let last = Last { successful: true, success_unix_ms: now, generation: 1, ..Last::default() };
+        shared.telemetry.metrics.reloaded(&shared.live.load().snapshot.hash, now / 1000);
+        Self { entry: entry.to_owned(), shared, last: Mutex::new(last) }
+    }
+
+    /// The file it reads.
+    pub fn entry(&self) -> &Path {
+        &self.entry
+    }
+
+    /// How the last reload went.
+    pub fn last(&self) -> Last {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Reads the files and makes them the configuration, or says everything that is wrong with them. Blocks
+    /// on the file system: not for a request's thread. Also returns what was read, for the watcher.
+    pub fn reload(&self) -> (Result<Reloaded, Problems>, Watched) {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        match config::load_to_run(&self.entry, &FsSource) {
+            Ok(loaded) => {
+                let watched = loaded.watched.clone();
+                (Ok(self.take_effect(loaded, &mut last)), watched)
+            }
+            Err(problems) => {
+                self.refuse(&problems, &mut last);
+                let watched = problems.watched().clone();
+                (Err(problems), watched)
+            }
+        }
+    }
+
+    fn refuse(&self, problems: &Problems, last: &mut Last) {
+        let lines: Vec<String> = problems.to_string().lines().map(str::to_owned).collect();
+        if last.problems != lines {
+            for line in &lines {
+                tracing::error!(problem = line, "configuration refused; the last good one stays");
+            }
+            self.shared.telemetry.metrics.reload_refused();
+        }
+        last.successful = false;
+        last.problems = lines;
+    }
+
+    fn take_effect(&self, loaded: Loaded, last: &mut Last) -> Reloaded {
+        let before = self.shared.live.load_full();
+        if before.snapshot.hash == loaded.snapshot.hash && last.successful {
+            return Reloaded::Unchanged;
+        }
+        for warning in &loaded.warnings {
+            tracing::warn!(%warning, "configuration");
+        }
+        let needs_restart = needs_restart(&before, &loaded);
+        for what in &needs_restart {
+            tracing::warn!(what, "this change takes effect with a restart; the rest is in force now");
+        }
+        let snapshot = Arc::new(loaded.snapshot);
+        self.shared.adopt(&snapshot);
+        last.successful = true;
+        last.success_unix_ms = self.shared.world.unix_ms();
+        last.generation += 1;
+        last.problems.clear();
+        last.needs_restart = needs_restart;
+        self.shared.telemetry.metrics.reloaded(&snapshot.hash, last.success_unix_ms / 1000);
+        tracing::info!(generation = last.generation, hash = snapshot.hash, "configuration in force");
+        Reloaded::Swapped(Box::new(last.clone()))
+    }
+}
+
+/// The settings that are only read at the start.
+fn needs_restart(before: &Live, loaded: &Loaded) -> Vec<String> {
+    let (old, new) = (&before.snapshot, &loaded.snapshot);
+    let mut changed = Vec::new();
+    for (what, differs) in [
+        ("server.listen", old.server.listen != new.server.listen),
+        ("server.admin", old.server.admin != new.server.admin),
+        ("server.threads", old.server.threads != new.server.threads),
+        ("log.access", old.log.access != new.log.access),
+    ] {
+        if differs {
+            changed.push(what.to_owned());
+        }
+    }
+    changed
+}

@@ -1,0 +1,197 @@
+//! Which address means what: path, method and `anthropic-version` to dialect and operation.
+//!
+//! Users write the base URL in every way their client lets them, so the usual slips (a doubled slash, a
+//! doubled or missing version, a whole endpoint pasted as the base) are understood and counted; anything
+//! else is refused with the base URL that would have been right.
+//! Invariant: only a model's name is ever percent-decoded. Dot segments, encoded slashes and escapes in any
+//! other place lead to no operation, so no spelling of a path reaches another one than it shows. `key=` is
+//! taken out of the query here and is in nothing that is logged or sent on.
+
+mod address;
+mod query;
+#[cfg(test)]
+mod tests;
+
+use self::address::{Address, Target};
+use super::{Dialect, Operation};
+use crate::code::Code;
+use crate::refusal::{Refusal, quoted};
+use http::{HeaderMap, Method, header};
+
+/// What a request's address asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// The family of the answer's shape.
+    pub dialect: Dialect,
+    /// What is asked for.
+    pub operation: Operation,
+    /// The model in the path, decoded: Gemini's operations and `GET models/{id}`.
+    pub model: Option<String>,
+    /// Gemini: the API version as asked, `v1` or `v1beta`.
+    pub version: Option<&'static str>,
+    /// Files: what follows `files`, e.g. `/file-1/content`; else empty.
+    pub tail: String,
+    /// The query without its `key=` pairs; `None` where nothing is left.
+    pub query: Option<String>,
+    /// Gemini: the credential in `key=`, decoded.
+    pub query_key: Option<String>,
+    /// The slip in the address that was understood, for `base_url_fixups_total{kind}`.
+    pub fixup: Option<&'static str>,
+}
+
+/// Reads an address.
+///
+/// `OPTIONS` is answered before this is asked.
+pub fn entry(
+    method: &Method,
+    path: &str,
+    query: Option<&str>,
+    headers: &HeaderMap,
+) -> Result<Entry, Refusal> {
+    let address = Address::of(path);
+    let target = match address.as_ref() {
+        Some(address) if method == Method::HEAD && address.is_base() => probe(address, headers),
+        Some(address) => address.target(method, speaks_anthropic(headers)),
+        None => None,
+    };
+    let Some(target) = target else {
+        return Err(unknown_endpoint(method, path, dialect_of(path, headers)));
+    };
+    check_method(method, &target, headers)?;
+    let (query, query_key) = query::split(query);
+    Ok(Entry {
+        dialect: target.dialect,
+        operation: target.operation,
+        model: target.model,
+        version: target.version,
+        tail: target.tail,
+        query,
+        query_key: query_key.filter(|_| target.dialect == Dialect::Gemini),
+        fixup: target.fixup,
+    })
+}
+
+/// The dialect of an answer to this address, whether or not there is an operation at it.
+pub fn dialect_of(path: &str, headers: &HeaderMap) -> Dialect {
+    address::dialect_of(path, speaks_anthropic(headers))
+}
+
+/// A percent-encoded text as it was meant; `None`: not UTF-8 or broken.
+pub fn percent_decoded(text: &str) -> Option<String> {
+    query::decoded(text)
+}
+
+/// The path and query of an entry at a channel.
+///
+/// `base_path` is what stands before the version there; `version` is the one the channel's base URL names,
+/// `Some("")` for none at all, `None` for the operation's usual one. `model` matters to Gemini only, where
+/// it is part of the path.
+pub fn upstream_path(entry: &Entry, base_path: &str, version: Option<&str>, model: &str) -> String {
+    let mut path = String::with_capacity(base_path.len() + model.len() + 64);
+    path.push_str(base_path.trim_end_matches('/'));
+    let version = version.unwrap_or(entry.version.unwrap_or("v1"));
+    if !version.is_empty() {
+        path.push('/');
+        path.push_str(version);
+    }
+    path.push('/');
+    match verb(entry.operation) {
+        Some(verb) => {
+            path.push_str("models/");
+            query::encode_segment(model, &mut path);
+            path.push(':');
+            path.push_str(verb);
+        }
+        None => path.push_str(words(entry.operation)),
+    }
+    path.push_str(&entry.tail);
+    if let Some(query) = &entry.query {
+        path.push('?');
+        path.push_str(query);
+    }
+    path
+}
+
+fn speaks_anthropic(headers: &HeaderMap) -> bool {
+    headers.contains_key("anthropic-version")
+}
+
+fn probe(address: &Address<'_>, headers: &HeaderMap) -> Option<Target> {
+    let dialect = address.dialect(speaks_anthropic(headers));
+    Some(Target::new(dialect, Operation::Probe))
+}
+
+fn check_method(method: &Method, target: &Target, headers: &HeaderMap) -> Result<(), Refusal> {
+    let allowed = methods(target.operation);
+    if allowed.iter().any(|allowed| *allowed == method.as_str()) {
+        return Ok(());
+    }
+    if method == Method::GET && asks_for_websocket(headers) {
+        return Err(Refusal::new(
+            Code::WebsocketNotAvailable,
+            "There is no WebSocket at this address. Send the request as an ordinary POST.",
+        ));
+    }
+    let allowed = allowed.join(", ");
+    let message = format!("{method} is not a method of this operation. Use {allowed}.");
+    Err(Refusal::new(Code::MethodNotAllowed, message).header("allow", allowed))
+}
+
+fn asks_for_websocket(headers: &HeaderMap) -> bool {
+    headers
+        .get_all(header::UPGRADE)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|protocol| protocol.trim().eq_ignore_ascii_case("websocket"))
+}
+
+fn methods(operation: Operation) -> &'static [&'static str] {
+    match operation {
+        Operation::ListModels | Operation::GetModel => &["GET"],
+        Operation::Files => &["GET", "POST", "DELETE"],
+        Operation::Probe => &["HEAD"],
+        _ => &["POST"],
+    }
+}
+
+/// The last part of a Gemini path.
+fn verb(operation: Operation) -> Option<&'static str> {
+    match operation {
+        Operation::GenerateContent => Some("generateContent"),
+        Operation::StreamGenerateContent => Some("streamGenerateContent"),
+        Operation::GeminiCountTokens => Some("countTokens"),
+        Operation::EmbedContent => Some("embedContent"),
+        _ => None,
+    }
+}
+
+/// What follows the version where the model is not in the path.
+fn words(operation: Operation) -> &'static str {
+    match operation {
+        Operation::ChatCompletions => "chat/completions",
+        Operation::Completions => "completions",
+        Operation::Responses => "responses",
+        Operation::Embeddings => "embeddings",
+        Operation::Messages => "messages",
+        Operation::CountTokens => "messages/count_tokens",
+        Operation::Files => "files",
+        _ => "models",
+    }
+}
+
+fn unknown_endpoint(method: &Method, path: &str, dialect: Dialect) -> Refusal {
+    let (clients, base, example) = match dialect {
+        Dialect::OpenAi => ("OpenAI", "<this host>/v1", "/v1/chat/completions"),
+        Dialect::Anthropic => ("Anthropic", "<this host>/", "/v1/messages"),
+        Dialect::Gemini => ("Gemini", "<this host>/", "/v1beta/models/{model}:generateContent"),
+    };
+    let path = quoted(path);
+    Refusal::new(
+        Code::UnknownEndpoint,
+        format!(
+            "There is nothing at {method} {path}. The base URL for {clients} clients is {base}, which gives \
+             addresses like {example}."
+        ),
+    )
+}

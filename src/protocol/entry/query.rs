@@ -1,0 +1,97 @@
+//! The query's one private pair, and percent-encoding.
+//!
+//! Invariant: every pair but `key=` is kept byte for byte and in order.
+
+/// The query without its `key` pairs, and the first credential found in them.
+pub(super) fn split(query: Option<&str>) -> (Option<String>, Option<String>) {
+    let Some(query) = query else { return (None, None) };
+    if !query.split('&').any(is_key) {
+        return (Some(query.to_owned()).filter(|query| !query.is_empty()), None);
+    }
+    let mut kept = Vec::new();
+    let mut key = None;
+    for pair in query.split('&') {
+        if is_key(pair) {
+            let value = pair.split_once('=').map_or("", |(_, value)| value);
+            key = key.or_else(|| Some(decoded(value).unwrap_or_else(|| value.to_owned())));
+        } else {
+            kept.push(pair);
+        }
+    }
+    (Some(kept.join("&")).filter(|query| !query.is_empty()), key)
+}
+
+/// Whether a pair is the credential, however its name is escaped.
+fn is_key(pair: &str) -> bool {
+    let name = pair.split_once('=').map_or(pair, |(name, _)| name);
+    name == "key" || (name.contains('%') && decoded(name).as_deref() == Some("key"))
+}
+
+/// The text behind `%xx`; `None` where an escape is broken or the result is not UTF-8.
+pub(super) fn decoded(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((first, after)) = rest.split_first() {
+        if *first == b'%' {
+            let (digits, after) = after.split_at_checked(2)?;
+            bytes.push(hex(digits[0])? << 4 | hex(digits[1])?);
+            rest = after;
+        } else {
+            bytes.push(*first);
+            rest = after;
+        }
+    }
+    String::from_utf8(bytes).ok()
+}
+
+fn hex(digit: u8) -> Option<u8> {
+    char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
+}
+
+/// Appends the text as one path segment: everything but RFC 3986's unreserved characters is escaped.
+pub(super) fn encode_segment(text: &str, into: &mut String) {
+    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
+            into.push(char::from(byte));
+        } else {
+            into.push('%');
+            into.push(char::from(DIGITS[usize::from(byte >> 4)]));
+            into.push(char::from(DIGITS[usize::from(byte & 15)]));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn the_key_leaves_the_query_and_nothing_else_changes() {
+        for (query, left, key) in [
+            (None, None, None),
+            (Some(""), None, None),
+            (Some("beta=true"), Some("beta=true"), None),
+            (Some("key=sk-1"), None, Some("sk-1")),
+            (Some("alt=sse&key=sk%2D1&x=%20"), Some("alt=sse&x=%20"), Some("sk-1")),
+            (Some("%6bey=sk-2&a=1"), Some("a=1"), Some("sk-2")),
+            (Some("key=sk-1&b&key=sk-2"), Some("b"), Some("sk-1")),
+            (Some("key"), None, Some("")),
+            (Some("key=%zz"), None, Some("%zz")),
+            (Some("keys=1&monkey=2"), Some("keys=1&monkey=2"), None),
+        ] {
+            assert_eq!(split(query), (left.map(str::to_owned), key.map(str::to_owned)), "{query:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn an_encoded_segment_holds_no_separator_and_decodes_to_the_text(text in ".*") {
+            let mut segment = String::new();
+            encode_segment(&text, &mut segment);
+            prop_assert!(!segment.contains(['/', '?', '#', ' ', ':', '\\']));
+            prop_assert_eq!(decoded(&segment), Some(text));
+        }
+    }
+}

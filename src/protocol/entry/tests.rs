@@ -1,0 +1,313 @@
+//! The table of addresses: one row per way a client, or a slip in its settings, writes one.
+
+use super::*;
+use http::HeaderValue;
+
+fn headers(lines: &[(&'static str, &'static str)]) -> HeaderMap {
+    lines.iter().map(|(name, value)| (name.parse().unwrap(), HeaderValue::from_static(value))).collect()
+}
+
+fn read(method: &str, path: &str, lines: &[(&'static str, &'static str)]) -> Result<Entry, Refusal> {
+    entry(&Method::from_bytes(method.as_bytes()).unwrap(), path, None, &headers(lines))
+}
+
+const ANTHROPIC: &[(&str, &str)] = &[("anthropic-version", "2023-06-01")];
+
+/// Method, path, then: dialect and operation, the upstream's path at a bare base, the fix-up.
+#[rustfmt::skip]
+const UNDERSTOOD: &[(&str, &str, &str, Operation, &str, Option<&str>)] = &[
+    ("POST", "/v1/chat/completions", "openai", Operation::ChatCompletions, "/v1/chat/completions", None),
+    ("POST", "/api/v1/chat/completions", "openai", Operation::ChatCompletions, "/v1/chat/completions", None),
+    ("POST", "/openai/v1/chat/completions", "openai", Operation::ChatCompletions, "/v1/chat/completions", None),
+    ("POST", "/v1/completions", "openai", Operation::Completions, "/v1/completions", None),
+    ("POST", "/api/v1/completions", "openai", Operation::Completions, "/v1/completions", None),
+    ("POST", "/v1/responses", "openai", Operation::Responses, "/v1/responses", None),
+    ("POST", "/api/v1/responses", "openai", Operation::Responses, "/v1/responses", None),
+    ("POST", "/openai/v1/responses", "openai", Operation::Responses, "/v1/responses", None),
+    ("POST", "/v1/embeddings", "openai", Operation::Embeddings, "/v1/embeddings", None),
+    ("POST", "/api/v1/embeddings", "openai", Operation::Embeddings, "/v1/embeddings", None),
+    ("GET", "/v1/models", "openai", Operation::ListModels, "/v1/models", None),
+    ("GET", "/api/v1/models", "openai", Operation::ListModels, "/v1/models", None),
+    ("GET", "/openai/v1/models", "openai", Operation::ListModels, "/v1/models", None),
+    ("GET", "/v1/models/gpt-4.1", "openai", Operation::GetModel, "/v1/models", None),
+    ("GET", "/v1/models/llama3:8b", "openai", Operation::GetModel, "/v1/models", None),
+    ("GET", "/v1/models/ft:gpt-4o:org::id", "openai", Operation::GetModel, "/v1/models", None),
+    ("GET", "/v1/models/deepseek/deepseek-chat", "openai", Operation::GetModel, "/v1/models", None),
+    ("POST", "/v1/files", "openai", Operation::Files, "/v1/files", None),
+    ("GET", "/v1/files", "openai", Operation::Files, "/v1/files", None),
+    ("GET", "/v1/files/file-1", "openai", Operation::Files, "/v1/files/file-1", None),
+    ("DELETE", "/api/v1/files/file-1", "openai", Operation::Files, "/v1/files/file-1", None),
+    ("GET", "/v1/files/file-1/content", "openai", Operation::Files, "/v1/files/file-1/content", None),
+    ("POST", "/v1/messages", "anthropic", Operation::Messages, "/v1/messages", None),
+    ("POST", "/anthropic/v1/messages", "anthropic", Operation::Messages, "/v1/messages", None),
+    ("POST", "/api/v1/messages", "anthropic", Operation::Messages, "/v1/messages", None),
+    ("POST", "/v1/messages/count_tokens", "anthropic", Operation::CountTokens, "/v1/messages/count_tokens", None),
+    ("POST", "/anthropic/v1/messages/count_tokens", "anthropic", Operation::CountTokens, "/v1/messages/count_tokens", None),
+    ("GET", "/anthropic/v1/models", "anthropic", Operation::ListModels, "/v1/models", None),
+    ("GET", "/anthropic/v1/models/claude", "anthropic", Operation::GetModel, "/v1/models", None),
+    ("POST", "/v1beta/models/g:generateContent", "gemini", Operation::GenerateContent, "/v1beta/models/M:generateContent", None),
+    ("POST", "/v1beta/models/g:streamGenerateContent", "gemini", Operation::StreamGenerateContent, "/v1beta/models/M:streamGenerateContent", None),
+    ("POST", "/v1beta/models/g:countTokens", "gemini", Operation::GeminiCountTokens, "/v1beta/models/M:countTokens", None),
+    ("POST", "/v1beta/models/g:embedContent", "gemini", Operation::EmbedContent, "/v1beta/models/M:embedContent", None),
+    ("POST", "/v1/models/g:generateContent", "gemini", Operation::GenerateContent, "/v1/models/M:generateContent", None),
+    ("POST", "/v1/models/g:streamGenerateContent", "gemini", Operation::StreamGenerateContent, "/v1/models/M:streamGenerateContent", None),
+    ("POST", "/gemini/v1beta/models/g:generateContent", "gemini", Operation::GenerateContent, "/v1beta/models/M:generateContent", None),
+    ("POST", "/gemini/v1/models/g:countTokens", "gemini", Operation::GeminiCountTokens, "/v1/models/M:countTokens", None),
+    ("POST", "/v1beta/models/org/g:generateContent", "gemini", Operation::GenerateContent, "/v1beta/models/M:generateContent", None),
+    ("GET", "/v1beta/models", "gemini", Operation::ListModels, "/v1beta/models", None),
+    ("GET", "/gemini/v1beta/models", "gemini", Operation::ListModels, "/v1beta/models", None),
+    ("GET", "/gemini/v1/models", "gemini", Operation::ListModels, "/v1/models", None),
+    ("GET", "/v1beta/models/g", "gemini", Operation::GetModel, "/v1beta/models", None),
+    ("POST", "//v1/messages", "anthropic", Operation::Messages, "/v1/messages", Some("double_slash")),
+    ("POST", "/v1//messages", "anthropic", Operation::Messages, "/v1/messages", Some("double_slash")),
+    ("POST", "/anthropic//v1/messages", "anthropic", Operation::Messages, "/v1/messages", Some("double_slash")),
+    ("POST", "//v1//chat///completions//", "openai", Operation::ChatCompletions, "/v1/chat/completions", Some("double_slash")),
+    ("POST", "/v1/chat/completions/", "openai", Operation::ChatCompletions, "/v1/chat/completions", Some("double_slash")),
+    ("GET", "/v1/models/", "openai", Operation::ListModels, "/v1/models", Some("double_slash")),
+    ("POST", "/v1beta//models/g:generateContent", "gemini", Operation::GenerateContent, "/v1beta/models/M:generateContent", Some("double_slash")),
+    ("POST", "/v1/v1/chat/completions", "openai", Operation::ChatCompletions, "/v1/chat/completions", Some("double_version")),
+    ("POST", "/v1/v1/messages", "anthropic", Operation::Messages, "/v1/messages", Some("double_version")),
+    ("POST", "/api/v1/v1/messages", "anthropic", Operation::Messages, "/v1/messages", Some("double_version")),
+    ("POST", "/api/v1/v1/chat/completions", "openai", Operation::ChatCompletions, "/v1/chat/completions", Some("double_version")),
+    ("POST", "/anthropic/v1/v1/messages", "anthropic", Operation::Messages, "/v1/messages", Some("double_version")),
+    ("GET", "/v1/v1/models", "openai", Operation::ListModels, "/v1/models", Some("double_version")),
+    ("POST", "/v1/v1beta/models/g:generateContent", "gemini", Operation::GenerateContent, "/v1beta/models/M:generateContent", Some("double_version")),
+    ("POST", "/v1beta/v1beta/models/g:generateContent", "gemini", Operation::GenerateContent, "/v1beta/models/M:generateContent", Some("double_version")),
+    ("POST", "/chat/completions", "openai", Operation::ChatCompletions, "/v1/chat/completions", Some("missing_version")),
+    ("POST", "/api/chat/completions", "openai", Operation::ChatCompletions, "/v1/chat/completions", Some("missing_version")),
+    ("POST", "/openai/chat/completions", "openai", Operation::ChatCompletions, "/v1/chat/completions", Some("missing_version")),
+    ("POST", "/responses", "openai", Operation::Responses, "/v1/responses", Some("missing_version")),
+    ("POST", "/embeddings", "openai", Operation::Embeddings, "/v1/embeddings", Some("missing_version")),
+    ("GET", "/models", "openai", Operation::ListModels, "/v1/models", Some("missing_version")),
+    ("POST", "/messages", "anthropic", Operation::Messages, "/v1/messages", Some("missing_version")),
+    ("POST", "/anthropic/messages", "anthropic", Operation::Messages, "/v1/messages", Some("missing_version")),
+    ("POST", "/api/messages", "anthropic", Operation::Messages, "/v1/messages", Some("missing_version")),
+    ("POST", "/messages/count_tokens", "anthropic", Operation::CountTokens, "/v1/messages/count_tokens", Some("missing_version")),
+    ("GET", "/anthropic/models", "anthropic", Operation::ListModels, "/v1/models", Some("missing_version")),
+    ("POST", "/models/g:generateContent", "gemini", Operation::GenerateContent, "/v1beta/models/M:generateContent", Some("missing_version")),
+    ("POST", "/gemini/models/g:generateContent", "gemini", Operation::GenerateContent, "/v1beta/models/M:generateContent", Some("missing_version")),
+    ("POST", "/v1/chat/completions/chat/completions", "openai", Operation::ChatCompletions, "/v1/chat/completions", Some("double_operation")),
+    ("POST", "/chat/completions/chat/completions", "openai", Operation::ChatCompletions, "/v1/chat/completions", Some("double_operation")),
+    ("POST", "/api/v1/chat/completions/chat/completions", "openai", Operation::ChatCompletions, "/v1/chat/completions", Some("double_operation")),
+    ("POST", "/v1/chat/completions/v1/chat/completions", "openai", Operation::ChatCompletions, "/v1/chat/completions", Some("double_operation")),
+    ("POST", "/v1/responses/responses", "openai", Operation::Responses, "/v1/responses", Some("double_operation")),
+    ("POST", "/v1/messages/v1/messages", "anthropic", Operation::Messages, "/v1/messages", Some("double_operation")),
+    ("POST", "/v1/messages/v1/messages/count_tokens", "anthropic", Operation::CountTokens, "/v1/messages/count_tokens", Some("double_operation")),
+    ("POST", "/v1/messages/messages", "anthropic", Operation::Messages, "/v1/messages", Some("double_operation")),
+    ("HEAD", "/", "openai", Operation::Probe, "/v1/models", None),
+    ("HEAD", "/v1", "openai", Operation::Probe, "/v1/models", None),
+    ("HEAD", "/v1/", "openai", Operation::Probe, "/v1/models", None),
+    ("HEAD", "/api", "openai", Operation::Probe, "/v1/models", None),
+    ("HEAD", "/api/v1", "openai", Operation::Probe, "/v1/models", None),
+    ("HEAD", "/openai/v1", "openai", Operation::Probe, "/v1/models", None),
+    ("HEAD", "/anthropic", "anthropic", Operation::Probe, "/v1/models", None),
+    ("HEAD", "/anthropic/", "anthropic", Operation::Probe, "/v1/models", None),
+    ("HEAD", "/anthropic/v1", "anthropic", Operation::Probe, "/v1/models", None),
+    ("HEAD", "/v1beta", "gemini", Operation::Probe, "/v1/models", None),
+    ("HEAD", "/gemini", "gemini", Operation::Probe, "/v1/models", None),
+];
+
+#[test]
+fn every_spelling_leads_to_its_operation() {
+    for (method, path, dialect, operation, upstream, fixup) in UNDERSTOOD {
+        let entry = read(method, path, &[]).unwrap_or_else(|refusal| panic!("{method} {path}: {refusal:?}"));
+        assert_eq!((entry.dialect.word(), entry.operation), (*dialect, *operation), "{method} {path}");
+        assert_eq!(upstream_path(&entry, "", None, "M"), *upstream, "{method} {path}");
+        assert_eq!(entry.fixup, *fixup, "{method} {path}");
+        assert_eq!(dialect_of(path, &HeaderMap::new()), entry.dialect, "{method} {path}");
+    }
+    assert!(UNDERSTOOD.len() >= 80);
+}
+
+#[test]
+fn anthropic_version_decides_where_an_address_is_shared_and_nowhere_else() {
+    for (method, path, dialect) in [
+        ("GET", "/v1/models", "anthropic"),
+        ("GET", "/models", "anthropic"),
+        ("GET", "/api/v1/models", "anthropic"),
+        ("GET", "/v1/models/claude-x", "anthropic"),
+        ("GET", "/openai/v1/models", "openai"),
+        ("GET", "/v1beta/models", "gemini"),
+        ("POST", "/v1/chat/completions", "openai"),
+        ("POST", "/v1/models/g:generateContent", "gemini"),
+        ("HEAD", "/", "anthropic"),
+    ] {
+        assert_eq!(read(method, path, ANTHROPIC).unwrap().dialect.word(), dialect, "{method} {path}");
+        assert_eq!(dialect_of(path, &headers(ANTHROPIC)).word(), dialect, "{method} {path}");
+    }
+}
+
+#[test]
+fn the_keys_form_never_decides_the_dialect() {
+    let forms = [("x-api-key", "sk-a"), ("x-goog-api-key", "sk-a"), ("authorization", "Bearer sk-a")];
+    for form in forms {
+        assert_eq!(read("GET", "/v1/models", &[form]).unwrap().dialect, Dialect::OpenAi);
+        assert_eq!(read("POST", "/v1/messages", &[form]).unwrap().dialect, Dialect::Anthropic);
+    }
+}
+
+#[test]
+fn anything_else_is_a_404_that_names_the_right_base() {
+    for (method, path, dialect) in [
+        ("GET", "/", "openai"),
+        ("POST", "/", "openai"),
+        ("POST", "/v1", "openai"),
+        ("POST", "/anthropic", "anthropic"),
+        ("POST", "/v1/v1/v1/messages", "anthropic"),
+        ("POST", "/v1/moderations", "openai"),
+        ("POST", "/v1/images/generations", "openai"),
+        ("POST", "/v1/messages/batches", "anthropic"),
+        ("POST", "/v1/chat", "openai"),
+        ("POST", "/v1/chat/completions/x", "openai"),
+        ("POST", "/v1/chat/completions/messages", "openai"),
+        ("GET", "/v1/responses/resp_1", "openai"),
+        ("POST", "/openai/v1/messages", "anthropic"),
+        ("POST", "/anthropic/v1/chat/completions", "openai"),
+        ("POST", "/gemini/v1/chat/completions", "openai"),
+        ("POST", "/v1beta/chat/completions", "openai"),
+        ("POST", "/v1beta/messages", "anthropic"),
+        ("POST", "/v1beta/models/g:batchEmbedContents", "gemini"),
+        ("POST", "/v1/models/g:batchEmbedContents", "gemini"),
+        ("POST", "/v1beta/models/g:predict", "gemini"),
+        ("POST", "/api/v1/models/g:generateContent", "gemini"),
+        ("POST", "/v1beta/models/:generateContent", "gemini"),
+        ("POST", "/v1beta/tunedModels/g:generateContent", "gemini"),
+        ("GET", "/v2/models", "openai"),
+        ("GET", "/admin", "openai"),
+        ("GET", "/v1beta/x", "gemini"),
+        ("GET", "/favicon.ico", "openai"),
+        ("HEAD", "/nothing", "openai"),
+        ("GET", "*", "openai"),
+        ("GET", "", "openai"),
+    ] {
+        let refusal = read(method, path, &[]).expect_err(path);
+        assert_eq!(refusal.code, Code::UnknownEndpoint, "{method} {path}");
+        let base = if dialect == "openai" { "<this host>/v1," } else { "<this host>/," };
+        assert!(refusal.message.contains(base), "{method} {path}: {}", refusal.message);
+        assert_eq!(dialect_of(path, &HeaderMap::new()).word(), dialect, "{method} {path}");
+    }
+    assert_eq!(read("GET", "/v1/files", ANTHROPIC).unwrap_err().code, Code::UnknownEndpoint);
+}
+
+#[test]
+fn no_escape_or_dot_segment_reaches_another_operation() {
+    for path in [
+        "/v1/../v1/chat/completions",
+        "/v1/./chat/completions",
+        "/v1/%2e%2e/admin",
+        "/v1/%2E./chat/completions",
+        "/v1/chat%2fcompletions",
+        "/v1/%63hat/completions",
+        "/%761/chat/completions",
+        "/v1/files/..",
+        "/v1/files/../models",
+        "/v1/files/%2e%2e/models",
+        "/v1/files/a%2f..%2f..%2fmodels",
+        "/v1/files/%252e%252e",
+        "/v1/files/a\\..\\b",
+        "/v1/files/a;b",
+        "/v1/files/%00",
+        "/v1beta/models/..%2f..%2fadmin:generateContent",
+        "/v1beta/models/a%2f..%2fb:generateContent",
+        "/v1beta/models/a%5c..%5cb:generateContent",
+        "/v1beta/models/%2e%2e:generateContent",
+        "/v1beta/models/../x:generateContent",
+        "/v1beta/models/a%0d%0ab:generateContent",
+        "/v1beta/models/a%zz:generateContent",
+        "/v1beta/models/a%ff:generateContent",
+        "/v1beta/models/a%3agenerateContent",
+        "/v1/models/a%2f..",
+    ] {
+        for method in ["POST", "GET"] {
+            let code = read(method, path, &[]).map(|entry| entry.operation).map_err(|refusal| refusal.code);
+            let local = code == Ok(Operation::GetModel) || code == Err(Code::MethodNotAllowed);
+            let escaped_colon = path.ends_with("a%3agenerateContent") && local;
+            assert!(code == Err(Code::UnknownEndpoint) || escaped_colon, "{method} {path}: {code:?}");
+        }
+    }
+}
+
+#[test]
+fn a_known_address_with_another_method_says_which_it_takes() {
+    for (method, path, allow) in [
+        ("GET", "/v1/chat/completions", "POST"),
+        ("HEAD", "/v1/messages", "POST"),
+        ("DELETE", "/v1/messages", "POST"),
+        ("POST", "/v1/models", "GET"),
+        ("POST", "/v1/models/gpt", "GET"),
+        ("PUT", "/v1/files/f", "GET, POST, DELETE"),
+        ("GET", "/v1beta/models/g:generateContent", "POST"),
+        ("GET", "/v1/models/g:generateContent", "POST"),
+        ("GET", "/v1/responses", "POST"),
+    ] {
+        let refusal = read(method, path, &[]).expect_err(path);
+        assert_eq!(refusal.code, Code::MethodNotAllowed, "{method} {path}");
+        assert_eq!(refusal.headers, [("allow", allow.to_owned())], "{method} {path}");
+    }
+}
+
+#[test]
+fn a_websocket_upgrade_is_told_to_post_instead() {
+    for (path, upgrade) in [("/v1/responses", "websocket"), ("/responses", "h2c, WebSocket")] {
+        let refusal = read("GET", path, &[("connection", "upgrade"), ("upgrade", upgrade)]).unwrap_err();
+        assert_eq!(refusal.code, Code::WebsocketNotAvailable, "{path}");
+    }
+    assert_eq!(read("GET", "/v1/responses", &[("upgrade", "h2c")]).unwrap_err().code, Code::MethodNotAllowed);
+}
+
+#[test]
+fn models_are_decoded_once_and_encoded_again() {
+    for (path, model, upstream) in [
+        ("/v1beta/models/gemini-2.5-pro:generateContent", "gemini-2.5-pro", "gemini-2.5-pro"),
+        ("/v1beta/models/org%2Fg:generateContent", "org/g", "org%2Fg"),
+        ("/v1beta/models/org/g:generateContent", "org/g", "org%2Fg"),
+        ("/v1beta/models/a:b:generateContent", "a:b", "a%3Ab"),
+        ("/v1beta/models/%E6%A8%A1:generateContent", "模", "%E6%A8%A1"),
+        ("/v1beta/models/a%20:generateContent", "a ", "a%20"),
+        ("/v1beta/models/a%3Fb%23c:generateContent", "a?b#c", "a%3Fb%23c"),
+    ] {
+        let entry = read("POST", path, &[]).unwrap();
+        assert_eq!(entry.model.as_deref(), Some(model), "{path}");
+        assert_eq!(
+            upstream_path(&entry, "", None, model),
+            format!("/v1beta/models/{upstream}:generateContent")
+        );
+    }
+    let entry = read("GET", "/v1/models/org%2Fg", &[]).unwrap();
+    assert_eq!(entry.model.as_deref(), Some("org/g"));
+}
+
+#[test]
+fn the_upstreams_path_follows_the_channels_base_and_keeps_the_query() {
+    let check = |path: &str, query: &str, base: &str, version: Option<&str>, expected: &str| {
+        let entry = entry(&Method::POST, path, Some(query), &HeaderMap::new()).unwrap();
+        assert_eq!(upstream_path(&entry, base, version, "m"), expected);
+    };
+    check("/anthropic/v1/messages", "beta=true", "", None, "/v1/messages?beta=true");
+    check("/v1/messages", "beta=true", "/anthropic/", None, "/anthropic/v1/messages?beta=true");
+    check("/v1/chat/completions", "", "/api/paas", Some("v4"), "/api/paas/v4/chat/completions");
+    check("/v1/chat/completions", "a=%2F&b", "/compat", Some(""), "/compat/chat/completions?a=%2F&b");
+    let gemini = "/v1beta/models/g:streamGenerateContent";
+    check(gemini, "key=sk-1&alt=sse", "", None, "/v1beta/models/m:streamGenerateContent?alt=sse");
+    check(gemini, "alt=sse", "", Some("v1"), "/v1/models/m:streamGenerateContent?alt=sse");
+}
+
+#[test]
+fn the_querys_key_counts_on_gemini_paths_and_goes_nowhere_from_any() {
+    let gemini = entry(&Method::GET, "/v1beta/models", Some("key=sk-1"), &HeaderMap::new()).unwrap();
+    assert_eq!((gemini.query_key.as_deref(), gemini.query), (Some("sk-1"), None));
+    let openai = entry(&Method::GET, "/v1/models", Some("key=sk-1&a=b"), &HeaderMap::new()).unwrap();
+    assert_eq!((openai.query_key, openai.query.as_deref()), (None, Some("a=b")));
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_path_panics_and_every_refusal_is_one_of_three(path in "/?(v1|v1beta|api|models|%2e|\\.\\.|files|:|/|[a-z%]){0,8}") {
+        for method in [Method::GET, Method::POST, Method::HEAD] {
+            if let Err(refusal) = entry(&method, &path, None, &HeaderMap::new()) {
+                let known = [Code::UnknownEndpoint, Code::MethodNotAllowed, Code::WebsocketNotAvailable];
+                proptest::prop_assert!(known.contains(&refusal.code));
+            }
+        }
+    }
+}

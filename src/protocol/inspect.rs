@@ -1,0 +1,172 @@
+//! What a request's body asks for, found in one pass that keeps nothing of it.
+//!
+//! Invariant: what is read here is what any JSON parser at the provider reads. An escaped key counts, a key
+//! in a nested object does not, and a key that is there twice is refused, because we would believe one and
+//! the provider the other. The body is checked to be one whole JSON object; its depth costs no stack.
+
+mod session;
+
+pub use self::session::Sessions;
+
+use super::{Grammar, Operation};
+use crate::code::Code;
+use crate::refusal::Refusal;
+use serde::Deserialize;
+use serde_json::error::Category;
+use serde_json::value::RawValue;
+use std::ops::Range;
+
+/// What a body says.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Inspection {
+    /// The model's field. Always there for OpenAI's and Anthropic's operations. For Gemini's, where the path
+    /// names the model, it is there only if the body repeats it (as `models/…`), and must be rewritten too.
+    pub model: Option<ModelField>,
+    /// Whether the answer shall be a stream.
+    pub stream: bool,
+    /// The cap the client set on the answer's tokens; the highest where several fields set one.
+    pub max_tokens: Option<u64>,
+    /// The session the client's tool says it belongs to.
+    pub session: Sessions,
+}
+
+/// Where the model stands in a body.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModelField {
+    /// Its name, escapes resolved.
+    pub name: String,
+    /// The JSON string it is, quotes included.
+    pub at: Range<usize>,
+}
+
+/// Reads the body of an exchange.
+pub fn inspect(operation: Operation, body: &[u8]) -> Result<Inspection, Refusal> {
+    if !operation.is_exchange() {
+        return Ok(Inspection::default());
+    }
+    check_object(body)?;
+    let peek: Peek<'_> = serde_json::from_slice(body).map_err(|error| not_json(&error))?;
+    let gemini = operation.grammar() == Grammar::Gemini;
+    let model = match peek.model {
+        Some(raw) => Some(model_field(raw, body)?),
+        None if gemini => None,
+        None => return Err(invalid("`model` is missing. Name the model to use.").param("model")),
+    };
+    let stream = if gemini { operation == Operation::StreamGenerateContent } else { flag(&peek, operation)? };
+    let max_tokens = max_tokens(&peek)?;
+    let session = session::of(operation, peek.metadata, peek.prompt_cache_key)?;
+    Ok(Inspection { model, stream, max_tokens, session })
+}
+
+/// The inspected keys. A field that is there with `null` counts as absent.
+#[derive(Deserialize)]
+struct Peek<'a> {
+    #[serde(borrow)]
+    model: Option<&'a RawValue>,
+    #[serde(borrow)]
+    stream: Option<&'a RawValue>,
+    #[serde(borrow)]
+    max_tokens: Option<&'a RawValue>,
+    #[serde(borrow)]
+    max_completion_tokens: Option<&'a RawValue>,
+    #[serde(borrow)]
+    max_output_tokens: Option<&'a RawValue>,
+    #[serde(borrow, rename = "generationConfig", alias = "generation_config")]
+    generation_config: Option<&'a RawValue>,
+    #[serde(borrow)]
+    metadata: Option<&'a RawValue>,
+    #[serde(borrow)]
+    prompt_cache_key: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct GenerationConfig<'a> {
+    #[serde(borrow, rename = "maxOutputTokens", alias = "max_output_tokens")]
+    max_output_tokens: Option<&'a RawValue>,
+}
+
+/// serde reads a struct from an array too, so the outermost form is checked by its first byte.
+fn check_object(body: &[u8]) -> Result<(), Refusal> {
+    if body.starts_with(b"\xef\xbb\xbf") {
+        return Err(invalid("The body begins with a byte order mark. Send plain UTF-8 JSON."));
+    }
+    match body.iter().find(|byte| !matches!(byte, b' ' | b'\t' | b'\r' | b'\n')) {
+        Some(b'{') => Ok(()),
+        Some(_) => Err(invalid("The body is not a JSON object.")),
+        None => Err(invalid("The body is empty. Send a JSON object.")),
+    }
+}
+
+fn model_field(raw: &RawValue, body: &[u8]) -> Result<ModelField, Refusal> {
+    let not_text = || invalid("`model` must be a string.").param("model");
+    let name: String = serde_json::from_str(raw.get()).map_err(|_| not_text())?;
+    if name.is_empty() {
+        return Err(invalid("`model` is empty. Name the model to use.").param("model"));
+    }
+    let at = range_in(raw.get(), body).ok_or_else(not_text)?;
+    Ok(ModelField { name, at })
+}
+
+/// Where a borrowed part lies in the whole it was borrowed from.
+pub(super) fn range_in(part: &str, whole: &[u8]) -> Option<Range<usize>> {
+    let start = part.as_ptr().addr().checked_sub(whole.as_ptr().addr())?;
+    let end = start.checked_add(part.len())?;
+    (end <= whole.len()).then_some(start..end)
+}
+
+fn flag(peek: &Peek<'_>, operation: Operation) -> Result<bool, Refusal> {
+    let streams = matches!(
+        operation,
+        Operation::ChatCompletions | Operation::Completions | Operation::Responses | Operation::Messages
+    );
+    match peek.stream.map(RawValue::get) {
+        Some("true") if streams => Ok(true),
+        Some("true" | "false") | None => Ok(false),
+        Some(_) if !streams => Ok(false),
+        Some(_) => Err(invalid("`stream` must be true or false.").param("stream")),
+    }
+}
+
+fn max_tokens(peek: &Peek<'_>) -> Result<Option<u64>, Refusal> {
+    let nested = match peek.generation_config {
+        Some(raw) => nested::<GenerationConfig<'_>>(raw)?.and_then(|config| config.max_output_tokens),
+        None => None,
+    };
+    let fields = [peek.max_tokens, peek.max_completion_tokens, peek.max_output_tokens, nested];
+    Ok(fields.into_iter().flatten().filter_map(|raw| serde_json::from_str(raw.get()).ok()).max())
+}
+
+/// An inspected object inside the body. Another type there is the provider's to judge; a key in it that is
+/// there twice is not.
+fn nested<'a, T: Deserialize<'a>>(raw: &'a RawValue) -> Result<Option<T>, Refusal> {
+    if !raw.get().starts_with('{') {
+        return Ok(None);
+    }
+    match serde_json::from_str(raw.get()) {
+        Ok(object) => Ok(Some(object)),
+        Err(error) => twice(&error.to_string()).map_or(Ok(None), Err),
+    }
+}
+
+fn not_json(error: &serde_json::Error) -> Refusal {
+    let text = error.to_string();
+    if let Some(refusal) = twice(&text) {
+        return refusal;
+    }
+    match error.classify() {
+        Category::Eof => invalid(format!("The body ends before its JSON does: {text}.")),
+        _ => invalid(format!("The body is not valid JSON: {text}.")),
+    }
+}
+
+fn twice(error: &str) -> Option<Refusal> {
+    let field = error.strip_prefix("duplicate field `")?.split('`').next()?;
+    Some(invalid(format!("`{field}` appears twice in one object of the body. Send it once.")))
+}
+
+fn invalid(message: impl Into<String>) -> Refusal {
+    Refusal::new(Code::InvalidRequest, message)
+}
+
+#[cfg(test)]
+mod tests;

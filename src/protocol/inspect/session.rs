@@ -1,0 +1,68 @@
+//! Which session of the client's tool a request belongs to, as far as its body says.
+//!
+//! Invariant: an id is bounded and printable, or it is not there; it ends up in logs and as a table's key.
+
+use super::{Operation, nested};
+use crate::refusal::Refusal;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+/// Session ids found in a body. Headers are looked at elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Sessions {
+    /// Claude Code's, out of `metadata.user_id`.
+    pub claude_code: Option<String>,
+    /// OpenAI's `prompt_cache_key`, which Codex fills with its session.
+    pub prompt_cache_key: Option<String>,
+}
+
+pub(super) fn of(
+    operation: Operation,
+    metadata: Option<&RawValue>,
+    prompt_cache_key: Option<&RawValue>,
+) -> Result<Sessions, Refusal> {
+    let anthropic = matches!(operation, Operation::Messages | Operation::CountTokens);
+    let claude_code = match metadata {
+        Some(raw) if anthropic => {
+            nested::<Metadata<'_>>(raw)?.and_then(|metadata| user_session(metadata.user_id?))
+        }
+        _ => None,
+    };
+    let prompt_cache_key =
+        prompt_cache_key.and_then(|raw| serde_json::from_str(raw.get()).ok()).and_then(sound);
+    Ok(Sessions { claude_code, prompt_cache_key })
+}
+
+#[derive(Deserialize)]
+struct Metadata<'a> {
+    #[serde(borrow)]
+    user_id: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct UserId {
+    session_id: Option<String>,
+}
+
+/// Newer releases put a JSON object into the string, older ones `user_<hash>_account_<uuid>_session_<uuid>`.
+fn user_session(raw: &RawValue) -> Option<String> {
+    if raw.get().len() > USER_ID_BYTES_MAX {
+        return None;
+    }
+    let text: String = serde_json::from_str(raw.get()).ok()?;
+    if text.starts_with('{') {
+        return serde_json::from_str::<UserId>(&text).ok()?.session_id.and_then(sound);
+    }
+    let (user, session) = text.rsplit_once("_session_")?;
+    user.starts_with("user_").then(|| session.to_owned()).and_then(sound)
+}
+
+fn sound(id: String) -> Option<String> {
+    let sound = !id.is_empty() && id.len() <= SESSION_BYTES_MAX && !id.chars().any(char::is_control);
+    sound.then_some(id)
+}
+
+/// A longer id is no id: cut short, two sessions could become one.
+pub(super) const SESSION_BYTES_MAX: usize = 256;
+/// Device, account and session with their names, and room to spare.
+const USER_ID_BYTES_MAX: usize = 4096;

@@ -1,0 +1,324 @@
+//! Where a key may stand, and which headers never pass through.
+//!
+//! Invariant: a value that is found wrong is never repeated in what is said about it. Every place a key may
+//! stand in is also a place that is stripped before the upstream, whether or not the key there was used.
+
+use crate::secret::Secret;
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+
+/// What a request presents as its key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Presented {
+    /// Nothing in any place.
+    Missing,
+    /// Something in some place, and nowhere a key; says what is wrong with its form.
+    Malformed(&'static str),
+    /// Well-formed keys in the order they count, at least one.
+    Keys(Vec<Secret>),
+}
+
+/// The keys of a request, in the order: `Authorization`, `x-api-key`, `x-goog-api-key`, `api-key`, `?key=`,
+/// `Sec-WebSocket-Protocol`. `query_key` is the entry's, which is set for Gemini paths only.
+pub fn presented(headers: &HeaderMap, query_key: Option<&str>) -> Presented {
+    let authorization = headers.get_all(header::AUTHORIZATION).iter().map(bearer);
+    let named = KEY_HEADERS.iter().flat_map(|name| headers.get_all(*name)).map(plain);
+    let query = query_key.into_iter().map(check_form);
+    let socket = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter().flat_map(subprotocols);
+    let mut keys: Vec<Secret> = Vec::new();
+    let mut wrong = None;
+    for form in authorization.chain(named).chain(query).chain(socket) {
+        match form {
+            Ok(key) if keys.len() < KEYS_MAX && keys.iter().all(|known| known.expose() != key) => {
+                keys.push(Secret::new(key));
+            }
+            Ok(_) => {}
+            Err(problem) => wrong = wrong.or(Some(problem)),
+        }
+    }
+    match (keys.is_empty(), wrong) {
+        (false, _) => Presented::Keys(keys),
+        (true, Some(problem)) => Presented::Malformed(problem),
+        (true, None) => Presented::Missing,
+    }
+}
+
+/// Headers a key may stand in; all are stripped before the upstream.
+pub const CREDENTIAL_HEADERS: &[&str] =
+    &["authorization", "x-api-key", "x-goog-api-key", "api-key", "sec-websocket-protocol"];
+
+/// Request headers that never go to an upstream. `accept-encoding`, `content-encoding`, `content-length` and
+/// `host` are set anew by who forwards.
+pub fn is_stripped(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    is_hop_by_hop(name)
+        || CREDENTIAL_HEADERS.contains(&name)
+        || name.starts_with("x-forwarded-")
+        || matches!(
+            name,
+            "cookie"
+                | "forwarded"
+                | "x-real-ip"
+                | "via"
+                | "openai-organization"
+                | "openai-project"
+                | "expect"
+                | "host"
+                | "content-length"
+                | "content-encoding"
+                | "accept-encoding"
+        )
+}
+
+/// The headers a message's own `Connection` names as its business only.
+pub fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
+    headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok())
+        .take(NOMINATED_MAX)
+        .collect()
+}
+
+/// Response headers of a provider that never reach a client: they describe the operator's account, the
+/// provider's own edge, or one connection. `retry-after` is not among them; who relays decides.
+pub fn is_hidden(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    is_hop_by_hop(name)
+        || ["x-ratelimit-", "anthropic-ratelimit-", "cf-"].iter().any(|prefix| name.starts_with(prefix))
+        || matches!(
+            name,
+            "set-cookie"
+                | "openai-organization"
+                | "openai-project"
+                | "anthropic-organization-id"
+                | "server"
+                | "x-powered-by"
+                | "alt-svc"
+                | "strict-transport-security"
+                | "www-authenticate"
+                | "report-to"
+                | "nel"
+                | "via"
+                | "x-request-id"
+                | "request-id"
+        )
+}
+
+fn is_hop_by_hop(name: &str) -> bool {
+    name.starts_with("proxy-")
+        || matches!(
+            name,
+            "connection"
+                | "keep-alive"
+                | "te"
+                | "trailer"
+                | "transfer-encoding"
+                | "upgrade"
+                | "http2-settings"
+        )
+}
+
+fn bearer(value: &HeaderValue) -> Result<&str, &'static str> {
+    let text = ascii(value)?;
+    let (scheme, key) = text.split_once(' ').unwrap_or((text, ""));
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        return Err("The Authorization header must be `Bearer sk-…`.");
+    }
+    let key = key.trim_start_matches(' ');
+    if key.split(' ').next().is_some_and(|word| word.eq_ignore_ascii_case("bearer")) {
+        return Err("The Authorization header says `Bearer` twice; the client adds the word itself.");
+    }
+    check_form(key)
+}
+
+fn plain(value: &HeaderValue) -> Result<&str, &'static str> {
+    check_form(ascii(value)?)
+}
+
+/// Browsers cannot set headers on a WebSocket, so the key rides in a subprotocol's name.
+fn subprotocols(value: &HeaderValue) -> impl Iterator<Item = Result<&str, &'static str>> {
+    let list = value.to_str().unwrap_or_default();
+    list.split(',').filter_map(|name| name.trim().strip_prefix("openai-insecure-api-key.")).map(check_form)
+}
+
+fn ascii(value: &HeaderValue) -> Result<&str, &'static str> {
+    value.to_str().map_err(|_| NOT_PRINTABLE)
+}
+
+fn check_form(key: &str) -> Result<&str, &'static str> {
+    if key.is_empty() {
+        return Err("The key is empty.");
+    }
+    if key.len() > KEY_BYTES_MAX {
+        return Err("The key is too long to be one of ours.");
+    }
+    if key.bytes().any(|byte| byte.is_ascii_whitespace()) {
+        return Err("The key has a space or a line break in it; copy it again without.");
+    }
+    if !key.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(NOT_PRINTABLE);
+    }
+    match key.strip_prefix("sk-") {
+        None => Err("Keys begin with `sk-`; this one does not. Copy the whole key."),
+        Some("") => Err("There is nothing after `sk-`. Copy the whole key."),
+        Some(_) => Ok(key),
+    }
+}
+
+const KEY_HEADERS: [&str; 3] = ["x-api-key", "x-goog-api-key", "api-key"];
+const NOT_PRINTABLE: &str = "The key has characters in it that are not printable ASCII; copy it again.";
+/// Longer than any key anyone issues, short enough to hash without a thought.
+const KEY_BYTES_MAX: usize = 512;
+/// Each is looked up; no client presents more than two.
+const KEYS_MAX: usize = 8;
+/// More names than any honest `Connection` lists.
+const NOMINATED_MAX: usize = 32;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(lines: &[(&'static str, &str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines {
+            headers.append(*name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
+        }
+        headers
+    }
+
+    #[test]
+    fn keys_are_found_in_every_place_and_in_order() {
+        let check = |lines: &[(&'static str, &str)], query: Option<&str>, keys: &[&str]| {
+            let expected = if keys.is_empty() {
+                Presented::Missing
+            } else {
+                Presented::Keys(keys.iter().map(|key| Secret::new(key)).collect())
+            };
+            assert_eq!(presented(&headers(lines), query), expected, "{lines:?} {query:?}");
+        };
+        check(&[], None, &[]);
+        check(&[("authorization", "Bearer sk-a")], None, &["sk-a"]);
+        check(&[("authorization", "bearer  sk-a")], None, &["sk-a"]);
+        check(&[("x-api-key", "sk-a")], None, &["sk-a"]);
+        check(&[("x-goog-api-key", "sk-a")], None, &["sk-a"]);
+        check(&[("api-key", "sk-a")], None, &["sk-a"]);
+        check(&[], Some("sk-a"), &["sk-a"]);
+        check(&[("sec-websocket-protocol", "realtime, openai-insecure-api-key.sk-a")], None, &["sk-a"]);
+        check(&[("sec-websocket-protocol", "realtime")], None, &[]);
+        let all = [
+            ("sec-websocket-protocol", "openai-insecure-api-key.sk-6"),
+            ("api-key", "sk-4"),
+            ("x-goog-api-key", "sk-3"),
+            ("x-api-key", "sk-2"),
+            ("authorization", "Bearer sk-1"),
+        ];
+        check(&all, Some("sk-5"), &["sk-1", "sk-2", "sk-3", "sk-4", "sk-5", "sk-6"]);
+        check(&[("authorization", "Bearer sk-a"), ("x-api-key", "sk-a")], None, &["sk-a"]);
+        check(&[("x-api-key", "sk-a"), ("x-api-key", "sk-b")], None, &["sk-a", "sk-b"]);
+        check(&[("authorization", "Basic abc"), ("x-api-key", "sk-a")], None, &["sk-a"]);
+        check(&[("authorization", "Bearer "), ("x-api-key", "sk-a")], None, &["sk-a"]);
+    }
+
+    #[test]
+    fn a_wrong_form_is_named_without_its_value() {
+        let long = format!("sk-{}", "q".repeat(600));
+        for (name, value, problem) in [
+            ("authorization", "Bearer", "empty"),
+            ("authorization", "Bearer ", "empty"),
+            ("authorization", "", "must be `Bearer"),
+            ("authorization", "sk-qqqq", "must be `Bearer"),
+            ("authorization", "Basic qqqq", "must be `Bearer"),
+            ("authorization", "Bearer Bearer sk-qqqq", "twice"),
+            ("authorization", "Bearer bearer", "twice"),
+            ("authorization", "Bearer qqqq", "begin with `sk-`"),
+            ("authorization", "Bearer sk-qq qq", "space"),
+            ("authorization", "Bearer sk-qq\tqq", "space"),
+            ("authorization", "Bearer sk-qqé", "printable"),
+            ("x-api-key", "", "empty"),
+            ("x-api-key", "Bearer sk-qqqq", "space"),
+            ("x-api-key", "SK-qqqq", "begin with `sk-`"),
+            ("x-api-key", "sk-", "nothing after"),
+            ("x-goog-api-key", "AIzaqqqq", "begin with `sk-`"),
+            ("api-key", &long, "too long"),
+            ("sec-websocket-protocol", "openai-insecure-api-key.qqqq", "begin with `sk-`"),
+        ] {
+            match presented(&headers(&[(name, value)]), None) {
+                Presented::Malformed(said) => {
+                    assert!(said.contains(problem), "{name}: {value}: {said}");
+                    assert!(!said.contains("qq"), "{said}");
+                }
+                other => panic!("{name}: {value}: {other:?}"),
+            }
+        }
+        assert!(matches!(presented(&HeaderMap::new(), Some("sk-a\nb")), Presented::Malformed(_)));
+        assert!(matches!(presented(&HeaderMap::new(), Some("sk-\u{1}")), Presented::Malformed(_)));
+    }
+
+    #[test]
+    fn no_more_keys_are_kept_than_anyone_presents() {
+        let mut many = HeaderMap::new();
+        for number in 0..50 {
+            many.append("x-api-key", HeaderValue::try_from(format!("sk-{number}")).unwrap());
+        }
+        assert!(matches!(presented(&many, None), Presented::Keys(keys) if keys.len() == KEYS_MAX));
+    }
+
+    #[test]
+    fn headers_pass_unless_they_are_listed() {
+        let name = |text: &str| HeaderName::try_from(text).unwrap();
+        for header in CREDENTIAL_HEADERS {
+            assert!(is_stripped(&name(header)), "{header}");
+        }
+        for (header, stripped, hidden) in [
+            ("cookie", true, false),
+            ("x-forwarded-for", true, false),
+            ("x-forwarded-proto", true, false),
+            ("x-real-ip", true, false),
+            ("forwarded", true, false),
+            ("via", true, true),
+            ("openai-organization", true, true),
+            ("openai-project", true, true),
+            ("proxy-authorization", true, true),
+            ("proxy-connection", true, true),
+            ("te", true, true),
+            ("trailer", true, true),
+            ("upgrade", true, true),
+            ("connection", true, true),
+            ("keep-alive", true, true),
+            ("transfer-encoding", true, true),
+            ("expect", true, false),
+            ("host", true, false),
+            ("content-length", true, false),
+            ("content-encoding", true, false),
+            ("accept-encoding", true, false),
+            ("anthropic-beta", false, false),
+            ("anthropic-version", false, false),
+            ("openai-beta", false, false),
+            ("x-stainless-os", false, false),
+            ("user-agent", false, false),
+            ("content-type", false, false),
+            ("set-cookie", false, true),
+            ("x-ratelimit-limit-tokens", false, true),
+            ("anthropic-ratelimit-requests-limit", false, true),
+            ("anthropic-organization-id", false, true),
+            ("cf-ray", false, true),
+            ("server", false, true),
+            ("x-powered-by", false, true),
+            ("alt-svc", false, true),
+            ("strict-transport-security", false, true),
+            ("www-authenticate", false, true),
+            ("x-request-id", false, true),
+            ("request-id", false, true),
+            ("retry-after", false, false),
+            ("openai-processing-ms", false, false),
+        ] {
+            assert_eq!(is_stripped(&name(header)), stripped, "stripped {header}");
+            assert_eq!(is_hidden(&name(header)), hidden, "hidden {header}");
+        }
+        let names =
+            nominated(&headers(&[("connection", "close, X-Internal"), ("connection", "b@d, x-two,")]));
+        assert_eq!(names, [name("close"), name("x-internal"), name("x-two")]);
+    }
+}

@@ -1,0 +1,173 @@
+//! What an answer says while it passes: whether it has begun, whether it ended honestly, what it used, and
+//! under which model's name.
+//!
+//! Invariant: bytes go out as they came in, except a model's value where a rename is asked for, and except
+//! what follows a terminal event. Cutting the stream elsewhere changes neither the bytes that go out, nor
+//! the usage, nor the phase. Nothing of the first event goes out before that event is known not to be an
+//! error, so that another candidate can still answer.
+
+mod answer;
+mod fault;
+mod outlet;
+mod read;
+mod usage;
+
+pub use self::answer::{AnswerFacts, answer, rename_answer};
+pub use self::fault::is_operator_fault;
+
+use self::outlet::Outlet;
+use self::read::{Reader, Step};
+use super::Operation;
+use super::splice::json_string;
+use super::sse::{EVENT_BYTES_MAX, Event, Scanner};
+use crate::usage::Usage;
+use bytes::Bytes;
+
+/// How far a stream has got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Comments and pings at most.
+    Waiting,
+    /// A real event has passed.
+    Content,
+    /// The upstream's own in-band error has passed, after content.
+    Failed,
+    /// The stream may end here: its terminal event has passed, or (Gemini) a reason to finish was given.
+    Terminal,
+}
+
+/// What to do next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Progress {
+    /// Go on reading.
+    Going,
+    /// The first event is an error; nothing of it went out. What it says, for the operator's log.
+    ErrorFirst(String),
+    /// The stream is over; nothing more goes out, and what the upstream still sends is dropped.
+    Terminal,
+}
+
+/// Watches one stream.
+#[derive(Debug)]
+pub struct StreamObserver {
+    scanner: Scanner,
+    reader: Reader,
+    /// The JSON string every model's value becomes.
+    rename: Option<Bytes>,
+    /// The unfinished event's bytes so far have gone out.
+    released: bool,
+    /// The stream ended inside an event, of which the beginning has gone out.
+    cut: bool,
+    over: bool,
+}
+
+impl StreamObserver {
+    /// For a stream that answers this operation; with `rename`, the model's name in events becomes that, and
+    /// every event waits until it is complete.
+    pub fn new(operation: Operation, rename: Option<&str>) -> Self {
+        Self {
+            scanner: Scanner::new(),
+            reader: Reader::new(operation),
+            rename: rename.map(json_string),
+            released: false,
+            cut: false,
+            over: false,
+        }
+    }
+
+    /// Takes the next bytes and pushes what may go to the client. While the phase is [`Phase::Waiting`] that
+    /// is comments and pings, which commit to nothing yet.
+    pub fn feed(&mut self, chunk: &Bytes, out: &mut Vec<Bytes>) -> Progress {
+        if self.over {
+            return Progress::Terminal;
+        }
+        let early = self.scanner.unfinished_len();
+        let mut outlet = Outlet::new(chunk, out);
+        let mut from = 0;
+        while let Some(found) = self.scanner.next(chunk, from) {
+            let (step, model) = self.reader.read(&found.event, self.rename.is_some());
+            if step == Step::ErrorFirst {
+                self.over = true;
+                return Progress::ErrorFirst(detail(&found.event));
+            }
+            let early = if self.released { &[][..] } else { found.early };
+            let rename = model.zip(self.rename.as_ref());
+            outlet.event(early, from..found.end, rename);
+            self.released = false;
+            from = found.end;
+            if step == Step::Terminal {
+                self.over = true;
+                return Progress::Terminal;
+            }
+        }
+        let early = if from == 0 { early } else { 0 };
+        self.release_tail(&mut outlet, from, early);
+        Progress::Going
+    }
+
+    /// The beginning of an unfinished event goes out at once, unless it must wait to be known. One that grows
+    /// past the bound is content by its size, and is not waited for.
+    fn release_tail(&mut self, outlet: &mut Outlet<'_>, from: usize, early: usize) {
+        let waits = self.rename.is_some() || self.reader.phase() == Phase::Waiting;
+        let length = self.scanner.unfinished_len();
+        if length == 0 || (waits && !self.released && length <= EVENT_BYTES_MAX) {
+            return;
+        }
+        let held = self.scanner.unfinished();
+        let early = if self.released { &[][..] } else { &held[..early.min(held.len())] };
+        outlet.event(early, from..outlet.chunk_len(), None);
+        self.released = true;
+    }
+
+    /// The upstream has ended: reads what was left without its blank line and pushes what was held.
+    ///
+    /// An unfinished event counts as a terminal one or as an error if it is complete but for its blank line;
+    /// it never counts as content.
+    pub fn finish(&mut self, out: &mut Vec<Bytes>) -> Progress {
+        if self.over {
+            return Progress::Terminal;
+        }
+        self.over = true;
+        let held = Bytes::copy_from_slice(if self.released { &[] } else { self.scanner.unfinished() });
+        let Some(event) = self.scanner.rest() else { return Progress::Going };
+        let (step, model) = self.reader.read_rest(&event, self.rename.is_some());
+        if step == Step::ErrorFirst {
+            return Progress::ErrorFirst(detail(&event));
+        }
+        let rename = model.filter(|_| !self.released).zip(self.rename.as_ref());
+        self.cut = true;
+        Outlet::new(&held, out).event(&[], 0..held.len(), rename);
+        if step == Step::Terminal { Progress::Terminal } else { Progress::Going }
+    }
+
+    /// The counts the provider has given so far.
+    pub fn usage(&self) -> Option<Usage> {
+        self.reader.usage()
+    }
+
+    /// Whether the last byte that went out ended an event, so that one of ours may follow.
+    pub fn at_boundary(&self) -> bool {
+        !self.cut && (!self.released || self.scanner.at_boundary())
+    }
+
+    /// Whether nothing more will go out.
+    pub fn is_over(&self) -> bool {
+        self.over
+    }
+
+    /// How far the stream has got.
+    pub fn phase(&self) -> Phase {
+        self.reader.phase()
+    }
+}
+
+fn detail(event: &Event<'_>) -> String {
+    let shown = &event.data[..event.data.len().min(DETAIL_BYTES_MAX)];
+    String::from_utf8_lossy(shown).chars().filter(|shown| !shown.is_control()).collect()
+}
+
+/// An error's type and message, with room to spare.
+const DETAIL_BYTES_MAX: usize = 512;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,132 @@
+//! A whole answer that is not a stream: its usage and where it names its model.
+
+use super::read::{GeminiChunk, object};
+use super::usage::Tally;
+use crate::protocol::inspect::range_in;
+use crate::protocol::splice::json_string;
+use crate::protocol::{Grammar, Operation};
+use crate::usage::Usage;
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use std::ops::Range;
+
+/// What a whole answer says.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct AnswerFacts {
+    /// The counts, where it gives any.
+    pub usage: Option<Usage>,
+    /// The JSON strings that name the model, quotes included, in order.
+    pub models: Vec<Range<usize>>,
+}
+
+/// Reads a whole answer. One that is not JSON says nothing.
+pub fn answer(operation: Operation, body: &[u8]) -> AnswerFacts {
+    let mut tally = Tally::new(operation.grammar());
+    let mut models = Vec::new();
+    let mut add = |usage: Option<&RawValue>, model: Option<&RawValue>| {
+        tally.add(usage.filter(|_| operation.has_usage()));
+        let text = model.map(RawValue::get).filter(|text| text.starts_with('"'));
+        models.extend(text.and_then(|text| range_in(text, body)));
+    };
+    if operation.grammar() != Grammar::Gemini {
+        if let Some(whole) = object::<Whole<'_>>(body) {
+            add(whole.usage, whole.model);
+        }
+    } else if let Some(chunk) = object::<GeminiChunk<'_>>(body) {
+        add(chunk.usage, chunk.model);
+    } else {
+        // Without `alt=sse` a Gemini stream is one JSON array of chunks.
+        let chunks: Vec<&RawValue> = serde_json::from_slice(body).unwrap_or_default();
+        for chunk in chunks {
+            if let Some(chunk) = object::<GeminiChunk<'_>>(chunk.get().as_bytes()) {
+                add(chunk.usage, chunk.model);
+            }
+        }
+    }
+    AnswerFacts { usage: tally.usage(), models }
+}
+
+#[derive(Deserialize)]
+struct Whole<'a> {
+    #[serde(borrow)]
+    usage: Option<&'a RawValue>,
+    #[serde(borrow)]
+    model: Option<&'a RawValue>,
+}
+
+/// The same answer under another model's name: slices of it, with the name between them.
+pub fn rename_answer(body: &Bytes, facts: &AnswerFacts, to: &str) -> Vec<Bytes> {
+    let name = json_string(to);
+    let mut pieces = Vec::with_capacity(2 * facts.models.len() + 1);
+    let mut from = 0;
+    for at in &facts.models {
+        if at.start < from || at.end > body.len() || at.start > at.end {
+            continue;
+        }
+        pieces.push(body.slice(from..at.start));
+        pieces.push(name.clone());
+        from = at.end;
+    }
+    pieces.push(body.slice(from..));
+    pieces
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(operation: Operation, body: &str, counts: Option<[u64; 2]>, renamed: &str) {
+        let facts = answer(operation, body.as_bytes());
+        assert_eq!(facts.usage.map(|usage| [usage.input, usage.output]), counts, "{body}");
+        let body = Bytes::from(body.to_owned());
+        assert_eq!(String::from_utf8(rename_answer(&body, &facts, "new\"").concat()).unwrap(), renamed);
+    }
+
+    #[test]
+    fn whole_answers_say_their_usage_and_take_another_name() {
+        check(
+            Operation::ChatCompletions,
+            r#"{"id":"x","model":"old","choices":[{"model":"no","text":"\"model\":\"no\""}],"usage":{"prompt_tokens":3,"completion_tokens":4}}"#,
+            Some([3, 4]),
+            r#"{"id":"x","model":"new\"","choices":[{"model":"no","text":"\"model\":\"no\""}],"usage":{"prompt_tokens":3,"completion_tokens":4}}"#,
+        );
+        check(
+            Operation::Embeddings,
+            r#"{"data":[],"model":"e","usage":{"prompt_tokens":3,"total_tokens":3}}"#,
+            Some([3, 0]),
+            r#"{"data":[],"model":"new\"","usage":{"prompt_tokens":3,"total_tokens":3}}"#,
+        );
+        check(
+            Operation::Responses,
+            r#"{"model":"old","usage":{"input_tokens":1,"output_tokens":2}}"#,
+            Some([1, 2]),
+            r#"{"model":"new\"","usage":{"input_tokens":1,"output_tokens":2}}"#,
+        );
+        check(
+            Operation::Messages,
+            r#"{"type":"message","model":"old","usage":{"input_tokens":1,"output_tokens":2}}"#,
+            Some([1, 2]),
+            r#"{"type":"message","model":"new\"","usage":{"input_tokens":1,"output_tokens":2}}"#,
+        );
+        check(Operation::CountTokens, r#"{"input_tokens":9}"#, None, r#"{"input_tokens":9}"#);
+        check(
+            Operation::GenerateContent,
+            r#"{"candidates":[],"modelVersion":"old","usageMetadata":{"promptTokenCount":1,"candidatesTokenCount":2}}"#,
+            Some([1, 2]),
+            r#"{"candidates":[],"modelVersion":"new\"","usageMetadata":{"promptTokenCount":1,"candidatesTokenCount":2}}"#,
+        );
+        check(
+            Operation::StreamGenerateContent,
+            r#"[{"modelVersion":"a","usageMetadata":{"promptTokenCount":1}},{"modelVersion":"b","usageMetadata":{"promptTokenCount":1,"candidatesTokenCount":5}}]"#,
+            Some([1, 5]),
+            r#"[{"modelVersion":"new\"","usageMetadata":{"promptTokenCount":1}},{"modelVersion":"new\"","usageMetadata":{"promptTokenCount":1,"candidatesTokenCount":5}}]"#,
+        );
+        for odd in
+            ["", "no json", r#"{"model":"a""#, r#"["u","m"]"#, r#"{"model":5,"usage":[1,2]}"#, "[]", "[[1]]"]
+        {
+            check(Operation::ChatCompletions, odd, None, odd);
+            check(Operation::StreamGenerateContent, odd, None, odd);
+        }
+    }
+}

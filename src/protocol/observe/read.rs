@@ -1,0 +1,297 @@
+//! One event: what it means for the stream, by the grammar of its operation.
+//!
+//! Invariant: a word found in the bytes only decides whether they are parsed. What counts is what the parsed
+//! JSON says at the place the protocol gives it; text that looks the same inside a string never does.
+
+use super::Phase;
+use super::usage::Tally;
+use crate::protocol::inspect::range_in;
+use crate::protocol::sse::Event;
+use crate::protocol::{Grammar, Operation};
+use crate::usage::Usage;
+use memchr::memmem;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use std::ops::Range;
+
+/// What an event means for the stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Step {
+    /// It goes on.
+    Pass,
+    /// It never began: this is an error, and nothing came before it.
+    ErrorFirst,
+    /// It is over.
+    Terminal,
+}
+
+/// What an event is, whatever came before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// A comment or a ping.
+    Quiet,
+    Content,
+    Error,
+    /// An error that also ends the stream in form.
+    ErrorEnd,
+    /// A reason to finish; more may follow.
+    Finish,
+    End,
+}
+
+/// Keeps what was read.
+#[derive(Debug)]
+pub(super) struct Reader {
+    grammar: Grammar,
+    phase: Phase,
+    tally: Tally,
+}
+
+impl Reader {
+    pub(super) fn new(operation: Operation) -> Self {
+        let grammar = operation.grammar();
+        Self { grammar, phase: Phase::Waiting, tally: Tally::new(grammar) }
+    }
+
+    pub(super) fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    pub(super) fn usage(&self) -> Option<Usage> {
+        self.tally.usage()
+    }
+
+    /// Reads a complete event; with `rename`, also where in its bytes the model's value stands.
+    pub(super) fn read(&mut self, event: &Event<'_>, rename: bool) -> (Step, Option<Range<usize>>) {
+        let (kind, model) = self.classify(event, rename);
+        (self.advance(kind), model)
+    }
+
+    /// Reads what was left without a blank line: only if its data is all there, and never as content.
+    pub(super) fn read_rest(&mut self, event: &Event<'_>, rename: bool) -> (Step, Option<Range<usize>>) {
+        let done = event.data.trim_ascii() == b"[DONE]";
+        if !event.whole || !(done || serde_json::from_slice::<serde::de::IgnoredAny>(event.data).is_ok()) {
+            return (Step::Pass, None);
+        }
+        let (kind, model) = self.classify(event, rename);
+        let kind = if kind == Kind::Content { Kind::Quiet } else { kind };
+        (self.advance(kind), model)
+    }
+
+    fn advance(&mut self, kind: Kind) -> Step {
+        match (kind, self.phase) {
+            (Kind::Error | Kind::ErrorEnd, Phase::Waiting) => return Step::ErrorFirst,
+            (Kind::Content, Phase::Waiting) => self.phase = Phase::Content,
+            (Kind::Error, _) => self.phase = Phase::Failed,
+            (Kind::Finish | Kind::End | Kind::ErrorEnd, phase) if phase != Phase::Failed => {
+                self.phase = Phase::Terminal;
+            }
+            _ => {}
+        }
+        if matches!(kind, Kind::End | Kind::ErrorEnd) { Step::Terminal } else { Step::Pass }
+    }
+
+    fn classify(&mut self, event: &Event<'_>, rename: bool) -> (Kind, Option<Range<usize>>) {
+        if event.data.trim_ascii().is_empty() || event.name == b"ping" {
+            return (Kind::Quiet, None);
+        }
+        match self.grammar {
+            Grammar::Chat => self.chat(event, rename),
+            Grammar::Responses => self.responses(event),
+            Grammar::Messages => self.messages(event),
+            Grammar::Gemini => self.gemini(event),
+        }
+    }
+
+    fn chat(&mut self, event: &Event<'_>, rename: bool) -> (Kind, Option<Range<usize>>) {
+        if event.data.starts_with(b"[DONE]") {
+            return (Kind::End, None);
+        }
+        let mut kind = if event.name == b"error" { Kind::Error } else { Kind::Content };
+        if !event.whole || !(rename || says(event.data, b"\"error\"") || says(event.data, b"\"usage\"")) {
+            return (kind, None);
+        }
+        let Some(chunk) = object::<ChatChunk<'_>>(event.data) else { return (kind, None) };
+        if chunk.error.is_some_and(is_something) {
+            kind = Kind::Error;
+        }
+        self.tally.add(chunk.usage);
+        (kind, place(chunk.model, event))
+    }
+
+    fn responses(&mut self, event: &Event<'_>) -> (Kind, Option<Range<usize>>) {
+        let name = kind_name(event);
+        let kind = match name {
+            b"response.completed" | b"response.incomplete" => Kind::End,
+            b"response.failed" => Kind::ErrorEnd,
+            b"error" => Kind::Error,
+            b"ping" => Kind::Quiet,
+            _ => Kind::Content,
+        };
+        let holds_response = name.starts_with(b"response.") && memchr::memrchr(b'.', name) == Some(8);
+        if !holds_response || !event.whole {
+            return (kind, None);
+        }
+        let Some(response) = object::<ResponsesEvent<'_>>(event.data).and_then(|event| event.response) else {
+            return (kind, None);
+        };
+        let Some(inner) = object::<Inner<'_>>(response.get().as_bytes()) else { return (kind, None) };
+        self.tally.add(inner.usage);
+        (kind, place(inner.model, event))
+    }
+
+    fn messages(&mut self, event: &Event<'_>) -> (Kind, Option<Range<usize>>) {
+        match kind_name(event) {
+            b"message_stop" => (Kind::End, None),
+            b"error" => (Kind::Error, None),
+            b"ping" => (Kind::Quiet, None),
+            b"message_start" => {
+                let message = object::<MessageStart<'_>>(event.data).and_then(|event| event.message);
+                let inner = message.and_then(|raw| object::<Inner<'_>>(raw.get().as_bytes()));
+                let Some(inner) = inner else { return (Kind::Content, None) };
+                self.tally.add(inner.usage);
+                (Kind::Content, place(inner.model, event))
+            }
+            b"message_delta" => {
+                self.tally.add(object::<Inner<'_>>(event.data).and_then(|delta| delta.usage));
+                (Kind::Content, None)
+            }
+            _ => (Kind::Content, None),
+        }
+    }
+
+    /// Of a chunk too long to read it is not known whether it gave a reason to finish; the benefit of the
+    /// doubt keeps a finished picture from being reported as a cut stream.
+    fn gemini(&mut self, event: &Event<'_>) -> (Kind, Option<Range<usize>>) {
+        if !event.whole {
+            return (Kind::Finish, None);
+        }
+        let Some(chunk) = object::<GeminiChunk<'_>>(event.data) else { return (Kind::Content, None) };
+        if chunk.error.is_some_and(is_something) {
+            return (Kind::Error, None);
+        }
+        self.tally.add(chunk.usage);
+        let kind = if chunk.finishes() { Kind::Finish } else { Kind::Content };
+        (kind, place(chunk.model, event))
+    }
+}
+
+#[derive(Deserialize)]
+struct ChatChunk<'a> {
+    #[serde(borrow)]
+    error: Option<&'a RawValue>,
+    #[serde(borrow)]
+    usage: Option<&'a RawValue>,
+    #[serde(borrow)]
+    model: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct ResponsesEvent<'a> {
+    #[serde(borrow)]
+    response: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct MessageStart<'a> {
+    #[serde(borrow)]
+    message: Option<&'a RawValue>,
+}
+
+/// The part of a response or a message that repeats the head of a whole answer.
+#[derive(Deserialize)]
+struct Inner<'a> {
+    #[serde(borrow)]
+    usage: Option<&'a RawValue>,
+    #[serde(borrow)]
+    model: Option<&'a RawValue>,
+}
+
+/// One chunk of Gemini's, or its whole answer.
+#[derive(Deserialize)]
+pub(super) struct GeminiChunk<'a> {
+    #[serde(borrow)]
+    error: Option<&'a RawValue>,
+    #[serde(borrow, rename = "usageMetadata")]
+    pub(super) usage: Option<&'a RawValue>,
+    #[serde(borrow, rename = "modelVersion")]
+    pub(super) model: Option<&'a RawValue>,
+    #[serde(borrow)]
+    candidates: Option<&'a RawValue>,
+    #[serde(borrow, rename = "promptFeedback")]
+    feedback: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Candidate<'a> {
+    #[serde(borrow, rename = "finishReason")]
+    reason: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Feedback<'a> {
+    #[serde(borrow, rename = "blockReason")]
+    reason: Option<&'a RawValue>,
+}
+
+impl GeminiChunk<'_> {
+    fn finishes(&self) -> bool {
+        let candidates = self.candidates.map_or("", RawValue::get);
+        let finished = says(candidates.as_bytes(), b"\"finishReason\"")
+            && serde_json::from_str::<Vec<Candidate<'_>>>(candidates)
+                .is_ok_and(|list| list.iter().filter_map(|candidate| candidate.reason).any(is_reason));
+        let blocked = self.feedback.and_then(|raw| object::<Feedback<'_>>(raw.get().as_bytes()));
+        finished || blocked.and_then(|feedback| feedback.reason).is_some_and(is_reason)
+    }
+}
+
+/// A typed look at a JSON object. serde would read a struct from an array too.
+pub(super) fn object<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Option<T> {
+    json.trim_ascii_start().starts_with(b"{").then(|| serde_json::from_slice(json).ok()).flatten()
+}
+
+/// The event's name, or the `type` its data says where it has none.
+fn kind_name<'a>(event: &Event<'a>) -> &'a [u8] {
+    if !event.name.is_empty() {
+        return event.name;
+    }
+    if !event.whole {
+        return beginning_type(event.data);
+    }
+    let typed = object::<Typed<'_>>(event.data).and_then(|typed| typed.kind);
+    typed.map_or(&[], |raw| raw.get().trim_matches('"').as_bytes())
+}
+
+#[derive(Deserialize)]
+struct Typed<'a> {
+    #[serde(borrow, rename = "type")]
+    kind: Option<&'a RawValue>,
+}
+
+/// The type of an event of which only the beginning is here: where every provider writes it.
+fn beginning_type(data: &[u8]) -> &[u8] {
+    let Some(rest) = data.strip_prefix(b"{\"type\":") else { return &[] };
+    let Some(rest) = rest.trim_ascii_start().strip_prefix(b"\"") else { return &[] };
+    rest.split(|byte| *byte == b'"').next().unwrap_or_default()
+}
+
+fn says(data: &[u8], word: &[u8]) -> bool {
+    // `"usage":null` is in every chunk of some providers; it says nothing.
+    memmem::find_iter(data, word).any(|at| !data[at + word.len()..].starts_with(b":null"))
+}
+
+/// Whether an `error` is one: SDKs go by truth in the sense of their language.
+fn is_something(raw: &RawValue) -> bool {
+    !matches!(raw.get(), "null" | "false" | "{}" | "\"\"" | "0")
+}
+
+fn is_reason(raw: &RawValue) -> bool {
+    raw.get().len() > 2 && raw.get().starts_with('"') && raw.get() != "\"FINISH_REASON_UNSPECIFIED\""
+}
+
+/// Where a model's value stands in the event's bytes.
+fn place(model: Option<&RawValue>, event: &Event<'_>) -> Option<Range<usize>> {
+    let text = model?.get();
+    let range = range_in(text, event.data)?;
+    text.starts_with('"').then(|| event.range_in_raw(range)).flatten()
+}

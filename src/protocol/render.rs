@@ -1,0 +1,197 @@
+//! An answer of our own, in the caller's dialect: errors, in-stream errors, pings, model lists, limits.
+//!
+//! Invariant: every answer names the exchange, and says by its headers whether asking again is of use. What
+//! the official SDKs parse strictly is there; what is ours stays inside the error object.
+
+mod clock;
+mod models;
+
+pub use self::models::{model, model_list};
+
+use self::clock::{go_duration, rfc3339, seconds_up};
+use super::{Dialect, Grammar, Operation};
+use crate::code::Code;
+use crate::id::ExchangeId;
+use crate::refusal::Refusal;
+use bytes::Bytes;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// A whole answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// Its status.
+    pub status: u16,
+    /// Its headers, without `content-length`.
+    pub headers: Vec<(&'static str, String)>,
+    /// Its body, JSON.
+    pub body: String,
+}
+
+/// A refusal as the caller's SDK expects it.
+pub fn refusal(dialect: Dialect, refusal: &Refusal, id: &ExchangeId) -> Answer {
+    let code = refusal.code;
+    let mut headers = vec![
+        ("content-type", "application/json".to_owned()),
+        ("x-request-id", id.to_string()),
+        ("request-id", id.to_string()),
+    ];
+    if code.is_permanent() {
+        headers.push(("x-should-retry", "false".to_owned()));
+    }
+    // Clients that find no `retry-after` beside a 429 give up, or come back at once.
+    let wait = refusal.retry_after.or(matches!(code.status(), 429 | 503).then_some(RETRY_AFTER_UNKNOWN));
+    if let Some(wait) = wait {
+        let wait_ms = wait.as_nanos().div_ceil(1_000_000).max(1);
+        headers.push(("retry-after", wait_ms.div_ceil(1000).to_string()));
+        headers.push(("retry-after-ms", wait_ms.to_string()));
+    }
+    headers.extend(refusal.headers.iter().cloned());
+    let message = with_id(&refusal.message, id);
+    let body = match dialect {
+        Dialect::OpenAi => json!({ "error": openai_error(code, &message, refusal.param) }),
+        Dialect::Anthropic => anthropic_error(code, &message, id),
+        Dialect::Gemini => gemini_error(code, &message),
+    };
+    Answer { status: code.status(), headers, body: body.to_string() }
+}
+
+/// One error event that ends a stream which cannot go on. It belongs at an event boundary: where the cut is
+/// inside an event, [`EVENT_BREAK`] goes first.
+pub fn stream_error(operation: Operation, code: Code, message: &str, id: &ExchangeId) -> Bytes {
+    let message = with_id(message, id);
+    let (name, data) = match operation.grammar() {
+        Grammar::Chat => ("", json!({ "error": openai_error(code, &message, None) })),
+        Grammar::Responses => ("event: error\n", responses_error(code, &message)),
+        Grammar::Messages => ("event: error\n", anthropic_error(code, &message, id)),
+        Grammar::Gemini => ("", gemini_error(code, &message)),
+    };
+    Bytes::from(format!("{name}data: {data}\n\n"))
+}
+
+/// Ends whatever line and event a stream was cut in.
+pub const EVENT_BREAK: &[u8] = b"\n\n";
+
+/// What keeps a silent stream alive; only at an event boundary.
+pub fn ping(operation: Operation) -> &'static [u8] {
+    match operation.grammar() {
+        Grammar::Messages => b"event: ping\ndata: {\"type\": \"ping\"}\n\n",
+        Grammar::Chat | Grammar::Responses | Grammar::Gemini => b": keep-alive\n\n",
+    }
+}
+
+/// A limit on requests as it stands after this one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LimitView {
+    /// How many a rested bucket admits at once.
+    pub limit: u64,
+    /// How many it would admit now.
+    pub remaining: u64,
+    /// How long until it is full again.
+    pub reset: Duration,
+}
+
+/// The limit's headers, under the names the dialect's SDKs know.
+pub fn limit_headers(dialect: Dialect, requests: &LimitView, now_unix: u64) -> Vec<(&'static str, String)> {
+    let names = match dialect {
+        Dialect::OpenAi | Dialect::Gemini => {
+            ["x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"]
+        }
+        Dialect::Anthropic => [
+            "anthropic-ratelimit-requests-limit",
+            "anthropic-ratelimit-requests-remaining",
+            "anthropic-ratelimit-requests-reset",
+        ],
+    };
+    let reset = match dialect {
+        Dialect::OpenAi | Dialect::Gemini => go_duration(requests.reset),
+        Dialect::Anthropic => rfc3339(now_unix.saturating_add(seconds_up(requests.reset))),
+    };
+    names.into_iter().zip([requests.limit.to_string(), requests.remaining.to_string(), reset]).collect()
+}
+
+fn with_id(message: &str, id: &ExchangeId) -> String {
+    format!("{message} (request {id})")
+}
+
+fn openai_error(code: Code, message: &str, param: Option<&str>) -> Value {
+    json!({ "message": message, "type": openai_type(code), "param": param, "code": code.word() })
+}
+
+/// The official API's own types: a wrong key is an `invalid_request_error` there too.
+fn openai_type(code: Code) -> &'static str {
+    match code.status() {
+        429 => "requests",
+        500.. => "server_error",
+        _ => "invalid_request_error",
+    }
+}
+
+/// Read in two ways by the SDKs: as an event of type `error`, and by the truth of its `error`.
+fn responses_error(code: Code, message: &str) -> Value {
+    json!({
+        "type": "error",
+        "code": code.word(),
+        "message": message,
+        "param": null,
+        "sequence_number": 0,
+        "error": openai_error(code, message, None),
+    })
+}
+
+fn anthropic_error(code: Code, message: &str, id: &ExchangeId) -> Value {
+    json!({
+        "type": "error",
+        "error": { "type": anthropic_type(code), "message": message, "code": code.word() },
+        "request_id": id.as_str(),
+    })
+}
+
+fn anthropic_type(code: Code) -> &'static str {
+    match code.status() {
+        401 => "authentication_error",
+        402 => "billing_error",
+        403 => "permission_error",
+        404 => "not_found_error",
+        413 => "request_too_large",
+        429 => "rate_limit_error",
+        503 => "overloaded_error",
+        504 => "timeout_error",
+        500.. => "api_error",
+        _ => "invalid_request_error",
+    }
+}
+
+fn gemini_error(code: Code, message: &str) -> Value {
+    let reason = json!({
+        "@type": "type.googleapis.com/google.rpc.ErrorInfo",
+        "reason": code.word(),
+        "domain": "tollgate",
+    });
+    let error = json!({
+        "code": code.status(),
+        "message": message,
+        "status": gemini_status(code),
+        "details": [reason],
+    });
+    json!({ "error": error })
+}
+
+fn gemini_status(code: Code) -> &'static str {
+    match code.status() {
+        401 => "UNAUTHENTICATED",
+        403 => "PERMISSION_DENIED",
+        404 => "NOT_FOUND",
+        408 | 504 => "DEADLINE_EXCEEDED",
+        429 => "RESOURCE_EXHAUSTED",
+        503 => "UNAVAILABLE",
+        500.. => "INTERNAL",
+        _ => "INVALID_ARGUMENT",
+    }
+}
+
+/// Where nobody knows when: soon, but not at once.
+const RETRY_AFTER_UNKNOWN: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,84 @@
+//! Why this channel? The same decision as `route`, told instead of taken; nothing is sent, nothing counted.
+//!
+//! Invariant: every channel of the configuration is named, in the order it would be tried, with the one
+//! reason that keeps it out or the word that it is eligible.
+
+use crate::config::snapshot::{Channel, Key};
+use crate::limit::Nanos;
+use crate::protocol::Dialect;
+use crate::stage::route::{self, Wanted};
+use crate::state::Live;
+use serde_json::{Value, json};
+
+/// What would happen to a request of this key for this model, now. Without a dialect, that of the first
+/// channel that serves the model is assumed.
+pub fn explain(live: &Live, key: &Key, requested: &str, dialect: Option<Dialect>, now: Nanos) -> Value {
+    let model = route::mapped(key, requested);
+    let serving =
+        live.snapshot.channels.iter().find(|channel| channel.open_to(&key.group.id) && channel.serves(model));
+    let dialect = dialect.or(serving.map(|channel| channel.dialect)).unwrap_or(Dialect::OpenAi);
+    let mut ordered: Vec<_> = live.snapshot.channels.iter().collect();
+    ordered
+        .sort_by_key(|channel| (reason(live, channel, key, model, dialect, now).is_some(), channel.priority));
+    let candidates: Vec<Value> = ordered
+        .into_iter()
+        .map(|channel| {
+            let why = reason(live, channel, key, model, dialect, now);
+            json!({
+                "channel": channel.id.as_str(),
+                "model_upstream": channel.upstream_model(model),
+                "protocol": channel.dialect.word(),
+                "priority": channel.priority,
+                "weight": channel.weight,
+                "eligible": why.is_none(),
+                "reason": why.unwrap_or_else(|| "eligible".to_owned()),
+            })
+        })
+        .collect();
+    let wanted = Wanted { dialect, model: Some(requested), stream: false };
+    let refusal = route::route(live, key, wanted).err();
+    json!({
+        "key": key.id.as_str(),
+        "group": key.group.id.as_str(),
+        "profile": key.profile.as_ref().map(|profile| profile.id.as_str()),
+        "model_requested": requested,
+        "model": model,
+        "candidates": candidates,
+        "refusal": refusal.map(|refusal| json!({ "code": refusal.code.word(), "message": refusal.message })),
+    })
+}
+
+#[expect(clippy::too_many_arguments, reason = "the facts of one decision, each used once")]
+fn reason(
+    live: &Live,
+    channel: &Channel,
+    key: &Key,
+    model: &str,
+    dialect: Dialect,
+    now: Nanos,
+) -> Option<String> {
+    let group = &key.group.id;
+    let state = live.channel(channel.index);
+    if !channel.enabled {
+        return Some("disabled".to_owned());
+    }
+    if channel.groups.as_ref().is_some_and(|groups| !groups.contains(group)) {
+        return Some(format!("not open to group {group}"));
+    }
+    if !channel.serves(model) {
+        return Some(format!("does not serve {model}"));
+    }
+    if channel.dialect != dialect {
+        return Some(format!("speaks {}, the request {}", channel.dialect.word(), dialect.word()));
+    }
+    if channel.weight == 0 {
+        return Some("weight 0: no new exchanges".to_owned());
+    }
+    if let Some(rest) = state.health.rest.at(now) {
+        return Some(format!("cooling for another {} s", rest.left.as_secs() + 1));
+    }
+    if !state.credentials.iter().any(|rest| rest.at(now).is_none()) {
+        return Some("all its credentials are cooling".to_owned());
+    }
+    state.gate.slots.is_full().then(|| "its concurrency limit is reached".to_owned())
+}

@@ -1,0 +1,115 @@
+//! The request as one channel gets it: the client's bytes with another model name, the channel's address
+//! and credential, and nothing that identifies the client to the provider.
+//!
+//! Invariants: of the body only the model's bytes differ; every credential form of the client is gone;
+//! unknown headers pass in their order; the length is exact.
+
+use crate::config::snapshot::Channel;
+use crate::protocol::Dialect;
+use crate::protocol::entry::{self, Entry};
+use crate::protocol::key_forms;
+use crate::protocol::splice;
+use crate::secret::Secret;
+use crate::stage::route::Attempt;
+use bytes::Bytes;
+use http::Method;
+use http::header::{
+    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue,
+};
+use std::ops::Range;
+
+/// A request ready to be sent.
+#[derive(Debug)]
+pub struct Outgoing {
+    /// The method.
+    pub method: Method,
+    /// Path and query.
+    pub target: String,
+    /// Every header, framing included.
+    pub headers: HeaderMap,
+    /// The body in pieces of the client's own bytes.
+    pub body: Vec<Bytes>,
+}
+
+/// What of the client's request goes into an attempt.
+#[derive(Debug, Clone, Copy)]
+pub struct Original<'a> {
+    /// The method.
+    pub method: &'a Method,
+    /// What the address means.
+    pub entry: &'a Entry,
+    /// The head.
+    pub headers: &'a HeaderMap,
+    /// The body, decoded.
+    pub body: &'a Bytes,
+    /// Where the model's value stands in the body, where it does.
+    pub model_at: Option<&'a Range<usize>>,
+    /// The model by the client's name.
+    pub requested: &'a str,
+}
+
+/// Writes the request for one attempt.
+pub fn rewrite(original: &Original<'_>, attempt: &Attempt) -> Outgoing {
+    let channel = &attempt.channel;
+    let body = match original.model_at {
+        Some(at) if attempt.model_upstream != original.requested => {
+            splice::splice(original.body, at, &attempt.model_upstream).to_vec()
+        }
+        _ => vec![original.body.clone()],
+    };
+    let length: usize = body.iter().map(Bytes::len).sum();
+    let mut headers = forwarded(original.headers, channel);
+    headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+    address(&mut headers, channel, &attempt.credential);
+    Outgoing {
+        method: original.method.clone(),
+        target: target(original.entry, channel, &attempt.model_upstream),
+        headers,
+        body,
+    }
+}
+
+/// Path and query at this channel.
+pub fn target(entry: &Entry, channel: &Channel, model: &str) -> String {
+    let endpoint = &channel.endpoint;
+    entry::upstream_path(entry, &endpoint.base_path, endpoint.version.as_deref(), model)
+}
+
+/// The client's headers without what is never passed on, and with the channel's own changes.
+pub fn forwarded(headers: &HeaderMap, channel: &Channel) -> HeaderMap {
+    let nominated = key_forms::nominated(headers);
+    let mut kept = HeaderMap::with_capacity(headers.len() + HEADERS_ADDED);
+    for (name, value) in headers {
+        if !key_forms::is_stripped(name)
+            && !nominated.contains(name)
+            && !channel.remove_headers.contains(name)
+        {
+            kept.append(name.clone(), value.clone());
+        }
+    }
+    for (name, value) in &channel.set_headers {
+        kept.insert(name.clone(), value.clone());
+    }
+    kept
+}
+
+/// Says where it goes and who pays: `Host`, the channel's credential, and plain text back.
+pub fn address(headers: &mut HeaderMap, channel: &Channel, credential: &Secret) {
+    if let Ok(host) = HeaderValue::from_str(&channel.endpoint.authority) {
+        headers.insert(HOST, host);
+    }
+    // Usage is read and models are renamed in the answer, so it has to come as plain text.
+    headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    let (name, value) = match channel.dialect {
+        Dialect::OpenAi => (AUTHORIZATION, format!("Bearer {}", credential.expose())),
+        Dialect::Anthropic => (HeaderName::from_static("x-api-key"), credential.expose().to_owned()),
+        Dialect::Gemini => (HeaderName::from_static("x-goog-api-key"), credential.expose().to_owned()),
+    };
+    if let Ok(mut value) = HeaderValue::from_str(&value) {
+        value.set_sensitive(true);
+        headers.insert(name, value);
+    }
+}
+
+/// Host, length, encoding, credential.
+const HEADERS_ADDED: usize = 4;

@@ -1,0 +1,208 @@
+//! What survives a reload: limit counters, exchanges in flight, channel health, buffered bytes.
+//!
+//! Two halves. The [`Registry`] lives as long as the process and keeps every counter under the operator's
+//! *name* for the thing. A [`Live`] joins one snapshot with the registry's counters, by position, so that an
+//! exchange finds everything with one load and no lookup.
+//! Invariants: a reload never resets a counter of a name that stays; what an exchange holds (slots, leases,
+//! bytes) is given back when its guard is dropped, in every way an exchange can end.
+
+pub mod bodies;
+pub mod health;
+pub mod permit;
+
+use crate::config::Snapshot;
+use crate::config::snapshot::{Limits, ModelLimit};
+use crate::id::{ChannelId, GroupId, KeyId};
+use crate::limit::{Bucket, Nanos, Slots};
+use crate::secret::KeyDigest;
+use bodies::Bodies;
+use dashmap::DashMap;
+use health::Rest;
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
+
+/// Every counter of the process, by name.
+#[derive(Debug, Default)]
+pub struct Registry {
+    gates: DashMap<GateName, Arc<Gate>>,
+    health: DashMap<ChannelId, Arc<ChannelHealth>>,
+    credentials: DashMap<(ChannelId, KeyDigest), Arc<Rest>>,
+    turn: AtomicU64,
+    leases: Arc<AtomicI64>,
+    streams: Arc<AtomicI64>,
+    bodies: Arc<Bodies>,
+}
+
+impl Registry {
+    /// Joins a snapshot with the counters of its names; those of names that are gone are let go (an exchange
+    /// that still holds one keeps it alive until it ends).
+    pub fn bind(&self, snapshot: Arc<Snapshot>, now: Nanos) -> Live {
+        self.bodies.configure(snapshot.server.limits.buffered_body_bytes);
+        let mut kept = HashSet::new();
+        let mut gate = |name: GateName, limits: &Limits| {
+            let gate = Arc::clone(&self.gates.entry(name.clone()).or_default());
+            gate.configure(limits, now);
+            kept.insert(name);
+            gate
+        };
+        let keys = snapshot.keys.iter().map(|key| KeyState {
+            gate: gate(GateName::Key(key.id.clone()), &key.limits),
+            models: key
+                .model_limits
+                .iter()
+                .map(|rule| gate(GateName::KeyModel(key.id.clone(), rule.model.clone()), &rule.limits))
+                .collect(),
+        });
+        let keys: Vec<_> = keys.collect();
+        let groups =
+            snapshot.groups.iter().map(|group| gate(GateName::Group(group.id.clone()), &group.limits));
+        let groups: Vec<_> = groups.collect();
+        let channels = snapshot.channels.iter().map(|channel| ChannelState {
+            gate: gate(GateName::Channel(channel.id.clone()), &channel.limits),
+            health: Arc::clone(&self.health.entry(channel.id.clone()).or_default()),
+            credentials: channel
+                .credentials
+                .iter()
+                .map(|secret| {
+                    let name = (channel.id.clone(), secret.digest());
+                    Arc::clone(&self.credentials.entry(name).or_default())
+                })
+                .collect(),
+        });
+        let channels: Vec<_> = channels.collect();
+        self.gates.retain(|name, _| kept.contains(name));
+        let known: HashSet<_> = snapshot.channels.iter().map(|channel| &channel.id).collect();
+        self.health.retain(|name, _| known.contains(name));
+        let held: HashSet<_> = snapshot
+            .channels
+            .iter()
+            .flat_map(|channel| {
+                channel.credentials.iter().map(|secret| (channel.id.clone(), secret.digest()))
+            })
+            .collect();
+        self.credentials.retain(|name, _| held.contains(name));
+        Live { snapshot, keys, groups, channels }
+    }
+
+    /// The next turn of the weighted choice.
+    pub fn turn(&self) -> u64 {
+        self.turn.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The counter of open leases, shared by every permit.
+    pub fn leases(&self) -> &Arc<AtomicI64> {
+        &self.leases
+    }
+
+    /// The counter of streams being relayed.
+    pub fn streams(&self) -> &Arc<AtomicI64> {
+        &self.streams
+    }
+
+    /// The budget of buffered request bodies.
+    pub fn bodies(&self) -> &Arc<Bodies> {
+        &self.bodies
+    }
+}
+
+/// One snapshot with its counters; positions are the snapshot's own.
+#[derive(Debug)]
+pub struct Live {
+    /// The configuration of every exchange that began with this.
+    pub snapshot: Arc<Snapshot>,
+    keys: Vec<KeyState>,
+    groups: Vec<Arc<Gate>>,
+    channels: Vec<ChannelState>,
+}
+
+impl Live {
+    /// The counters of the key at this position of the snapshot.
+    pub fn key(&self, index: usize) -> &KeyState {
+        &self.keys[index]
+    }
+
+    /// The counters of the group at this position of the snapshot.
+    pub fn group(&self, index: usize) -> &Arc<Gate> {
+        &self.groups[index]
+    }
+
+    /// The counters of the channel at this position of the snapshot.
+    pub fn channel(&self, index: usize) -> &ChannelState {
+        &self.channels[index]
+    }
+}
+
+/// The counters of one key.
+#[derive(Debug)]
+pub struct KeyState {
+    /// Over all it does.
+    pub gate: Arc<Gate>,
+    models: Vec<Arc<Gate>>,
+}
+
+impl KeyState {
+    /// The counters for one model, where the key has limits for it; first rule that fits.
+    pub fn model(&self, rules: &[ModelLimit], requested: &str) -> Option<&Arc<Gate>> {
+        let at = rules.iter().position(|rule| rule.pattern.matches(requested))?;
+        self.models.get(at)
+    }
+}
+
+/// The counters of one channel.
+#[derive(Debug)]
+pub struct ChannelState {
+    /// Its own limits, and how many attempts are under way.
+    pub gate: Arc<Gate>,
+    /// Whether it rests.
+    pub health: Arc<ChannelHealth>,
+    /// Whether each of its credentials rests, in the snapshot's order.
+    pub credentials: Vec<Arc<Rest>>,
+}
+
+/// How a channel has been doing.
+#[derive(Debug, Default)]
+pub struct ChannelHealth {
+    /// Until when it rests.
+    pub rest: Rest,
+    streak: AtomicU32,
+}
+
+impl ChannelHealth {
+    /// It answered: the streak ends. A rest that runs goes on: a provider that asked to be left alone for
+    /// ten seconds meant it, whatever an older exchange still brings home.
+    pub fn succeeded(&self) {
+        if self.streak.load(Ordering::Relaxed) != 0 {
+            self.streak.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// It failed: how many times in a row by now.
+    pub fn failed(&self) -> u32 {
+        self.streak.fetch_add(1, Ordering::AcqRel).saturating_add(1)
+    }
+}
+
+/// A rate and a number of slots under one name.
+#[derive(Debug, Default)]
+pub struct Gate {
+    /// Requests per minute.
+    pub rpm: Bucket,
+    /// At once.
+    pub slots: Slots,
+}
+
+impl Gate {
+    fn configure(&self, limits: &Limits, now: Nanos) {
+        self.rpm.configure(limits.rpm.map(|rate| (rate.per_minute, rate.burst)), now);
+        self.slots.configure(limits.concurrency);
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum GateName {
+    Key(KeyId),
+    KeyModel(KeyId, String),
+    Group(GroupId),
+    Channel(ChannelId),
+}

@@ -1,0 +1,163 @@
+//! The access log: one JSON line per exchange, written by a thread of its own.
+//!
+//! Invariant: a caller never waits for a disk. Lines go through a queue of [`ACCESS_QUEUE_MAX`]; what does not
+//! fit, or cannot be written, is counted and gone. A disk error never ends the thread: the next line tries
+//! again, and lines already in the buffer survive until the target takes them.
+
+mod line;
+mod sink;
+
+pub use line::line;
+pub use sink::{Sink, file, stderr, stdout};
+
+use prometheus::IntCounter;
+use std::io::{self, BufWriter, Write as _};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::thread;
+use std::time::Duration;
+
+/// A third of a second at 50,000 requests a second; some 16 MB of lines at their usual kilobyte.
+pub const ACCESS_QUEUE_MAX: usize = 16_384;
+
+/// One write per 128 KiB under load; when the queue is idle everything is written at once anyway.
+const BUFFER_BYTES_MAX: usize = 128 * 1024;
+
+/// A target that takes nothing for this long is given up at shutdown.
+const STOP_WAIT_MAX: Duration = Duration::from_secs(5);
+
+/// The sending side of the access log.
+#[derive(Debug)]
+pub struct Access(Option<Writer>);
+
+#[derive(Debug)]
+struct Writer {
+    /// `None` once stopped: the thread ends when it has emptied a queue that nobody can add to. Only `stop`
+    /// takes the lock for writing, and what holds it for reading never waits.
+    queue: RwLock<Option<SyncSender<Vec<u8>>>>,
+    /// A flag, because the order must get through a full queue.
+    reopen: Arc<AtomicBool>,
+    dropped: IntCounter,
+    stopped: Mutex<Receiver<()>>,
+}
+
+impl Access {
+    /// No access log (`access = "off"`).
+    pub fn off() -> Self {
+        Self(None)
+    }
+
+    /// Starts the writing thread. `dropped` counts the lines that were lost.
+    pub fn start(sink: Box<dyn Sink>, dropped: IntCounter) -> io::Result<Self> {
+        Self::start_with_queue(sink, dropped, ACCESS_QUEUE_MAX)
+    }
+
+    fn start_with_queue(sink: Box<dyn Sink>, dropped: IntCounter, lines_max: usize) -> io::Result<Self> {
+        let (queue, lines) = sync_channel(lines_max);
+        let (done, stopped) = sync_channel::<()>(1);
+        let reopen = Arc::new(AtomicBool::new(false));
+        let thread = Thread { lines, reopen: Arc::clone(&reopen), dropped: dropped.clone() };
+        thread::Builder::new().name("access-log".to_owned()).spawn(move || {
+            thread.run(BufWriter::with_capacity(BUFFER_BYTES_MAX, sink));
+            drop(done); // tells a waiting `stop`
+        })?;
+        let queue = RwLock::new(Some(queue));
+        Ok(Self(Some(Writer { queue, reopen, dropped, stopped: Mutex::new(stopped) })))
+    }
+
+    /// Whether there is anything to render a line for.
+    pub fn is_on(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Hands over a rendered line; never waits.
+    pub fn send(&self, line: Vec<u8>) {
+        if let Some(writer) = &self.0
+            && !writer.enqueue(line)
+        {
+            writer.dropped.inc();
+        }
+    }
+
+    /// Opens the file again under its name (logrotate moved it away). Takes effect before the next line.
+    pub fn reopen(&self) {
+        if let Some(writer) = &self.0 {
+            writer.reopen.store(true, Ordering::Release);
+            // An empty line makes an idle thread look at the flag; where the queue is full it looks anyway.
+            writer.enqueue(Vec::new());
+        }
+    }
+
+    /// Writes what is queued and ends the thread; `false` where the target did not take it in time. To be
+    /// called once the last exchange has been reported: later lines are counted as lost.
+    pub fn stop(&self) -> bool {
+        let Some(writer) = &self.0 else { return true };
+        drop(writer.queue.write().unwrap_or_else(PoisonError::into_inner).take());
+        let stopped = writer.stopped.lock().unwrap_or_else(PoisonError::into_inner);
+        matches!(stopped.recv_timeout(STOP_WAIT_MAX), Err(RecvTimeoutError::Disconnected))
+    }
+}
+
+impl Writer {
+    /// Whether there was room.
+    fn enqueue(&self, line: Vec<u8>) -> bool {
+        let queue = self.queue.read().unwrap_or_else(PoisonError::into_inner);
+        queue.as_ref().is_some_and(|queue| queue.try_send(line).is_ok())
+    }
+}
+
+/// The writing side.
+struct Thread {
+    lines: Receiver<Vec<u8>>,
+    reopen: Arc<AtomicBool>,
+    dropped: IntCounter,
+}
+
+impl Thread {
+    fn run(self, mut out: BufWriter<Box<dyn Sink>>) {
+        while let Ok(line) = self.lines.recv() {
+            self.handle(&line, &mut out);
+            while let Ok(line) = self.lines.try_recv() {
+                self.handle(&line, &mut out);
+            }
+            // Idle: what is buffered becomes visible. What the target does not take stays buffered for the next
+            // line's attempt; once the buffer is full, lines are lost and counted.
+            if let Err(problem) = out.flush() {
+                tracing::debug!(%problem, "the access log could not be flushed");
+            }
+        }
+        if let Err(problem) = out.flush() {
+            self.lose_buffered(out.buffer(), &problem);
+        }
+    }
+
+    fn handle(&self, line: &[u8], out: &mut BufWriter<Box<dyn Sink>>) {
+        if self.reopen.swap(false, Ordering::AcqRel) {
+            reopen(out);
+        }
+        if let Err(problem) = out.write_all(line) {
+            tracing::debug!(%problem, "an access line could not be written");
+            self.dropped.inc();
+        }
+    }
+
+    fn lose_buffered(&self, buffered: &[u8], problem: &io::Error) {
+        let lines = memchr::memchr_iter(b'\n', buffered).count();
+        self.dropped.inc_by(u64::try_from(lines).unwrap_or(u64::MAX));
+        tracing::error!(%problem, lines, "the last access lines could not be written");
+    }
+}
+
+/// What is buffered belongs to the old file; where that takes no more, it goes to the new one.
+fn reopen(out: &mut BufWriter<Box<dyn Sink>>) {
+    if let Err(problem) = out.flush() {
+        tracing::warn!(%problem, "the old access log takes no more, its last lines go to the new one");
+    }
+    if let Err(problem) = out.get_mut().reopen() {
+        tracing::error!(%problem, "the access log cannot be opened again, the old file stays in use");
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,0 +1,300 @@
+//! The numbers Prometheus scrapes: counted from records, or read from the live state when it asks.
+//!
+//! Counters and histograms are fed by [`Metrics::report`], once per finished exchange and off its path. Gauges
+//! are set by [`Metrics::scrape`] from what the state says at that moment: nothing is kept in step by hand, so
+//! nothing drifts. Invariant: the series are those of [`TABLE`], with label values from closed sets or the
+//! configuration.
+
+mod names;
+mod table;
+
+pub use names::{KEY_SERIES_MAX, OTHER, OVERFLOW};
+pub use table::{Declared, TABLE};
+
+use crate::code::Code;
+use crate::id::{ChannelId, KeyId};
+use crate::protocol::Operation;
+use crate::record::{AttemptRecord, End, Record, Text};
+use crate::usage::UsageSource;
+use arc_swap::ArcSwap;
+use names::Names;
+use prometheus::{GaugeVec, IntCounter, Registry, Result, TextEncoder};
+use std::sync::{Arc, Mutex, PoisonError};
+use table::Families;
+
+/// The registry and its families.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    families: Families,
+    names: ArcSwap<Names>,
+    scraping: Mutex<()>,
+}
+
+/// What is true at the moment of a scrape.
+#[derive(Debug, Clone, Default)]
+pub struct Live<'a> {
+    /// Requests in flight.
+    pub inflight_requests: u64,
+    /// Streams being relayed.
+    pub active_streams: u64,
+    /// Permits held.
+    pub leases_open: u64,
+    /// Bytes of buffered request bodies.
+    pub buffered_body_bytes: u64,
+    /// Every configured channel.
+    pub channels: Vec<ChannelLive<'a>>,
+    /// Every configured key.
+    pub keys: Vec<KeyLive<'a>>,
+}
+
+/// A channel at the moment of a scrape.
+#[derive(Debug, Clone)]
+pub struct ChannelLive<'a> {
+    /// Its name.
+    pub channel: &'a ChannelId,
+    /// Whether it takes new requests.
+    pub up: bool,
+    /// Attempts in flight.
+    pub inflight: u64,
+}
+
+/// A key at the moment of a scrape.
+#[derive(Debug, Clone)]
+pub struct KeyLive<'a> {
+    /// Its name.
+    pub key: &'a KeyId,
+    /// Its requests in flight.
+    pub inflight: u64,
+    /// Its limits.
+    pub limits: Vec<LimitLive>,
+}
+
+/// A key's limit at the moment of a scrape.
+#[derive(Debug, Clone, Copy)]
+pub struct LimitLive {
+    /// `rpm`, `concurrency` …
+    pub limit: &'static str,
+    /// What it admits.
+    pub max: u64,
+    /// What is left.
+    pub remaining: u64,
+}
+
+impl Metrics {
+    /// Registers every family of [`TABLE`] and the process's own numbers. An error means that the table
+    /// contradicts itself, which a test excludes.
+    pub fn new(version: &str, revision: &str) -> Result<Self> {
+        let registry = Registry::new();
+        #[cfg(target_os = "linux")]
+        registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
+        let families = Families::register(&registry)?;
+        families.build_info.with_label_values(&[version, revision]).set(1.0);
+        for result in ["success", "failure"] {
+            families.config_reloads_total.with_label_values(&[result]).inc_by(0);
+        }
+        for code in Code::ALL {
+            families.errors_total.with_label_values(&[code.word()]).inc_by(0);
+        }
+        Ok(Self { registry, families, names: ArcSwap::default(), scraping: Mutex::new(()) })
+    }
+
+    /// Takes the names of a new configuration and deletes the series of those that are gone.
+    pub fn configure(&self, keys: &[&str], models: &[&str], channels: &[&str]) {
+        let names = Names::new(keys, models, channels);
+        for key in keys.iter().take(KEY_SERIES_MAX) {
+            self.families.key_requests_total.with_label_values(&[*key]).inc_by(0);
+        }
+        self.names.store(Arc::new(names));
+        self.families.prune(&self.names.load());
+    }
+
+    /// A configuration took effect.
+    pub fn reloaded(&self, hash: &str, unix_seconds: u64) {
+        let families = &self.families;
+        set(&families.config_last_reload_successful, &[], 1);
+        set(&families.config_last_reload_success_timestamp_seconds, &[], unix_seconds);
+        families.config_reloads_total.with_label_values(&["success"]).inc();
+        families.config_info.reset();
+        set(&families.config_info, &[hash], 1);
+    }
+
+    /// A configuration was refused; the last good one stays.
+    pub fn reload_refused(&self) {
+        set(&self.families.config_last_reload_successful, &[], 0);
+        self.families.config_reloads_total.with_label_values(&["failure"]).inc();
+    }
+
+    /// An address was understood though it was not right; `kind` is of the protocol's closed list.
+    pub fn base_url_fixed(&self, kind: &'static str) {
+        self.families.base_url_fixups_total.with_label_values(&[kind]).inc();
+    }
+
+    /// The counter the access log counts its lost lines with.
+    pub fn accesslog_dropped(&self) -> IntCounter {
+        self.families.accesslog_dropped_total.with_label_values::<&str>(&[])
+    }
+
+    /// Counts a finished exchange.
+    pub fn report(&self, record: &Record) {
+        let names = self.names.load();
+        self.count_request(record);
+        self.count_key(record, &names);
+        for (index, attempt) in record.attempts.iter().enumerate() {
+            self.count_attempt(attempt, index + 1 < record.attempts.len(), &names);
+        }
+        self.count_answer(record, &names);
+    }
+
+    fn count_request(&self, record: &Record) {
+        let families = &self.families;
+        let (api, stream) = (record.api(), if record.stream { "true" } else { "false" });
+        families.requests_total.with_label_values(&[api, &record.status.to_string()]).inc();
+        let duration = families.request_duration_seconds.with_label_values(&[api, stream]);
+        duration.observe(record.duration.as_secs_f64());
+        // A refusal's time is not what a forwarded request pays.
+        if !record.attempts.is_empty() {
+            for (phase, time) in
+                [("request", record.overhead.request), ("response", record.overhead.response)]
+            {
+                families.overhead_seconds.with_label_values(&[phase]).observe(time.as_secs_f64());
+            }
+        }
+        if let Some(code) = record.code {
+            families.errors_total.with_label_values(&[code.word()]).inc();
+        }
+        if let Some(side) = abort_side(record.end).filter(|_| record.stream) {
+            families.stream_aborts_total.with_label_values(&[side]).inc();
+        }
+    }
+
+    fn count_key(&self, record: &Record, names: &Names) {
+        let Some(key) = &record.key else { return };
+        let key = names.key(key.id.as_str());
+        self.families.key_requests_total.with_label_values(&[key]).inc();
+        if let Some(limit) = record.limit_hit {
+            self.families.ratelimit_rejections_total.with_label_values(&[key, limit]).inc();
+        }
+        if record.usage_source != UsageSource::None {
+            for (kind, count) in record.usage.by_type() {
+                self.families.key_tokens_total.with_label_values(&[key, kind]).inc_by(count);
+            }
+        }
+    }
+
+    fn count_attempt(&self, attempt: &AttemptRecord, another_followed: bool, names: &Names) {
+        let families = &self.families;
+        let channel = names.channel(attempt.channel.as_str());
+        let model = names.model(attempt.model_upstream.as_ref().map(Text::as_str));
+        let code = attempt.status.map_or_else(|| "none".to_owned(), |status| status.to_string());
+        families.upstream_requests_total.with_label_values(&[channel, model, &code]).inc();
+        families.upstream_duration_seconds.with_label_values(&[channel]).observe(attempt.took.as_secs_f64());
+        if let Some(connect) = attempt.connect {
+            families.upstream_connect_seconds.with_label_values(&[channel]).observe(connect.as_secs_f64());
+        }
+        if attempt.reused {
+            families.upstream_reused_total.with_label_values(&[channel]).inc();
+        }
+        if let Some(failure) = attempt.failure.filter(|_| another_followed) {
+            families.failovers_total.with_label_values(&[failure.reason]).inc();
+        }
+    }
+
+    fn count_answer(&self, record: &Record, names: &Names) {
+        let Some(channel) = &record.channel else { return };
+        let families = &self.families;
+        let channel = names.channel(channel.as_str());
+        let model = names.model(record.model_upstream.as_ref().map(Text::as_str));
+        if let Some(ttfb) = record.ttfb {
+            families
+                .time_to_first_byte_seconds
+                .with_label_values(&[channel, model])
+                .observe(ttfb.as_secs_f64());
+        }
+        if record.usage_source != UsageSource::None {
+            for (kind, count) in record.usage.by_type() {
+                families.tokens_total.with_label_values(&[channel, model, kind]).inc_by(count);
+            }
+        } else if is_usage_missing(record) {
+            families.usage_missing_total.with_label_values(&[channel]).inc();
+        }
+    }
+
+    /// Sets the gauges to what is true now, and renders everything. Scrapes wait for one another, so that none
+    /// sees another's half-set gauges.
+    pub fn scrape(&self, live: &Live<'_>) -> String {
+        let _one_at_a_time = self.scraping.lock().unwrap_or_else(PoisonError::into_inner);
+        let families = &self.families;
+        set(&families.inflight_requests, &[], live.inflight_requests);
+        set(&families.active_streams, &[], live.active_streams);
+        set(&families.leases_open, &[], live.leases_open);
+        set(&families.buffered_body_bytes, &[], live.buffered_body_bytes);
+        for gauges in [&families.channel_up, &families.channel_inflight, &families.key_inflight] {
+            gauges.reset();
+        }
+        for gauges in [&families.key_limit, &families.key_limit_remaining] {
+            gauges.reset();
+        }
+        for channel in &live.channels {
+            let name = [channel.channel.as_str()];
+            set(&families.channel_up, &name, u64::from(channel.up));
+            set(&families.channel_inflight, &name, channel.inflight);
+        }
+        self.set_keys(&live.keys);
+        self.encode()
+    }
+
+    /// Keys without series of their own are in flight together; their limits, being different, are not shown.
+    fn set_keys(&self, keys: &[KeyLive<'_>]) {
+        let names = self.names.load();
+        for key in keys {
+            let name = names.key(key.key.as_str());
+            self.families.key_inflight.with_label_values(&[name]).add(float(key.inflight));
+            if name == OVERFLOW {
+                continue;
+            }
+            for limit in &key.limits {
+                set(&self.families.key_limit, &[name, limit.limit], limit.max);
+                set(&self.families.key_limit_remaining, &[name, limit.limit], limit.remaining);
+            }
+        }
+    }
+
+    /// Everything in Prometheus' text format, the gauges as they were last set.
+    pub fn encode(&self) -> String {
+        TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap_or_else(|problem| {
+            tracing::error!(%problem, "the metrics could not be rendered");
+            String::new()
+        })
+    }
+}
+
+/// Who ended a stream before its end.
+fn abort_side(end: End) -> Option<&'static str> {
+    match end {
+        End::StreamTruncated | End::StreamIdleTimeout => Some("upstream"),
+        End::ClientClosed => Some("client"),
+        End::Drained => Some("drain"),
+        End::Ok | End::Refused | End::Failed => None,
+    }
+}
+
+/// A whole 2xx answer of an operation that providers count, without counts.
+fn is_usage_missing(record: &Record) -> bool {
+    let counted = record
+        .operation
+        .is_some_and(|operation| operation.is_exchange() && !matches!(operation, Operation::CountTokens));
+    counted && record.end == End::Ok && (200..300).contains(&record.status)
+}
+
+fn set(gauges: &GaugeVec, labels: &[&str], value: u64) {
+    gauges.with_label_values(labels).set(float(value));
+}
+
+#[expect(clippy::cast_precision_loss, reason = "exact below 2^53, and Prometheus has no other numbers")]
+fn float(value: u64) -> f64 {
+    value as f64
+}
+
+#[cfg(test)]
+mod tests;

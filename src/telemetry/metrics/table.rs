@@ -1,0 +1,209 @@
+//! Every metric we export, declared once: its field, its name, its help, its labels.
+//!
+//! Invariant: a metric that is not in the table does not exist (`docs/metrics.md` is checked against it), its
+//! name is `tollgate_` and the field's name, and its label values come from closed sets or through
+//! [`Names`](super::names::Names).
+
+use super::names::Names;
+use prometheus::core::{Collector, MetricVec, MetricVecBuilder};
+use prometheus::{GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry, Result};
+
+/// One row of the table.
+#[derive(Debug, Clone, Copy)]
+pub struct Declared {
+    /// The full name.
+    pub name: &'static str,
+    /// What it means, in one sentence.
+    pub help: &'static str,
+    /// counter, gauge or histogram.
+    pub kind: &'static str,
+    /// Label names, in the order values are given.
+    pub labels: &'static [&'static str],
+    /// Upper bounds of a histogram's buckets; empty for the others.
+    pub buckets: &'static [f64],
+}
+
+/// A registered family of series.
+pub(super) trait Family: Collector + Clone + Sized + 'static {
+    const KIND: &'static str;
+    fn make(declared: &Declared) -> Result<Self>;
+    /// Makes a family without labels visible from the start, at 0.
+    fn touch(&self);
+    fn prune(&self, declared: &Declared, names: &Names);
+}
+
+macro_rules! families {
+    ($($field:ident: $kind:ty, [$($label:literal),*], $buckets:expr, $help:literal;)*) => {
+        /// The families, by field.
+        #[derive(Debug)]
+        pub(super) struct Families {
+            $(pub(super) $field: $kind,)*
+        }
+
+        /// The table.
+        pub const TABLE: &[Declared] = &[
+            $(Declared {
+                name: concat!("tollgate_", stringify!($field)),
+                help: $help,
+                kind: <$kind as Family>::KIND,
+                labels: &[$($label),*],
+                buckets: $buckets,
+            },)*
+        ];
+
+        impl Families {
+            /// Registers every row.
+            pub(super) fn register(registry: &Registry) -> Result<Self> {
+                let mut rows = TABLE.iter();
+                Ok(Self { $($field: register::<$kind>(registry, rows.next())?,)* })
+            }
+
+            /// Deletes the series of keys, channels and models that are configured no more.
+            pub(super) fn prune(&self, names: &Names) {
+                let mut rows = TABLE.iter();
+                $(if let Some(declared) = rows.next() { self.$field.prune(declared, names) })*
+            }
+        }
+    };
+}
+
+families! {
+    requests_total: IntCounterVec, ["api", "code"], NONE,
+        "Requests answered, by operation and HTTP status.";
+    request_duration_seconds: HistogramVec, ["api", "stream"], SECONDS,
+        "Time from the first byte of a request to the end of its answer.";
+    inflight_requests: GaugeVec, [], NONE,
+        "Requests in flight.";
+    active_streams: GaugeVec, [], NONE,
+        "Streams that are being relayed.";
+    overhead_seconds: HistogramVec, ["phase"], OVERHEAD_SECONDS,
+        "Time the gateway itself added, on the way up (request) and down (response).";
+    time_to_first_byte_seconds: HistogramVec, ["channel", "model"], SECONDS,
+        "Time from the first byte of a request to the first byte of its answer.";
+    stream_aborts_total: IntCounterVec, ["side"], NONE,
+        "Streams that ended before their end, by who ended them: client, upstream or drain.";
+    upstream_requests_total: IntCounterVec, ["channel", "model", "code"], NONE,
+        "Attempts at a channel, by HTTP status; none where no status came.";
+    upstream_duration_seconds: HistogramVec, ["channel"], SECONDS,
+        "Time from choosing a channel to the end of the attempt.";
+    upstream_connect_seconds: HistogramVec, ["channel"], CONNECT_SECONDS,
+        "Time to a new connection to a channel, TLS included.";
+    upstream_reused_total: IntCounterVec, ["channel"], NONE,
+        "Attempts served by a connection that was already open.";
+    errors_total: IntCounterVec, ["code"], NONE,
+        "Requests that did not end with the provider's own answer, by the code in the error body.";
+    failovers_total: IntCounterVec, ["reason"], NONE,
+        "Attempts that failed and were followed by another one, by reason.";
+    channel_up: GaugeVec, ["channel"], NONE,
+        "1 where a channel takes new requests, 0 where it is cooling or off.";
+    channel_inflight: GaugeVec, ["channel"], NONE,
+        "Attempts in flight at a channel.";
+    tokens_total: IntCounterVec, ["channel", "model", "type"], NONE,
+        "Tokens counted by the provider; types are disjoint, but reasoning is part of output.";
+    usage_missing_total: IntCounterVec, ["channel"], NONE,
+        "Successful answers without token counts.";
+    key_requests_total: IntCounterVec, ["key"], NONE,
+        "Requests with an identified key, refused ones too.";
+    key_tokens_total: IntCounterVec, ["key", "type"], NONE,
+        "Tokens by key; types as in tollgate_tokens_total.";
+    key_limit: GaugeVec, ["key", "limit"], NONE,
+        "What a key's limit admits.";
+    key_limit_remaining: GaugeVec, ["key", "limit"], NONE,
+        "What is left of a key's limit now.";
+    ratelimit_rejections_total: IntCounterVec, ["key", "limit"], NONE,
+        "Requests refused by a limit.";
+    key_inflight: GaugeVec, ["key"], NONE,
+        "Requests of a key in flight.";
+    config_last_reload_successful: GaugeVec, [], NONE,
+        "1 where the last reload took effect, 0 where it was refused.";
+    config_last_reload_success_timestamp_seconds: GaugeVec, [], NONE,
+        "When the running configuration was loaded, in Unix seconds.";
+    config_reloads_total: IntCounterVec, ["result"], NONE,
+        "Reloads, by result: success or failure.";
+    config_info: GaugeVec, ["hash"], NONE,
+        "1, with the hash of the running configuration.";
+    leases_open: GaugeVec, [], NONE,
+        "Permits that are held: requests admitted and not settled.";
+    buffered_body_bytes: GaugeVec, [], NONE,
+        "Request bodies held in memory.";
+    base_url_fixups_total: IntCounterVec, ["kind"], NONE,
+        "Requests whose address was understood though it was not right, by what was wrong with it.";
+    accesslog_dropped_total: IntCounterVec, [], NONE,
+        "Access log lines that were lost: queue full or target not writable.";
+    build_info: GaugeVec, ["version", "revision"], NONE,
+        "1, with the version and revision of the program.";
+}
+
+const NONE: &[f64] = &[];
+
+/// 10 ms doubled up to eleven minutes: agents' streams last minutes, and the answer limit is ten.
+const SECONDS: &[f64] = &[
+    0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92, 163.84, 327.68,
+    655.36,
+];
+
+/// 10 µs to 100 ms: the number a gateway is judged by.
+const OVERHEAD_SECONDS: &[f64] = &[
+    0.000_01, 0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1,
+];
+
+/// 0.5 ms (loopback) to past the default connect timeout.
+const CONNECT_SECONDS: &[f64] =
+    &[0.000_5, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1.024, 2.048, 4.096];
+
+fn register<F: Family>(registry: &Registry, declared: Option<&Declared>) -> Result<F> {
+    let missing = || prometheus::Error::Msg("the table has a row for every field".to_owned());
+    let declared = declared.ok_or_else(missing)?;
+    let family = F::make(declared)?;
+    registry.register(Box::new(family.clone()))?;
+    if declared.labels.is_empty() {
+        family.touch();
+    }
+    Ok(family)
+}
+
+macro_rules! family {
+    ($type:ty, $kind:literal, $options:expr) => {
+        impl Family for $type {
+            const KIND: &'static str = $kind;
+
+            fn make(declared: &Declared) -> Result<Self> {
+                Self::new($options(declared), declared.labels)
+            }
+
+            fn touch(&self) {
+                drop(self.with_label_values::<&str>(&[]));
+            }
+
+            fn prune(&self, declared: &Declared, names: &Names) {
+                prune(self, declared, names);
+            }
+        }
+    };
+}
+
+family!(IntCounterVec, "counter", |declared: &Declared| Opts::new(declared.name, declared.help));
+family!(GaugeVec, "gauge", |declared: &Declared| Opts::new(declared.name, declared.help));
+family!(HistogramVec, "histogram", |declared: &Declared| {
+    HistogramOpts::new(declared.name, declared.help).buckets(declared.buckets.to_vec())
+});
+
+fn prune<B: MetricVecBuilder>(family: &MetricVec<B>, declared: &Declared, names: &Names) {
+    if !declared.labels.iter().any(|label| Names::bounds(label)) {
+        return;
+    }
+    for metrics in family.collect() {
+        for series in metrics.get_metric() {
+            let value = |label: &&str| {
+                let pair = series.get_label().iter().find(|pair| pair.name() == *label);
+                pair.map(|pair| pair.value().to_owned()).unwrap_or_default()
+            };
+            let values: Vec<String> = declared.labels.iter().map(value).collect();
+            let known = declared.labels.iter().zip(&values).all(|(label, value)| names.knows(label, value));
+            // Another reload may have deleted it first; gone is gone.
+            if !known && family.remove_label_values(&values).is_err() {
+                tracing::debug!(metric = declared.name, "a series was deleted twice");
+            }
+        }
+    }
+}
