@@ -247,7 +247,7 @@ fn original<'a>(client: &'a ServerSession, accepted: &'a Accepted) -> Original<'
         entry: &accepted.entry,
         headers: &head.headers,
         body: &accepted.body,
-        model_at: accepted.inspection.model.as_ref().map(|model| &model.at),
+        model: accepted.inspection.model.as_ref(),
         requested: &accepted.requested,
     }
 }

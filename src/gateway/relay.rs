@@ -117,7 +117,7 @@ impl Reply<'_> {
         };
         self.exchange.ended(end, Some(code));
         let event = render::stream_error(operation, code, message, self.exchange.id());
-        if !observer.at_boundary() && !self.write(Bytes::from_static(b"\n\n")).await {
+        if !observer.at_boundary() && !self.write(Bytes::from_static(render::EVENT_BREAK)).await {
             return self.client_left();
         }
         if !self.write(event).await {

@@ -5,6 +5,8 @@
 
 use crate::code::Code;
 use crate::refusal::{Refusal, quoted};
+use brotli::enc::StandardAlloc;
+use brotli::{BrotliDecompressStream, BrotliResult, BrotliState};
 use flate2::{Decompress, FlushDecompress, Status};
 use std::io::Read;
 
@@ -35,7 +37,7 @@ pub fn decode(content_encoding: &str, body: &[u8], limit: usize) -> Result<Vec<u
 fn undo(coding: &str, body: &[u8], limit: usize) -> Result<Vec<u8>, Refusal> {
     match coding.to_ascii_lowercase().as_str() {
         "gzip" | "x-gzip" => drain(flate2::bufread::MultiGzDecoder::new(body), coding, limit),
-        "br" => drain(brotli::Decompressor::new(body, BLOCK_BYTES), coding, limit),
+        "br" => unbrotli(body, limit),
         "zstd" => {
             let mut decoder = zstd::Decoder::with_buffer(body).map_err(|_| corrupt(coding))?;
             decoder.window_log_max(ZSTD_WINDOW_LOG_MAX).map_err(|_| corrupt(coding))?;
@@ -61,6 +63,28 @@ fn drain(mut reader: impl Read, coding: &str, limit: usize) -> Result<Vec<u8>, R
             return Ok(out);
         }
         append(&mut out, &block[..read], limit)?;
+    }
+}
+
+/// brotli's reader takes windows up to 1 GiB and overlooks what follows the stream; this loop does neither.
+fn unbrotli(body: &[u8], limit: usize) -> Result<Vec<u8>, Refusal> {
+    let (bytes, words, codes) =
+        (StandardAlloc::default(), StandardAlloc::default(), StandardAlloc::default());
+    let mut state = BrotliState::new_strict(bytes, words, codes);
+    let mut out = Vec::new();
+    let mut block = [0u8; BLOCK_BYTES];
+    let (mut left, mut at, mut total) = (body.len(), 0, 0);
+    loop {
+        let (mut room, mut made) = (block.len(), 0);
+        let result = BrotliDecompressStream(
+            &mut left, &mut at, body, &mut room, &mut made, &mut block, &mut total, &mut state,
+        );
+        append(&mut out, block.get(..made).unwrap_or_default(), limit)?;
+        match result {
+            BrotliResult::ResultSuccess if left == 0 => return Ok(out),
+            BrotliResult::NeedsMoreOutput => {}
+            _ => return Err(corrupt("br")),
+        }
     }
 }
 
@@ -189,6 +213,12 @@ mod tests {
                 let refusal = decode(name, &encoded[..cut], 4096).expect_err(&format!("{form} cut at {cut}"));
                 assert_eq!(refusal.code, Code::InvalidRequest, "{form} cut at {cut}");
             }
+            let longer = [&encoded[..], b"and more"].concat();
+            assert_eq!(
+                decode(name, &longer, 4096).map_err(|refusal| refusal.code),
+                Err(Code::InvalidRequest),
+                "{name}"
+            );
             assert_eq!(decode(name, b"not compressed", 4096).unwrap_err().code, Code::InvalidRequest);
         }
     }
@@ -230,6 +260,14 @@ mod tests {
         encoder.write_all(TEXT).unwrap();
         let encoded = encoder.finish().unwrap();
         assert_eq!(decode("zstd", &encoded, 4096).unwrap_err().code, Code::InvalidRequest);
+        let params = brotli::enc::BrotliEncoderParams {
+            large_window: true,
+            lgwin: 28,
+            ..brotli::enc::BrotliEncoderParams::default()
+        };
+        let mut encoded = Vec::new();
+        brotli::BrotliCompress(&mut &TEXT[..], &mut encoded, &params).unwrap();
+        assert_eq!(decode("br", &encoded, 4096).unwrap_err().code, Code::InvalidRequest);
     }
 
     proptest! {

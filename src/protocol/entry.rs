@@ -50,7 +50,7 @@ pub fn entry(
 ) -> Result<Entry, Refusal> {
     let address = Address::of(path);
     let target = match address.as_ref() {
-        Some(address) if method == Method::HEAD && address.is_base() => probe(address, headers),
+        Some(address) if method == Method::HEAD && address.is_base() => Some(probe(address, headers)),
         Some(address) => address.target(method, speaks_anthropic(headers)),
         None => None,
     };
@@ -116,9 +116,9 @@ fn speaks_anthropic(headers: &HeaderMap) -> bool {
     headers.contains_key("anthropic-version")
 }
 
-fn probe(address: &Address<'_>, headers: &HeaderMap) -> Option<Target> {
+fn probe(address: &Address<'_>, headers: &HeaderMap) -> Target {
     let dialect = address.dialect(speaks_anthropic(headers));
-    Some(Target::new(dialect, Operation::Probe))
+    Target::new(dialect, Operation::Probe)
 }
 
 fn check_method(method: &Method, target: &Target, headers: &HeaderMap) -> Result<(), Refusal> {

@@ -56,9 +56,17 @@ pub struct StreamObserver {
     rename: Option<Bytes>,
     /// The unfinished event's bytes so far have gone out.
     released: bool,
-    /// The stream ended inside an event, of which the beginning has gone out.
-    cut: bool,
-    over: bool,
+    end: End,
+}
+
+/// Whether more can come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    Open,
+    /// Over, after a complete event.
+    Whole,
+    /// Over inside an event, of which the beginning has gone out.
+    Cut,
 }
 
 impl StreamObserver {
@@ -70,51 +78,52 @@ impl StreamObserver {
             reader: Reader::new(operation),
             rename: rename.map(json_string),
             released: false,
-            cut: false,
-            over: false,
+            end: End::Open,
         }
     }
 
     /// Takes the next bytes and pushes what may go to the client. While the phase is [`Phase::Waiting`] that
     /// is comments and pings, which commit to nothing yet.
     pub fn feed(&mut self, chunk: &Bytes, out: &mut Vec<Bytes>) -> Progress {
-        if self.over {
+        if self.end != End::Open {
             return Progress::Terminal;
         }
-        let early = self.scanner.unfinished_len();
+        let mut held = self.scanner.unfinished_len();
         let mut outlet = Outlet::new(chunk, out);
         let mut from = 0;
         while let Some(found) = self.scanner.next(chunk, from) {
             let (step, model) = self.reader.read(&found.event, self.rename.is_some());
             if step == Step::ErrorFirst {
-                self.over = true;
+                self.end = End::Whole;
                 return Progress::ErrorFirst(detail(&found.event));
             }
             let early = if self.released { &[][..] } else { found.early };
             let rename = model.zip(self.rename.as_ref());
             outlet.event(early, from..found.end, rename);
             self.released = false;
+            held = 0;
             from = found.end;
             if step == Step::Terminal {
-                self.over = true;
+                self.end = End::Whole;
                 return Progress::Terminal;
             }
         }
-        let early = if from == 0 { early } else { 0 };
-        self.release_tail(&mut outlet, from, early);
+        self.release_tail(&mut outlet, from, held);
         Progress::Going
     }
 
     /// The beginning of an unfinished event goes out at once, unless it must wait to be known. One that grows
     /// past the bound is content by its size, and is not waited for.
-    fn release_tail(&mut self, outlet: &mut Outlet<'_>, from: usize, early: usize) {
+    ///
+    /// `held` counts its bytes from before this chunk, which has the others from offset `from`.
+    fn release_tail(&mut self, outlet: &mut Outlet<'_>, from: usize, held: usize) {
         let waits = self.rename.is_some() || self.reader.phase() == Phase::Waiting;
         let length = self.scanner.unfinished_len();
         if length == 0 || (waits && !self.released && length <= EVENT_BYTES_MAX) {
             return;
         }
-        let held = self.scanner.unfinished();
-        let early = if self.released { &[][..] } else { &held[..early.min(held.len())] };
+        let kept = self.scanner.unfinished();
+        let early = if self.released { &[][..] } else { &kept[..held.min(kept.len())] };
         outlet.event(early, from..outlet.chunk_len(), None);
         self.released = true;
     }
@@ -124,10 +133,10 @@ impl StreamObserver {
     /// An unfinished event counts as a terminal one or as an error if it is complete but for its blank line;
     /// it never counts as content.
     pub fn finish(&mut self, out: &mut Vec<Bytes>) -> Progress {
-        if self.over {
+        if self.end != End::Open {
             return Progress::Terminal;
         }
-        self.over = true;
+        self.end = End::Whole;
         let held = Bytes::copy_from_slice(if self.released { &[] } else { self.scanner.unfinished() });
         let Some(event) = self.scanner.rest() else { return Progress::Going };
         let (step, model) = self.reader.read_rest(&event, self.rename.is_some());
@@ -135,7 +144,7 @@ impl StreamObserver {
             return Progress::ErrorFirst(detail(&event));
         }
         let rename = model.filter(|_| !self.released).zip(self.rename.as_ref());
-        self.cut = true;
+        self.end = End::Cut;
         Outlet::new(&held, out).event(&[], 0..held.len(), rename);
         if step == Step::Terminal { Progress::Terminal } else { Progress::Going }
     }
@@ -147,12 +156,12 @@ impl StreamObserver {
 
     /// Whether the last byte that went out ended an event, so that one of ours may follow.
     pub fn at_boundary(&self) -> bool {
-        !self.cut && (!self.released || self.scanner.at_boundary())
+        self.end != End::Cut && (!self.released || self.scanner.at_boundary())
     }
 
     /// Whether nothing more will go out.
     pub fn is_over(&self) -> bool {
-        self.over
+        self.end != End::Open
     }
 
     /// How far the stream has got.

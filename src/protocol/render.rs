@@ -73,6 +73,9 @@ pub fn stream_error(operation: Operation, code: Code, message: &str, id: &Exchan
 pub const EVENT_BREAK: &[u8] = b"\n\n";
 
 /// What keeps a silent stream alive; only at an event boundary.
+///
+/// A comment is what the contract promises for Gemini. Google's Python SDK (3.4.0) cannot read one in a stream
+/// and raises; bare blank lines it ignores.
 pub fn ping(operation: Operation) -> &'static [u8] {
     match operation.grammar() {
         Grammar::Messages => b"event: ping\ndata: {\"type\": \"ping\"}\n\n",

@@ -153,7 +153,7 @@ impl Boundaries {
                 }
                 (Self::LineStart | Self::InLine, _) => {
                     *self = Self::InLine;
-                    let Some(length) = memchr::memchr2(b'\n', b'\r', &chunk[at..]) else { return None };
+                    let length = memchr::memchr2(b'\n', b'\r', &chunk[at..])?;
                     let cr = chunk[at + length] == b'\r';
                     *self = if cr { Self::AfterCr { blank: false } } else { Self::LineStart };
                     at += length + 1;

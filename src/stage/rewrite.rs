@@ -7,6 +7,7 @@
 use crate::config::snapshot::Channel;
 use crate::protocol::Dialect;
 use crate::protocol::entry::{self, Entry};
+use crate::protocol::inspect::ModelField;
 use crate::protocol::key_forms;
 use crate::protocol::splice;
 use crate::secret::Secret;
@@ -16,7 +17,6 @@ use http::Method;
 use http::header::{
     ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue,
 };
-use std::ops::Range;
 
 /// A request ready to be sent.
 #[derive(Debug)]
@@ -42,8 +42,8 @@ pub struct Original<'a> {
     pub headers: &'a HeaderMap,
     /// The body, decoded.
     pub body: &'a Bytes,
-    /// Where the model's value stands in the body, where it does.
-    pub model_at: Option<&'a Range<usize>>,
+    /// The model's value in the body, where it stands there.
+    pub model: Option<&'a ModelField>,
     /// The model by the client's name.
     pub requested: &'a str,
 }
@@ -51,9 +51,12 @@ pub struct Original<'a> {
 /// Writes the request for one attempt.
 pub fn rewrite(original: &Original<'_>, attempt: &Attempt) -> Outgoing {
     let channel = &attempt.channel;
-    let body = match original.model_at {
-        Some(at) if attempt.model_upstream != original.requested => {
-            splice::splice(original.body, at, &attempt.model_upstream).to_vec()
+    let body = match original.model {
+        Some(field) if attempt.model_upstream != original.requested => {
+            // Gemini's bodies may repeat the path's model, with the path's prefix.
+            let prefix = if field.name.starts_with(RESOURCE) { RESOURCE } else { "" };
+            let name = format!("{prefix}{}", attempt.model_upstream);
+            splice::splice(original.body, &field.at, &name).to_vec()
         }
         _ => vec![original.body.clone()],
     };
@@ -111,5 +114,6 @@ pub fn address(headers: &mut HeaderMap, channel: &Channel, credential: &Secret) 
     }
 }
 
+const RESOURCE: &str = "models/";
 /// Host, length, encoding, credential.
 const HEADERS_ADDED: usize = 4;

@@ -137,7 +137,7 @@ impl<'a> Address<'a> {
         if !self.offers(Dialect::OpenAi) || !tail.iter().all(|segment| is_plain(segment)) {
             return None;
         }
-        let tail = tail.iter().map(|segment| format!("/{segment}")).collect();
+        let tail = tail.iter().flat_map(|segment| ["/", segment]).collect();
         Some(Target { tail, ..Target::new(Dialect::OpenAi, Operation::Files) })
     }
 

@@ -14,8 +14,10 @@ fn read(method: &str, path: &str, lines: &[(&'static str, &'static str)]) -> Res
 const ANTHROPIC: &[(&str, &str)] = &[("anthropic-version", "2023-06-01")];
 
 /// Method, path, then: dialect and operation, the upstream's path at a bare base, the fix-up.
+type Row = (&'static str, &'static str, &'static str, Operation, &'static str, Option<&'static str>);
+
 #[rustfmt::skip]
-const UNDERSTOOD: &[(&str, &str, &str, Operation, &str, Option<&str>)] = &[
+const UNDERSTOOD: &[Row] = &[
     ("POST", "/v1/chat/completions", "openai", Operation::ChatCompletions, "/v1/chat/completions", None),
     ("POST", "/api/v1/chat/completions", "openai", Operation::ChatCompletions, "/v1/chat/completions", None),
     ("POST", "/openai/v1/chat/completions", "openai", Operation::ChatCompletions, "/v1/chat/completions", None),

@@ -47,7 +47,7 @@ fn a_body_two_parsers_could_read_differently_is_refused() {
         (r#"{"model":"a"} x"#, "not valid JSON"),
         (r#"{"model":"a"}{"model":"b"}"#, "not valid JSON"),
         (r#"{"model":"a",}"#, "not valid JSON"),
-        (r#"{'model':'a'}"#, "not valid JSON"),
+        (r"{'model':'a'}", "not valid JSON"),
         (r#"{"model":"a""#, "ends before"),
         (r#"{"model":"a","b":"#, "ends before"),
         ("{}", "`model` is missing"),

@@ -134,88 +134,86 @@ const MESSAGES: [&str; 5] = [
 mod tests {
     use super::*;
 
+    use Dialect::{Anthropic, Gemini, OpenAi};
+
+    /// Dialect, status, body, whether the model was mapped, and whose fault it is.
+    const ANSWERS: &[(Dialect, u16, &str, bool, bool)] = &[
+        (OpenAi, 402, "anything", false, true),
+        (OpenAi, 429, r#"{"error":{"code":"insufficient_quota","type":"insufficient_quota"}}"#, false, true),
+        (OpenAi, 400, r#"{"error":{"code":"billing_hard_limit_reached"}}"#, false, true),
+        (OpenAi, 403, r#"{"error":{"type":"billing_not_active"}}"#, false, true),
+        (OpenAi, 404, r#"{"error":{"code":"DeploymentNotFound"}}"#, false, true),
+        (OpenAi, 400, r#"{"code":"Arrearage","message":"Access denied"}"#, false, true),
+        (OpenAi, 404, r#"{"error":{"code":"model_not_found"}}"#, false, false),
+        (OpenAi, 404, r#"{"error":{"code":"model_not_found"}}"#, true, true),
+        (
+            OpenAi,
+            400,
+            r#"{"error":{"message":"Model Not Exist","type":"invalid_request_error"}}"#,
+            true,
+            true,
+        ),
+        (
+            OpenAi,
+            400,
+            r#"{"error":{"message":"Model Not Exist","type":"invalid_request_error"}}"#,
+            false,
+            false,
+        ),
+        (OpenAi, 400, r#"{"error":{"message":"bad tool","type":"invalid_request_error"}}"#, true, false),
+        (OpenAi, 400, r#"{"error":{"message":"you said: credit balance is too low"}}"#, false, false),
+        (OpenAi, 400, r#"{"error":{"message":"insufficient_quota"}}"#, false, false),
+        (OpenAi, 404, "<html>not found</html>", true, false),
+        (OpenAi, 404, "", true, false),
+        (OpenAi, 500, r#"{"error":{"code":"insufficient_quota"}}"#, false, false),
+        (
+            Anthropic,
+            400,
+            r#"{"type":"error","error":{"type":"invalid_request_error","message":"Your credit balance is too low to access the API."}}"#,
+            false,
+            true,
+        ),
+        (
+            Anthropic,
+            404,
+            r#"{"type":"error","error":{"type":"not_found_error","message":"model: x"}}"#,
+            true,
+            true,
+        ),
+        (
+            Anthropic,
+            404,
+            r#"{"type":"error","error":{"type":"not_found_error","message":"model: x"}}"#,
+            false,
+            false,
+        ),
+        (Anthropic, 413, r#"{"type":"error","error":{"type":"request_too_large"}}"#, true, false),
+        (
+            Gemini,
+            400,
+            r#"{"error":{"code":400,"status":"INVALID_ARGUMENT","details":[{"reason":"API_KEY_INVALID"}]}}"#,
+            false,
+            true,
+        ),
+        (Gemini, 403, r#"[{"error":{"details":[{"reason":"BILLING_DISABLED"}]}}]"#, false, true),
+        (
+            Gemini,
+            400,
+            r#"{"error":{"message":"User location is not supported for the API use."}}"#,
+            false,
+            true,
+        ),
+        (Gemini, 404, r#"{"error":{"code":404,"status":"NOT_FOUND"}}"#, true, true),
+        (Gemini, 404, r#"{"error":{"code":404,"status":"NOT_FOUND"}}"#, false, false),
+        (Gemini, 400, r#"{"error":{"code":400,"status":"INVALID_ARGUMENT"}}"#, true, false),
+    ];
+
     #[test]
     fn the_operators_faults_are_told_from_the_clients() {
-        use Dialect::{Anthropic, Gemini, OpenAi};
-        for (dialect, status, body, mapped, fault) in [
-            (OpenAi, 402, "anything", false, true),
-            (
-                OpenAi,
-                429,
-                r#"{"error":{"code":"insufficient_quota","type":"insufficient_quota"}}"#,
-                false,
-                true,
-            ),
-            (OpenAi, 400, r#"{"error":{"code":"billing_hard_limit_reached"}}"#, false, true),
-            (OpenAi, 403, r#"{"error":{"type":"billing_not_active"}}"#, false, true),
-            (OpenAi, 404, r#"{"error":{"code":"DeploymentNotFound"}}"#, false, true),
-            (OpenAi, 400, r#"{"code":"Arrearage","message":"Access denied"}"#, false, true),
-            (OpenAi, 404, r#"{"error":{"code":"model_not_found"}}"#, false, false),
-            (OpenAi, 404, r#"{"error":{"code":"model_not_found"}}"#, true, true),
-            (
-                OpenAi,
-                400,
-                r#"{"error":{"message":"Model Not Exist","type":"invalid_request_error"}}"#,
-                true,
-                true,
-            ),
-            (
-                OpenAi,
-                400,
-                r#"{"error":{"message":"Model Not Exist","type":"invalid_request_error"}}"#,
-                false,
-                false,
-            ),
-            (OpenAi, 400, r#"{"error":{"message":"bad tool","type":"invalid_request_error"}}"#, true, false),
-            (OpenAi, 400, r#"{"error":{"message":"you said: credit balance is too low"}}"#, false, false),
-            (OpenAi, 400, r#"{"error":{"message":"insufficient_quota"}}"#, false, false),
-            (OpenAi, 404, "<html>not found</html>", true, false),
-            (OpenAi, 404, "", true, false),
-            (OpenAi, 500, r#"{"error":{"code":"insufficient_quota"}}"#, false, false),
-            (
-                Anthropic,
-                400,
-                r#"{"type":"error","error":{"type":"invalid_request_error","message":"Your credit balance is too low to access the API."}}"#,
-                false,
-                true,
-            ),
-            (
-                Anthropic,
-                404,
-                r#"{"type":"error","error":{"type":"not_found_error","message":"model: x"}}"#,
-                true,
-                true,
-            ),
-            (
-                Anthropic,
-                404,
-                r#"{"type":"error","error":{"type":"not_found_error","message":"model: x"}}"#,
-                false,
-                false,
-            ),
-            (Anthropic, 413, r#"{"type":"error","error":{"type":"request_too_large"}}"#, true, false),
-            (
-                Gemini,
-                400,
-                r#"{"error":{"code":400,"status":"INVALID_ARGUMENT","details":[{"reason":"API_KEY_INVALID"}]}}"#,
-                false,
-                true,
-            ),
-            (Gemini, 403, r#"[{"error":{"details":[{"reason":"BILLING_DISABLED"}]}}]"#, false, true),
-            (
-                Gemini,
-                400,
-                r#"{"error":{"message":"User location is not supported for the API use."}}"#,
-                false,
-                true,
-            ),
-            (Gemini, 404, r#"{"error":{"code":404,"status":"NOT_FOUND"}}"#, true, true),
-            (Gemini, 404, r#"{"error":{"code":404,"status":"NOT_FOUND"}}"#, false, false),
-            (Gemini, 400, r#"{"error":{"code":400,"status":"INVALID_ARGUMENT"}}"#, true, false),
-        ] {
+        for (dialect, status, body, mapped, fault) in ANSWERS {
             assert_eq!(
-                is_operator_fault(dialect, status, body.as_bytes(), mapped),
-                fault,
+                is_operator_fault(*dialect, *status, body.as_bytes(), *mapped),
+                *fault,
                 "{status} {body} {mapped}"
             );
         }

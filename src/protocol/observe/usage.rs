@@ -50,12 +50,12 @@ fn details(raw: Count<'_>) -> Details<'_> {
 
 #[derive(Deserialize, Default)]
 struct Details<'a> {
-    #[serde(borrow)]
-    cached_tokens: Count<'a>,
-    #[serde(borrow)]
-    cache_write_tokens: Count<'a>,
-    #[serde(borrow, alias = "thinking_tokens")]
-    reasoning_tokens: Count<'a>,
+    #[serde(borrow, rename = "cached_tokens")]
+    cached: Count<'a>,
+    #[serde(borrow, rename = "cache_write_tokens")]
+    written: Count<'a>,
+    #[serde(borrow, rename = "reasoning_tokens", alias = "thinking_tokens")]
+    reasoning: Count<'a>,
 }
 
 #[derive(Deserialize)]
@@ -86,10 +86,10 @@ impl Chat<'_> {
         }
         let (prompt, completion) = (prompt.unwrap_or(0), completion.unwrap_or(0));
         let sent = details(self.prompt_tokens_details);
-        let cached = count(sent.cached_tokens)
+        let cached = count(sent.cached)
             .or_else(|| count(self.prompt_cache_hit_tokens))
             .or_else(|| count(self.cached_tokens));
-        let reasoning = count(details(self.completion_tokens_details).reasoning_tokens).unwrap_or(0);
+        let reasoning = count(details(self.completion_tokens_details).reasoning).unwrap_or(0);
         // Some providers count reasoning beside the completion; their total tells.
         let beside = prompt.saturating_add(completion).saturating_add(reasoning);
         let output = if reasoning > 0 && count(self.total_tokens) == Some(beside) {
@@ -97,7 +97,7 @@ impl Chat<'_> {
         } else {
             completion
         };
-        Some(inclusive(prompt, cached, count(sent.cache_write_tokens), (output, reasoning)))
+        Some(inclusive(prompt, cached, count(sent.written), (output, reasoning)))
     }
 }
 
@@ -118,8 +118,8 @@ impl Responses<'_> {
         let input = count(self.input_tokens)?;
         let sent = details(self.input_tokens_details);
         let output = count(self.output_tokens).unwrap_or(0);
-        let reasoning = count(details(self.output_tokens_details).reasoning_tokens).unwrap_or(0);
-        Some(inclusive(input, count(sent.cached_tokens), count(sent.cache_write_tokens), (output, reasoning)))
+        let reasoning = count(details(self.output_tokens_details).reasoning).unwrap_or(0);
+        Some(inclusive(input, count(sent.cached), count(sent.written), (output, reasoning)))
     }
 }
 
@@ -155,7 +155,7 @@ impl Messages<'_> {
         }
         let seen = seen.unwrap_or_default();
         let output = output.unwrap_or(seen.output);
-        let reasoning = count(details(self.output_tokens_details).reasoning_tokens).unwrap_or(seen.reasoning);
+        let reasoning = count(details(self.output_tokens_details).reasoning).unwrap_or(seen.reasoning);
         Some(Usage {
             input: input.unwrap_or(seen.input),
             output,
@@ -202,10 +202,11 @@ mod tests {
         assert_eq!(counts, expected, "{steps:?}");
     }
 
+    // The expected counts: input, output, cache_read, cache_write, reasoning.
+
     #[test]
-    fn every_protocols_counts_become_disjoint() {
-        use Grammar::{Chat, Gemini, Messages, Responses};
-        // input, output, cache_read, cache_write, reasoning
+    fn chat_counts_become_disjoint() {
+        use Grammar::Chat;
         check(
             Chat,
             &[r#"{"prompt_tokens":10,"completion_tokens":5,"total_tokens":15}"#],
@@ -260,6 +261,11 @@ mod tests {
         {
             check(Chat, &[nothing], None);
         }
+    }
+
+    #[test]
+    fn the_other_protocols_counts_become_disjoint() {
+        use Grammar::{Chat, Gemini, Messages, Responses};
         check(
             Responses,
             &[

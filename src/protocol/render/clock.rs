@@ -29,7 +29,7 @@ pub(super) fn go_duration(wait: Duration) -> String {
         write!(text, "{minutes}m").unwrap_or_default();
     }
     write!(text, "{}", ms / 1000 % 60).unwrap_or_default();
-    if ms % 1000 > 0 {
+    if !ms.is_multiple_of(1000) {
         let fraction = format!(".{:03}", ms % 1000);
         text.push_str(fraction.trim_end_matches('0'));
     }

@@ -114,7 +114,7 @@ proptest! {
         ),
         sizes in prop::collection::vec(1usize..9, 1..8),
     ) {
-        let stream: String = lines.iter().map(|(line, end)| format!("{line}{end}")).collect();
+        let stream: String = lines.iter().flat_map(|(line, end)| [line.as_str(), *end]).collect();
         let stream = stream.as_bytes();
         let mut chunks = Vec::new();
         let mut rest = stream;
