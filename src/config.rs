@@ -25,7 +25,7 @@ pub use redact::redacted;
 pub use reload::Watcher;
 pub use schema::schema;
 pub use snapshot::Snapshot;
-pub use source::{FsSource, Source, Watched};
+pub use source::{FsSource, Source, TextSource, Watched};
 
 #[cfg(test)]
 mod testing;

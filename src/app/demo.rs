@@ -4,13 +4,13 @@
 //! provider behind it is the fake one. Everything stays on loopback.
 
 use crate::app::{self, Running};
-use crate::config::{self, Loaded, Source};
+use crate::config::{self, Loaded, TextSource};
 use crate::telemetry::Access;
 use crate::world::System;
 use http::Response;
 use std::io::{self, BufRead as _, Write as _};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tollgate_loadtest::{Options, Provider};
@@ -64,7 +64,7 @@ fn runtime() -> Result<tokio::runtime::Runtime, String> {
 }
 
 async fn start(text: &str) -> Result<Running, String> {
-    let loaded: Loaded = config::load(Path::new("demo.toml"), &Given(text))
+    let loaded: Loaded = config::load(Path::new("demo.toml"), &TextSource(text))
         .map_err(|problems| format!("the demo's configuration has problems:\n{problems}"))?;
     let metrics = app::run::metrics()?;
     let world = Arc::new(System::start());
@@ -198,31 +198,6 @@ fn write_out(text: &str) -> Result<(), String> {
     out.write_all(text.as_bytes())
         .and_then(|()| out.flush())
         .map_err(|error| format!("cannot write: {error}"))
-}
-
-/// A configuration that is a text of our own, not a file.
-struct Given<'a>(&'a str);
-
-impl Source for Given<'_> {
-    fn read(&self, _: &Path) -> io::Result<Vec<u8>> {
-        Ok(self.0.as_bytes().to_vec())
-    }
-
-    fn glob(&self, _: &Path) -> io::Result<Vec<PathBuf>> {
-        Ok(Vec::new())
-    }
-
-    fn env(&self, _: &str) -> Option<String> {
-        None
-    }
-
-    fn is_world_readable(&self, _: &Path) -> bool {
-        false
-    }
-
-    fn cores(&self) -> usize {
-        std::thread::available_parallelism().map_or(1, usize::from)
-    }
 }
 
 /// Long enough to see that it streams.

@@ -84,6 +84,33 @@ impl<'a> Reads<'a> {
     }
 }
 
+/// A configuration that is one text, whatever path it is asked for under: for programs that embed the
+/// gateway, the demo and benchmarks. It includes nothing and has no environment.
+#[derive(Debug, Clone, Copy)]
+pub struct TextSource<'a>(pub &'a str);
+
+impl Source for TextSource<'_> {
+    fn read(&self, _: &Path) -> io::Result<Vec<u8>> {
+        Ok(self.0.as_bytes().to_vec())
+    }
+
+    fn glob(&self, _: &Path) -> io::Result<Vec<PathBuf>> {
+        Ok(Vec::new())
+    }
+
+    fn env(&self, _: &str) -> Option<String> {
+        None
+    }
+
+    fn is_world_readable(&self, _: &Path) -> bool {
+        false
+    }
+
+    fn cores(&self) -> usize {
+        FsSource.cores()
+    }
+}
+
 /// The machine's own files and environment.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct FsSource;

@@ -1,0 +1,114 @@
+//! What the pure steps cost, each with the budget it is written for (see docs/performance.md for measured
+//! figures and conditions). Run with `make bench`; a figure means something only beside another one of the
+//! same run.
+#![expect(missing_docs, clippy::expect_used, reason = "a benchmark's set-up fails the benchmark")]
+
+use bytes::Bytes;
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use std::hint::black_box;
+use std::path::Path;
+use std::sync::Arc;
+use tollgate::config::{self, TextSource};
+use tollgate::protocol::inspect::inspect;
+use tollgate::protocol::observe::StreamObserver;
+use tollgate::protocol::splice::splice;
+use tollgate::protocol::{Dialect, Operation};
+use tollgate::secret::KeyDigest;
+use tollgate::stage::route::{Wanted, route};
+use tollgate::state::{Live, Registry};
+
+/// A body as coding agents send it: much escaped text, the model as the last key (the Python SDKs' order).
+fn body(bytes: usize) -> Vec<u8> {
+    let line = r#"fn main() {\n    println!(\"a \\\"quoted\\\" line\");\n}\n"#;
+    let text = line.repeat(bytes / line.len() + 1);
+    format!(
+        r#"{{"messages":[{{"role":"user","content":"{}"}}],"stream":true,"model":"gpt-4.1"}}"#,
+        &text[..bytes / line.len() * line.len()]
+    )
+    .into_bytes()
+}
+
+/// Budget: 1.3 ns per byte now; issue E brings 0.2.
+fn inspecting(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("inspect");
+    for size in [600, 100 * 1024, 1024 * 1024] {
+        let body = body(size);
+        group.throughput(Throughput::Bytes(body.len() as u64));
+        group.bench_with_input(BenchmarkId::from_parameter(size), &body, |bencher, body| {
+            bencher.iter(|| inspect(Operation::ChatCompletions, black_box(body)).expect("valid"));
+        });
+    }
+    group.finish();
+}
+
+/// Budget: 200 ns, whatever the size.
+fn splicing(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("splice");
+    for size in [600, 1024 * 1024] {
+        let body = Bytes::from(body(size));
+        let at = inspect(Operation::ChatCompletions, &body).expect("valid").model.expect("there").at;
+        group.bench_function(BenchmarkId::from_parameter(size), |bencher| {
+            bencher.iter(|| splice(black_box(&body), black_box(&at), "gpt-4.1-2025-04-14"));
+        });
+    }
+    group.finish();
+}
+
+/// Budget: 250 ns per event of 190 bytes without a rename, 1 µs with one.
+fn watching(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("stream");
+    let event = Bytes::from_static(b"data: {\"id\":\"chatcmpl-0123456789\",\"object\":\"chat.completion.chunk\",\"created\":1760000000,\"model\":\"gpt-4.1-2025-04-14\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\" hello\"},\"finish_reason\":null}]}\n\n");
+    group.throughput(Throughput::Bytes(event.len() as u64));
+    for (name, rename) in [("relayed", None), ("renamed", Some("gpt-4.1"))] {
+        group.bench_function(name, |bencher| {
+            let mut observer = StreamObserver::new(Operation::ChatCompletions, rename);
+            let mut out = Vec::with_capacity(4);
+            bencher.iter(|| {
+                out.clear();
+                observer.feed(black_box(&event), &mut out)
+            });
+        });
+    }
+    group.finish();
+}
+
+fn live(keys: usize, channels: usize) -> Live {
+    let mut text = String::new();
+    for channel in 0..channels {
+        text.push_str(&format!(
+            "[[channel]]\nname = \"c{channel}\"\ntype = \"openai\"\napi_keys = [\"sk-upstream-{channel:06}-0123\"]\nmodels = [\"gpt-4.1\", \"m{channel}\"]\n"
+        ));
+    }
+    for key in 0..keys {
+        text.push_str(&format!("[[key]]\nname = \"k{key}\"\nsecret = \"sk-client-{key:06}-0123456789\"\n"));
+    }
+    let loaded = config::load(Path::new("bench.toml"), &TextSource(&text)).expect("it loads");
+    Registry::default().bind(Arc::new(loaded.snapshot), 1)
+}
+
+/// Budget: 250 ns: SHA-256 of the key and one lookup among 10,000.
+fn looking_up(criterion: &mut Criterion) {
+    let live = live(10_000, 1);
+    criterion.bench_function("key/10000", |bencher| {
+        bencher.iter(|| {
+            live.snapshot.key(&KeyDigest::of(black_box("sk-client-004321-0123456789"))).expect("there")
+        });
+    });
+}
+
+/// Budget: 2 µs for the plan and its first attempt over ten channels.
+fn routing(criterion: &mut Criterion) {
+    let registry = Registry::default();
+    let live = live(1, 10);
+    let key = &live.snapshot.keys[0];
+    let wanted = Wanted { dialect: Dialect::OpenAi, model: Some("gpt-4.1"), stream: true };
+    criterion.bench_function("route/10", |bencher| {
+        bencher.iter(|| {
+            let mut plan = route(&live, key, black_box(wanted)).expect("served");
+            plan.next(&live, &registry, 1)
+        });
+    });
+}
+
+criterion_group!(benches, inspecting, splicing, watching, looking_up, routing);
+criterion_main!(benches);
