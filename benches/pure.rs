@@ -1,10 +1,11 @@
 //! What the pure steps cost, each with the budget it is written for (see docs/performance.md for measured
 //! figures and conditions). Run with `make bench`; a figure means something only beside another one of the
 //! same run.
-#![expect(missing_docs, clippy::expect_used, reason = "a benchmark's set-up fails the benchmark")]
+#![expect(clippy::expect_used, reason = "a benchmark's set-up fails the benchmark")]
 
 use bytes::Bytes;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use std::fmt::Write as _;
 use std::hint::black_box;
 use std::path::Path;
 use std::sync::Arc;
@@ -75,12 +76,16 @@ fn watching(criterion: &mut Criterion) {
 fn live(keys: usize, channels: usize) -> Live {
     let mut text = String::new();
     for channel in 0..channels {
-        text.push_str(&format!(
-            "[[channel]]\nname = \"c{channel}\"\ntype = \"openai\"\napi_keys = [\"sk-upstream-{channel:06}-0123\"]\nmodels = [\"gpt-4.1\", \"m{channel}\"]\n"
-        ));
+        write!(
+            text,
+            "[[channel]]\nname = \"c{channel}\"\ntype = \"openai\"\n\
+             api_keys = [\"sk-upstream-{channel:06}-0123\"]\nmodels = [\"gpt-4.1\", \"m{channel}\"]\n"
+        )
+        .expect("a text grows");
     }
     for key in 0..keys {
-        text.push_str(&format!("[[key]]\nname = \"k{key}\"\nsecret = \"sk-client-{key:06}-0123456789\"\n"));
+        writeln!(text, "[[key]]\nname = \"k{key}\"\nsecret = \"sk-client-{key:06}-0123456789\"")
+            .expect("a text grows");
     }
     let loaded = config::load(Path::new("bench.toml"), &TextSource(&text)).expect("it loads");
     Registry::default().bind(Arc::new(loaded.snapshot), 1)

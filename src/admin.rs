@@ -93,9 +93,10 @@ impl Admin {
                 ));
             }
         }
-        let changes = *method != Method::GET && *method != Method::HEAD;
-        let foreign = (changes || token.is_none()) && !is_open && !is_own_site(headers, changes);
-        foreign.then(|| Page::text(403, "this call came from another site's page and is refused"))
+        // A browser sends no token by itself, so one that is right proves that this is no foreign page's doing.
+        let foreign = token.is_none() && !is_open && !is_own_site(headers);
+        let posted = *method == Method::POST && !origin_fits(headers);
+        (foreign || posted).then(|| Page::text(403, "this call came from another site's page and is refused"))
     }
 
     fn show(&self, path: &str, query: &str) -> Page {
@@ -128,10 +129,8 @@ impl Admin {
         let Some(reloader) = self.reloader.clone() else {
             return Page::text(409, "this process was not started from a file; there is nothing to reload");
         };
-        let reloaded = tokio::task::spawn_blocking(move || {
-            let (result, _) = reloader.reload();
-            (result.map(|_| reloader.last()), reloader)
-        });
+        let reloaded =
+            tokio::task::spawn_blocking(move || (reloader.reload().map(|_| reloader.last()), reloader));
         match reloaded.await {
             Ok((Ok(last), _)) => Page::json(200, &views::reload(&last)),
             Ok((Err(problems), reloader)) => {
@@ -186,18 +185,23 @@ impl Admin {
     }
 }
 
-/// Whether the page that sent this, if a page did, is this listener's own. Rebinding a name to a loopback
-/// address does not make it ours: without an origin the host must be an address or `localhost`.
-fn is_own_site(headers: &HeaderMap, changes: bool) -> bool {
-    let text = |name| headers.get(name).and_then(|value: &http::HeaderValue| value.to_str().ok());
-    let Some(host) = text(HOST) else { return true };
+/// Whether this cannot be another site's page that had its name bound to this address: the host must be an
+/// address or `localhost`, and an origin, where there is one, the same.
+fn is_own_site(headers: &HeaderMap) -> bool {
+    let Some(host) = header(headers, &HOST) else { return true };
     let name =
         host.rsplit_once(':').map_or(host, |(name, port)| if port.contains(']') { host } else { name });
     let bare = name.trim_start_matches('[').trim_end_matches(']');
-    let is_address = bare.parse::<IpAddr>().is_ok() || bare.eq_ignore_ascii_case("localhost");
-    let origin_fits =
-        text(ORIGIN).is_none_or(|origin| origin.split_once("://").is_some_and(|(_, from)| from == host));
-    !changes || (is_address && origin_fits)
+    (bare.parse::<IpAddr>().is_ok() || bare.eq_ignore_ascii_case("localhost")) && origin_fits(headers)
+}
+
+fn origin_fits(headers: &HeaderMap) -> bool {
+    let Some(origin) = header(headers, &ORIGIN) else { return true };
+    origin.split_once("://").map(|(_, from)| from) == header(headers, &HOST)
+}
+
+fn header<'a>(headers: &'a HeaderMap, name: &http::HeaderName) -> Option<&'a str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
 }
 
 /// A parameter of the query, percent-decoded.

@@ -10,8 +10,9 @@ pub mod run;
 
 use crate::admin::Admin;
 use crate::app::accept::{Caps, Connections, accept};
-use crate::config::{Loaded, Watcher};
+use crate::config::Loaded;
 use crate::gateway::Gateway;
+use crate::gateway::guard::HeadBounds;
 use crate::gateway::peer::Upstream;
 use crate::process::Shared;
 use crate::process::reload::Reloader;
@@ -76,16 +77,18 @@ pub async fn start(
         let (caps, connections) = (caps(&shared), Arc::clone(&connections));
         tokio::spawn(accept(listener, Arc::clone(&proxy), connections, caps, stopped.clone()));
     }
-    let reloader = entry.map(|entry| Arc::new(Reloader::new(entry, shared.clone())));
+    let reloader = match entry {
+        Some(entry) => Some(Arc::new(Reloader::new(entry, &loaded.watched, shared.clone())?)),
+        None => None,
+    };
     if let Some(reloader) = &reloader {
-        let watcher = Watcher::new()?;
-        watcher.follow(&loaded.watched);
-        tokio::spawn(follow(watcher, Arc::clone(reloader), stopped.clone()));
+        tokio::spawn(follow(Arc::clone(reloader), stopped.clone()));
     }
     let listener = listen(snapshot.server.admin).await?;
     let admin = listener.local_addr()?;
     let app = Arc::new(HttpServer::new_app(Admin::new(shared.clone(), reloader.clone(), admin)));
-    let unlimited = || Caps { connections: ADMIN_CONNECTIONS_MAX, per_ip: 0, first_byte: ADMIN_FIRST_BYTE };
+    let unlimited =
+        || Caps { connections: ADMIN_CONNECTIONS_MAX, per_ip: 0, first_byte: ADMIN_FIRST_BYTE, head: None };
     // Operators look while the gateway drains, so this one ends with the process.
     tokio::spawn(accept(listener, app, Arc::default(), unlimited, watch::channel(false).1));
     Ok(Running { public, admin, shared, reloader, connections, proxy, stop })
@@ -106,6 +109,7 @@ fn caps(shared: &Shared) -> impl Fn() -> Caps + Send + Sync + 'static {
             connections: server.limits.connections,
             per_ip: server.limits.connections_per_ip,
             first_byte: server.timeouts.header,
+            head: Some(HeadBounds { time: server.timeouts.header, bytes: server.limits.header_bytes }),
         }
     }
 }
@@ -118,9 +122,10 @@ fn proxy(shared: &Shared) -> Arc<HttpProxy<Gateway>> {
         telemetry: Arc::clone(&shared.telemetry),
         world: Arc::clone(&shared.world),
         under_way: Arc::clone(&shared.under_way),
+        draining: Arc::clone(&shared.draining),
     };
-    // A tunnel has one attempt: what was streamed up cannot be streamed again.
-    let conf = ServerConf { max_retries: 1, ..ServerConf::default() };
+    // A tunnel is only tried again where a pooled connection had died and nothing was streamed up yet.
+    let conf = ServerConf { max_retries: 2, ..ServerConf::default() };
     let mut proxy = http_proxy(&Arc::new(conf), gateway);
     let mut options = HttpServerOptions::default();
     options.h2c = true;
@@ -137,16 +142,15 @@ fn proxy(shared: &Shared) -> Arc<HttpProxy<Gateway>> {
 }
 
 /// Reloads whenever the files have changed.
-async fn follow(watcher: Watcher, reloader: Arc<Reloader>, mut stopped: watch::Receiver<bool>) {
+async fn follow(reloader: Arc<Reloader>, mut stopped: watch::Receiver<bool>) {
     loop {
         tokio::select! {
-            () = watcher.changed() => {}
-            _ = stopped.changed() => return,
+            () = reloader.changed() => {}
+            Ok(()) = stopped.changed() => return,
         }
         let reloader = Arc::clone(&reloader);
-        if let Ok((_, watched)) = tokio::task::spawn_blocking(move || reloader.reload()).await {
-            watcher.follow(&watched);
-        }
+        // What it has to say it has said, in the log and the metrics.
+        drop(tokio::task::spawn_blocking(move || drop(reloader.reload())).await);
     }
 }
 
@@ -165,8 +169,17 @@ impl Running {
             }
         });
         let whole = ended.await.is_ok();
+        // What an exchange wrote last may still be on its way to the wire.
+        drop(
+            tokio::time::timeout(DRAIN_FLUSH, async {
+                while self.connections.open() > 0 {
+                    tokio::time::sleep(DRAIN_LOOK).await;
+                }
+            })
+            .await,
+        );
         let telemetry = Arc::clone(&self.shared.telemetry);
-        let written = tokio::task::spawn_blocking(move || telemetry.access.stop()).await;
+        let written = tokio::task::spawn_blocking(move || telemetry.access.load().stop()).await;
         whole && written.unwrap_or(false)
     }
 }
@@ -180,5 +193,7 @@ const H2_HEADER_LIST_MAX: u32 = 64 << 10;
 const REQUESTS_PER_CONNECTION_MAX: u32 = 10_000;
 const ADMIN_CONNECTIONS_MAX: usize = 256;
 const ADMIN_FIRST_BYTE: Duration = Duration::from_secs(10);
+/// The longest a draining process waits for connections without an exchange.
+const DRAIN_FLUSH: Duration = Duration::from_secs(2);
 /// How often a draining process looks whether it may leave.
 const DRAIN_LOOK: Duration = Duration::from_millis(20);

@@ -36,13 +36,17 @@ pub enum Verdict {
     Noted,
 }
 
-/// Judges one failure. `streak` counts this channel's failures in a row, this one included; `jitter` is a
-/// random number in 0..=255 that spreads the recovery of many gateways.
+/// Whether a failure is the channel's own: what one credential or one request caused says nothing about it.
+pub fn is_channels(failure: &Failure) -> bool {
+    !matches!(failure.kind, FailureKind::RateLimited | FailureKind::Unauthorized | FailureKind::Forbidden)
+}
+
+/// Judges one failure. `streak` counts the channel's own failures in a row, this one included; `jitter` is
+/// a random number in 0..=255 that spreads the recovery of many gateways.
 pub fn judge(failure: &Failure, streak: u32, jitter: u8) -> Verdict {
     match failure.kind {
         FailureKind::RateLimited => {
-            let asked = failure.retry_after.map(|wait| wait.min(RETRY_AFTER_MAX));
-            Verdict::RestCredential(asked.unwrap_or_else(|| backoff(streak, jitter)))
+            Verdict::RestCredential(failure.retry_after.unwrap_or(RATE_LIMITED_REST).min(RETRY_AFTER_MAX))
         }
         FailureKind::Unauthorized => Verdict::RestCredential(AWAY),
         // A 403 is as often about this one request as about the account: no client may switch a channel off.
@@ -100,6 +104,8 @@ const STREAK_TO_REST: u32 = 3;
 const REST_MIN: Duration = Duration::from_secs(1);
 /// The longest rest we decide on our own: an outage's end is noticed within a minute.
 pub const REST_MAX: Duration = Duration::from_secs(60);
+/// A 429 that does not say how long: most providers' windows roll by the second.
+const RATE_LIMITED_REST: Duration = Duration::from_secs(2);
 /// A refused credential rests this long before it is tried again, unless a reload replaces it.
 const AWAY: Duration = Duration::from_secs(600);
 /// The longest rest a provider can impose.

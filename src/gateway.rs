@@ -11,6 +11,7 @@
 pub mod body;
 pub mod exchange;
 pub mod forward;
+pub mod guard;
 pub mod local;
 pub mod peer;
 pub mod relay;
@@ -20,6 +21,8 @@ pub mod tunnel;
 
 use crate::code::Code;
 use crate::config::snapshot::Key;
+use crate::failure::Sent::MaybeBegun;
+use crate::failure::{Failure, FailureKind};
 use crate::gateway::exchange::{Accepted, Exchange, Tried, UnderWay};
 use crate::gateway::forward::{Outcome, Target};
 use crate::gateway::peer::Upstream;
@@ -27,10 +30,10 @@ use crate::gateway::relay::Relayed;
 use crate::gateway::reply::{Reply, Sent, elapsed};
 use crate::protocol::entry::{self, Entry};
 use crate::protocol::inspect;
-use crate::record::{Path, Text};
+use crate::record::{End, Path, Text};
 use crate::refusal::Refusal;
 use crate::stage::rewrite::{Original, rewrite};
-use crate::stage::route::{Next, Wanted};
+use crate::stage::route::{Attempt, Next, Wanted};
 use crate::stage::{admit, identify, route, session};
 use crate::state::{Live, Registry};
 use crate::telemetry::Telemetry;
@@ -45,7 +48,7 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{BError, Error, ErrorType, Result};
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicI64;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 /// Everything an exchange can reach.
@@ -63,6 +66,8 @@ pub struct Gateway {
     pub world: Arc<dyn World>,
     /// Exchanges under way; a drain waits for zero.
     pub under_way: Arc<AtomicI64>,
+    /// Whether the process has been told to stop.
+    pub draining: Arc<AtomicBool>,
 }
 
 /// Why an exchange goes no further.
@@ -136,7 +141,11 @@ impl Gateway {
         let mut share = self.registry.bodies().share();
         let server = &live.snapshot.server;
         let bounds = body::Bounds {
-            bytes: key.body_bytes.unwrap_or(usize::MAX).min(server.limits.body_bytes),
+            bytes: key
+                .body_bytes
+                .unwrap_or(usize::MAX)
+                .min(server.limits.body_bytes)
+                .min(server.limits.buffered_body_bytes),
             idle: server.timeouts.body_idle,
         };
         let (body, received) = body::read(client, bounds, &mut share).await?;
@@ -180,6 +189,7 @@ impl Gateway {
                 credential: &attempt.credential,
                 operation: accepted.entry.operation,
                 stream: accepted.inspection.stream,
+                creates: accepted.creates(),
                 rename,
                 now_unix: self.world.unix_ms() / 1000,
             };
@@ -193,7 +203,6 @@ impl Gateway {
             };
             match attempted.outcome {
                 Outcome::Answered(answer) => {
-                    live.channel(attempt.channel.index).health.succeeded();
                     exchange.record.charged = answer.head.status.is_success();
                     tried.status = Some(answer.head.status.as_u16());
                     exchange.attempted(&attempt, tried);
@@ -201,17 +210,19 @@ impl Gateway {
                     let idle = attempt.channel.timeouts.idle;
                     let streams = self.registry.streams();
                     let rename = rename.map(str::to_owned);
-                    let relayed = Relayed { operation: accepted.entry.operation, rename, idle, streams };
+                    let share = self.registry.bodies().share();
+                    let operation = accepted.entry.operation;
+                    let relayed = Relayed { operation, rename, idle, streams, share };
                     let sent = self.reply(client, exchange).relay(&self.upstream, *answer, relayed).await;
                     exchange.answered_until(self.world.now(), began);
+                    self.judge_end(exchange, &attempt);
                     return sent;
                 }
                 Outcome::Failed(failure) => {
                     tried.status = failure.status;
                     tried.failure = Some(&failure);
                     exchange.attempted(&attempt, tried);
-                    let creates = accepted.entry.operation.creates();
-                    let last = !failure.may_fail_over(creates);
+                    let last = !failure.may_fail_over(accepted.creates());
                     let jitter = self.world.random().to_le_bytes()[0];
                     accepted.plan.failed(&live, &attempt, failure, (self.world.now(), jitter));
                     if last {
@@ -226,16 +237,40 @@ impl Gateway {
         }
     }
 
+    /// What the end of an answer says of its channel: a stream that broke off is a failure too, a client
+    /// that left says nothing.
+    fn judge_end(&self, exchange: &Exchange, attempt: &Attempt) {
+        let end = exchange.record.end;
+        match end {
+            End::StreamTruncated | End::StreamIdleTimeout => {
+                let failure = Failure::new(FailureKind::Reset, MaybeBegun, end.word());
+                let jitter = self.world.random().to_le_bytes()[0];
+                route::note(&exchange.live, attempt, &failure, (self.world.now(), jitter));
+            }
+            End::ClientClosed | End::Drained => {}
+            End::Ok | End::Refused | End::Failed => {
+                exchange.live.channel(attempt.channel.index).health.succeeded();
+            }
+        }
+    }
+
     fn reply<'a>(&'a self, client: &'a mut ServerSession, exchange: &'a mut Exchange) -> Reply<'a> {
-        Reply { client, exchange, world: &*self.world }
+        let draining = self.draining.load(Ordering::Relaxed);
+        Reply { client, exchange, world: &*self.world, draining }
     }
 
     /// One exchange from its head to its end.
     async fn exchange(&self, client: &mut ServerSession, exchange: &mut Exchange, entry: Entry) -> Sent {
         match self.accept(client, exchange, entry).await {
             Ok(accepted) => self.serve(client, exchange, accepted).await,
-            Err(Stop::Refused(refusal)) => self.reply(client, exchange).refuse(&refusal).await,
-            Err(Stop::ClientGone) => self.reply(client, exchange).client_left(),
+            Err(stop) => self.stopped(client, exchange, stop).await,
+        }
+    }
+
+    async fn stopped(&self, client: &mut ServerSession, exchange: &mut Exchange, stop: Stop) -> Sent {
+        match stop {
+            Stop::Refused(refusal) => self.reply(client, exchange).refuse(&refusal).await,
+            Stop::ClientGone => self.reply(client, exchange).client_left(),
         }
     }
 }
@@ -273,11 +308,14 @@ impl ProxyHttp for Gateway {
     async fn early_request_filter(&self, session: &mut Session, exchange: &mut Exchange) -> Result<()> {
         exchange.started = self.world.now();
         let client = session.as_downstream_mut();
+        guard::head_parsed(client);
         if client.get_keepalive().is_some() {
             // Unconditionally it would undo the parser's close for ambiguous framing and HTTP/1.0.
             client.set_keepalive(Some(exchange.live.snapshot.server.timeouts.idle.as_secs().max(1)));
         }
-        client.set_write_timeout(Some(CLIENT_STALL_MAX));
+        // The body's own clock runs where it is read; Pingora's would end a longer one early.
+        client.set_read_timeout(None);
+        client.set_write_timeout(Some(reply::CLIENT_STALL_MAX));
         client.set_total_drain_timeout(Some(DRAIN_UNREAD_MAX));
         // Without it a pipelined next request would look like a client that left.
         client.set_pipelining_enabled(true);
@@ -290,9 +328,10 @@ impl ProxyHttp for Gateway {
             _ if local::is_preflight(client) => self.preflight(client, exchange).await,
             Err(refusal) => self.reply(client, exchange).refuse(&refusal).await,
             Ok(entry) if entry.operation.is_exchange() => self.exchange(client, exchange, entry).await,
-            Ok(entry) if entry.operation.is_tunnel() => match self.open_tunnel(client, exchange, entry) {
+            Ok(entry) if entry.operation.is_tunnel() => match self.open_tunnel(client, exchange, entry).await
+            {
                 Ok(()) => return Ok(false),
-                Err(refusal) => self.reply(client, exchange).refuse(&refusal).await,
+                Err(stop) => self.stopped(client, exchange, stop).await,
             },
             Ok(entry) => self.local(client, exchange, &entry).await,
         };
@@ -357,6 +396,7 @@ impl ProxyHttp for Gateway {
 
     /// settle → record.
     async fn logging(&self, session: &mut Session, _: Option<&Error>, exchange: &mut Exchange) {
+        guard::next_head(session.as_downstream());
         if exchange.tunnel.is_some() {
             self.close_tunnel(session.as_downstream(), exchange);
         }
@@ -369,6 +409,4 @@ impl ProxyHttp for Gateway {
 
 /// The answer was not whole; everything there is to say has been said.
 const BROKEN: ErrorType = ErrorType::new("AnswerBroken");
-/// A client that takes nothing for this long is gone.
-const CLIENT_STALL_MAX: Duration = Duration::from_secs(60);
 const DRAIN_UNREAD_MAX: Duration = Duration::from_secs(2);

@@ -12,6 +12,7 @@ pub use metrics::Metrics;
 pub use recent::Recent;
 
 use crate::record::Record;
+use arc_swap::ArcSwap;
 use std::sync::Arc;
 
 /// The three views of what happened.
@@ -19,8 +20,8 @@ use std::sync::Arc;
 pub struct Telemetry {
     /// For Prometheus.
     pub metrics: Metrics,
-    /// The access log.
-    pub access: Access,
+    /// The access log; another target takes its place by reload.
+    pub access: ArcSwap<Access>,
     /// The last exchanges, for `lookup` and the status page.
     pub recent: Recent,
 }
@@ -28,14 +29,15 @@ pub struct Telemetry {
 impl Telemetry {
     /// Puts the views together. `access` must have been started with these metrics' counter of lost lines.
     pub fn new(metrics: Metrics, access: Access) -> Self {
-        Self { metrics, access, recent: Recent::default() }
+        Self { metrics, access: ArcSwap::from_pointee(access), recent: Recent::default() }
     }
 
     /// Reports a finished exchange: counted, logged, remembered.
     pub fn report(&self, record: Record) {
         self.metrics.report(&record);
-        if self.access.is_on() {
-            self.access.send(access::line(&record));
+        let access = self.access.load();
+        if access.is_on() {
+            access.send(access::line(&record));
         }
         self.recent.push(Arc::new(record));
     }
@@ -53,7 +55,7 @@ mod tests {
         let access = Access::start(Box::new(memory.clone()), metrics.accesslog_dropped()).unwrap();
         let telemetry = Telemetry::new(metrics, access);
         telemetry.report(sample());
-        assert!(telemetry.access.stop());
+        assert!(telemetry.access.load().stop());
         assert!(memory.text().contains("\"request_id\":\"req_01\""));
         assert!(telemetry.recent.find("req_01").is_some());
         assert!(telemetry.metrics.encode().contains("tollgate_requests_total{api=\"chat\",code=\"200\"} 1"));

@@ -3,10 +3,11 @@
 //! Invariants: no more connections than the limits allow, over all and per address; a connection that sends
 //! nothing in time is closed; running out of file descriptors pauses the loop instead of spinning it.
 
+use crate::gateway::guard::{Guarded, HeadBounds};
 use dashmap::DashMap;
 use pingora::apps::ServerApp;
 use pingora::protocols::l4::stream::Stream;
-use pingora::protocols::{GetSocketDigest, SocketDigest};
+use pingora::protocols::{GetSocketDigest, SocketDigest, Stream as BoxedStream};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
@@ -32,6 +33,8 @@ pub struct Caps {
     pub per_ip: usize,
     /// Until its first byte.
     pub first_byte: Duration,
+    /// What a request's head may take; `None`: it is not guarded.
+    pub head: Option<HeadBounds>,
 }
 
 impl Connections {
@@ -85,7 +88,8 @@ pub async fn accept<A>(
     loop {
         let accepted = tokio::select! {
             biased;
-            _ = shutdown.changed() => return,
+            // Only a word ends it: a sender that is gone means that nobody will ever give one.
+            Ok(()) = shutdown.changed() => return,
             accepted = listener.accept() => accepted,
         };
         match accepted {
@@ -96,7 +100,7 @@ pub async fn accept<A>(
                 tokio::spawn(async move {
                     // Pingora's peek for the HTTP/2 preface has no deadline of its own.
                     if timeout(caps.first_byte, tcp.readable()).await.is_ok_and(|ready| ready.is_ok()) {
-                        app.process_new(Box::new(stream(tcp, from)), &ended).await;
+                        app.process_new(stream(tcp, from, caps.head), &ended).await;
                     }
                     drop(place);
                 });
@@ -109,14 +113,17 @@ pub async fn accept<A>(
     }
 }
 
-fn stream(tcp: TcpStream, from: SocketAddr) -> Stream {
+fn stream(tcp: TcpStream, from: SocketAddr, head: Option<HeadBounds>) -> BoxedStream {
     // Without it a small answer would wait for the client's acknowledgement of the one before.
     drop(tcp.set_nodelay(true));
     let mut stream = Stream::from(tcp);
     let digest = SocketDigest::from_raw_fd(stream.as_raw_fd());
     drop(digest.peer_addr.set(Some(from.into())));
     stream.set_socket_digest(digest);
-    stream
+    match head {
+        Some(bounds) => Box::new(Guarded::new(stream, bounds)),
+        None => Box::new(stream),
+    }
 }
 
 /// Long enough for descriptors to come back, short enough not to be noticed.

@@ -35,8 +35,10 @@ pub fn demo(once: bool, listen: SocketAddr, admin: SocketAddr) -> Result<(), Str
             say("\nPress Ctrl-C to stop.")?;
             tokio::signal::ctrl_c().await.map_err(|error| format!("cannot wait for Ctrl-C: {error}"))?;
         }
-        running.drain().await;
-        Ok(())
+        tokio::select! {
+            _ = running.drain() => Ok(()),
+            _ = tokio::signal::ctrl_c() => Ok(()),
+        }
     })
 }
 

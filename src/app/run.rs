@@ -1,18 +1,19 @@
 //! `tollgate run`: a gateway from a file until a signal ends it.
 
 use crate::app::{self, Running};
-use crate::config::snapshot::AccessTarget;
 use crate::config::{self, FsSource, Loaded, Problems};
-use crate::telemetry::{Access, Metrics, access};
+use crate::process::logging;
+use crate::telemetry::Metrics;
 use crate::world::System;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Runs until it is told to stop.
 pub fn run(config: &Path) -> Result<(), String> {
     let loaded = config::load_to_run(config, &FsSource).map_err(|problems| refused(&problems))?;
-    start_logging(&loaded.snapshot.log.level);
+    logging::start(&loaded.snapshot.log.level);
     for warning in &loaded.warnings {
         tracing::warn!(%warning, "configuration");
     }
@@ -22,7 +23,10 @@ pub fn run(config: &Path) -> Result<(), String> {
         .enable_all()
         .build()
         .map_err(|error| format!("cannot start the threads: {error}"))?;
-    runtime.block_on(until_signal(loaded, config))
+    let ended = runtime.block_on(until_signal(loaded, config));
+    // A lookup that hangs in a thread of its own must not keep the process.
+    runtime.shutdown_timeout(LEFT_BEHIND_MAX);
+    ended
 }
 
 fn refused(problems: &Problems) -> String {
@@ -31,7 +35,7 @@ fn refused(problems: &Problems) -> String {
 
 async fn until_signal(loaded: Loaded, config: &Path) -> Result<(), String> {
     let metrics = metrics()?;
-    let access = open_access(&loaded, &metrics)?;
+    let access = logging::open_access(&loaded.snapshot.log.access, metrics.accesslog_dropped())?;
     let world = Arc::new(System::start());
     let running =
         app::start(loaded, Some(config), access, metrics, world).await.map_err(|error| error.to_string())?;
@@ -44,31 +48,6 @@ async fn until_signal(loaded: Loaded, config: &Path) -> Result<(), String> {
 pub(super) fn metrics() -> Result<Metrics, String> {
     let revision = option_env!("TOLLGATE_REVISION").unwrap_or("unknown");
     Metrics::new(env!("CARGO_PKG_VERSION"), revision).map_err(|error| format!("metrics: {error}"))
-}
-
-fn open_access(loaded: &Loaded, metrics: &Metrics) -> Result<Access, String> {
-    let sink = match &loaded.snapshot.log.access {
-        AccessTarget::Off => return Ok(Access::off()),
-        AccessTarget::Stdout => access::stdout(),
-        AccessTarget::Stderr => access::stderr(),
-        AccessTarget::File(path) => access::file(path)
-            .map_err(|error| format!("cannot open the access log {}: {error}", path.display()))?,
-    };
-    Access::start(sink, metrics.accesslog_dropped())
-        .map_err(|error| format!("cannot start the access log: {error}"))
-}
-
-/// Messages to standard error; Pingora's own lines only where they are wanted: at debug level they can hold
-/// a malformed request's head, credentials included.
-pub(super) fn start_logging(level: &str) {
-    let filter = format!("{level},pingora=off,pingora_core=off,pingora_proxy=off,pingora_pool=off,h2=off");
-    let started = tracing_subscriber::fmt()
-        .with_env_filter(tracing_subscriber::EnvFilter::new(filter))
-        .with_writer(std::io::stderr)
-        .with_target(false)
-        .try_init();
-    // A second start in one process (tests) keeps the first one's.
-    drop(started);
 }
 
 /// HUP reloads, USR1 reopens the log, TERM drains, INT leaves at once.
@@ -84,10 +63,10 @@ async fn signals(running: &Running) -> std::io::Result<()> {
                     tokio::task::spawn_blocking(move || drop(reloader.reload()));
                 }
             }
-            _ = reopen.recv() => running.shared.telemetry.access.reopen(),
+            _ = reopen.recv() => running.shared.telemetry.access.load().reopen(),
             _ = interrupt.recv() => {
                 tracing::info!("interrupted: leaving at once");
-                running.shared.telemetry.access.stop();
+                running.shared.telemetry.access.load().stop();
                 return Ok(());
             }
             _ = terminate.recv() => break,
@@ -99,5 +78,9 @@ async fn signals(running: &Running) -> std::io::Result<()> {
         _ = terminate.recv() => tracing::warn!("told to stop again: leaving at once"),
         _ = interrupt.recv() => tracing::warn!("interrupted: leaving at once"),
     }
+    running.shared.telemetry.access.load().stop();
     Ok(())
 }
+
+/// Tasks that are left when the process leaves get this long.
+const LEFT_BEHIND_MAX: Duration = Duration::from_millis(100);

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::Duration;
 
 pub(super) fn reload(admin: Option<&str>, config: Option<&Path>) -> Result<(), Failed> {
-    let (status, answer) = call(&Admin::find(admin, config), "POST", "/-/reload")?;
+    let (status, answer) = call(&Admin::find(admin, config)?, "POST", "/-/reload")?;
     if status == 200 {
         let generation = &answer["generation"];
         let restart = answer["needs_restart"].as_array().filter(|what| !what.is_empty());
@@ -28,7 +28,7 @@ pub(super) fn status(
     ready: bool,
     as_json: bool,
 ) -> Result<(), Failed> {
-    let admin = Admin::find(admin, config);
+    let admin = Admin::find(admin, config)?;
     if ready {
         let (status, _) = call(&admin, "GET", "/readyz")?;
         return if status == 200 { print("ready") } else { Err("not ready".to_owned()) };
@@ -97,13 +97,20 @@ impl Admin {
         Self { url: url.trim_end_matches('/').to_owned(), token: std::env::var(TOKEN_VARIABLE).ok() }
     }
 
-    /// The given address, else the one in the configuration, else the default.
-    fn find(given: Option<&str>, config: Option<&Path>) -> Self {
+    /// The given address, else the one in the configuration, else the default. A configuration that was
+    /// named but does not stand is said, not guessed around: it could be another gateway's address.
+    fn find(given: Option<&str>, config: Option<&Path>) -> Result<Self, Failed> {
         if let Some(url) = given {
-            return Self::at(url);
+            return Ok(Self::at(url));
         }
         let path = config.unwrap_or(Path::new(DEFAULT_CONFIG));
-        let Ok(loaded) = config::load(path, &FsSource) else { return Self::at(DEFAULT_ADMIN) };
+        let loaded = match config::load(path, &FsSource) {
+            Ok(loaded) => loaded,
+            Err(_) if config.is_none() && !path.exists() => return Ok(Self::at(DEFAULT_ADMIN)),
+            Err(problems) => {
+                return Err(format!("cannot tell the gateway's address (give --admin URL):\n{problems}"));
+            }
+        };
         let server = &loaded.snapshot.server;
         let ip =
             if server.admin.ip().is_unspecified() { IpAddr::from([127, 0, 0, 1]) } else { server.admin.ip() };
@@ -111,7 +118,7 @@ impl Admin {
         if admin.token.is_none() {
             admin.token = server.admin_token.as_ref().map(|token| token.expose().to_owned());
         }
-        admin
+        Ok(admin)
     }
 }
 

@@ -49,7 +49,9 @@ pub async fn read(
     let body = body.freeze();
     let Some(coding) = client.req_header().headers.get(CONTENT_ENCODING) else { return Ok((body, sent)) };
     let coding = coding.to_str().unwrap_or("?").to_owned();
-    let decoded = encoding::decode(&coding, &body, bounds.bytes)?;
+    // Inflating is work for a thread of its own: other exchanges share this one.
+    let decoding = tokio::task::spawn_blocking(move || encoding::decode(&coding, &body, bounds.bytes));
+    let decoded = decoding.await.map_err(|_| Stop::ClientGone)??;
     if !share.grow(decoded.len()) {
         return Err(overloaded().into());
     }
@@ -57,7 +59,7 @@ pub async fn read(
 }
 
 /// Answers `Expect: 100-continue`, refuses any other expectation.
-async fn go_ahead(client: &mut ServerSession) -> Result<(), Stop> {
+pub(super) async fn go_ahead(client: &mut ServerSession) -> Result<(), Stop> {
     let Some(expect) = client.req_header().headers.get(EXPECT) else { return Ok(()) };
     if !expect.as_bytes().eq_ignore_ascii_case(b"100-continue") {
         let message = "The only expectation this gateway can meet is 'Expect: 100-continue'.";

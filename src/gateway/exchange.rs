@@ -60,6 +60,13 @@ pub struct Accepted {
     pub share: Share,
 }
 
+impl Accepted {
+    /// Whether it creates something at the provider: then it is not sent twice once it may have begun.
+    pub fn creates(&self) -> bool {
+        self.entry.operation.creates() || self.inspection.background
+    }
+}
+
 /// A request that Pingora's stock pipeline forwards, never buffered.
 #[derive(Debug)]
 pub struct Tunnel {

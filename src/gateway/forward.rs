@@ -24,8 +24,9 @@ use pingora::protocols::http::ServerSession;
 use pingora::protocols::http::client::HttpSession;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{BError, ErrorType};
+use std::pin::Pin;
 use std::time::Duration;
-use tokio::time::timeout;
+use tokio::time::{Sleep, sleep, timeout};
 
 /// What one attempt needs to know besides the request itself.
 #[derive(Debug)]
@@ -38,6 +39,8 @@ pub struct Target<'a> {
     pub operation: Operation,
     /// Whether a stream was asked for.
     pub stream: bool,
+    /// Whether it creates something that must not be created twice.
+    pub creates: bool,
     /// The model's name to show, where it differs from the one sent.
     pub rename: Option<&'a str>,
     /// Unix seconds, for dates in `retry-after`.
@@ -89,6 +92,8 @@ pub struct Answer {
     pub peer: HttpPeer,
     /// Whether the whole request was sent, without which the connection is not reused.
     pub sent_whole: bool,
+    /// When the wait for the first byte, and of a stream for its first event, is over.
+    deadline: Pin<Box<Sleep>>,
 }
 
 impl std::fmt::Debug for Answer {
@@ -136,7 +141,7 @@ async fn run(upstream: &Upstream, target: &Target<'_>, outgoing: &Outgoing, link
         };
         match exchange(session, peer, target, outgoing).await {
             Ok(answer) => return judge(upstream, answer, target).await,
-            Err(lost) if link.reused && lost.stale => {}
+            Err(lost) if link.reused && lost.stale && !target.creates => {}
             Err(lost) => return Outcome::Failed(lost.failure),
         }
     }
@@ -157,24 +162,23 @@ async fn exchange(
         failure: Failure::new(FailureKind::Connect, Sent::NotBegun, detail),
         stale: false,
     })?;
-    let sent = send(&mut session, head, &outgoing.body).await;
+    let sent = timeout(SEND_MAX, send(&mut session, head, &outgoing.body)).await;
+    let sent = sent.unwrap_or_else(|_| Err(pingora::Error::new_up(ErrorType::WriteTimedout)));
     // An upstream may refuse early and stop reading: its answer counts, so it is read all the same.
     let wait = if sent.is_ok() { limit } else { limit.min(AFTER_BROKEN_SEND) };
-    match timeout(wait, read_head(&mut session)).await {
-        Ok(Ok(head)) => {
-            let sent_whole = sent.is_ok();
-            Ok(Answer {
-                head,
-                held: Vec::new(),
-                reading: Reading::Whole,
-                complete: false,
-                session,
-                peer,
-                sent_whole,
-            })
+    let mut deadline = Box::pin(sleep(wait));
+    let read = tokio::select! {
+        biased;
+        read = read_head(&mut session) => Some(read),
+        () = &mut deadline => None,
+    };
+    match read {
+        Some(Ok(head)) => {
+            let (held, reading, sent_whole) = (Vec::new(), Reading::Whole, sent.is_ok());
+            Ok(Answer { head, held, reading, complete: false, session, peer, sent_whole, deadline })
         }
-        Ok(Err(error)) => Err(lost(sent.err().as_ref().unwrap_or(&error), &error)),
-        Err(_) => {
+        Some(Err(error)) => Err(lost(sent.err().as_ref().unwrap_or(&error), &error)),
+        None => {
             session.shutdown().await;
             let kind = if sent.is_ok() { FailureKind::FirstByteTimeout } else { FailureKind::Reset };
             let failure = Failure::new(kind, Sent::MaybeBegun, "no answer in time");
@@ -261,7 +265,7 @@ async fn judge(upstream: &Upstream, mut answer: Answer, target: &Target<'_>) -> 
                 kind,
                 status: Some(status),
                 retry_after,
-                sent: Sent::NotBegun,
+                sent: status::progress(kind),
                 detail: status::detail(&body, target.credential),
             };
             recycle(upstream, answer);
@@ -274,19 +278,23 @@ async fn judge(upstream: &Upstream, mut answer: Answer, target: &Target<'_>) -> 
 /// The beginning of an error's body, kept in `held` so that it can still be passed on whole.
 async fn error_body(answer: &mut Answer) -> Vec<u8> {
     let mut body = Vec::new();
-    while body.len() < ERROR_BODY_MAX {
-        match timeout(ERROR_BODY_WAIT, answer.session.read_response_body()).await {
-            Ok(Ok(Some(chunk))) => {
-                body.extend_from_slice(&chunk);
-                answer.held.push(chunk);
+    let read = timeout(ERROR_BODY_WAIT, async {
+        while body.len() < ERROR_BODY_MAX {
+            match answer.session.read_response_body().await {
+                Ok(Some(chunk)) => {
+                    body.extend_from_slice(&chunk);
+                    answer.held.push(chunk);
+                }
+                Ok(None) => {
+                    answer.complete = true;
+                    return;
+                }
+                Err(_) => return,
             }
-            Ok(Ok(None)) => {
-                answer.complete = true;
-                break;
-            }
-            Ok(Err(_)) | Err(_) => break,
         }
-    }
+    });
+    // What came in time is enough to judge by; the rest, if any, is relayed or dropped.
+    drop(read.await);
     body
 }
 
@@ -298,34 +306,43 @@ async fn first_event(mut answer: Answer, target: &Target<'_>) -> Outcome {
         let sent = Sent::MaybeBegun;
         Outcome::Failed(Failure { status: Some(status), ..Failure::new(kind, sent, detail) })
     };
-    let wait = timeout(target.channel.timeouts.first_byte, async {
-        let mut read = 0usize;
-        loop {
-            let Some(chunk) = answer.session.read_response_body().await.ok().flatten() else {
-                let progress = observer.finish(&mut answer.held);
-                return matches!(progress, Progress::ErrorFirst(_)).then_some(progress);
-            };
-            read += chunk.len();
-            let progress = observer.feed(&chunk, &mut answer.held);
-            if matches!(progress, Progress::ErrorFirst(_)) || observer.phase() != Phase::Waiting {
-                return Some(progress);
-            }
-            if read > HELD_MAX {
-                return None;
-            }
-        }
-    });
-    match wait.await {
-        Ok(Some(Progress::ErrorFirst(detail))) => {
+    let (session, held) = (&mut answer.session, &mut answer.held);
+    let first = tokio::select! {
+        biased;
+        first = until_event(session, held, &mut observer) => first,
+        () = &mut answer.deadline => return failed(FailureKind::FirstByteTimeout, "no event in time"),
+    };
+    match first {
+        Some(Progress::ErrorFirst(detail)) => {
             failed(FailureKind::StreamError, &status::detail(detail.as_bytes(), target.credential))
         }
-        Ok(Some(_)) => {
+        Some(_) => {
             answer.reading = Reading::Events(observer);
             Outcome::Answered(Box::new(answer))
         }
-        Ok(None) => failed(FailureKind::Garbage, "a stream without an event"),
-        Err(_) => failed(FailureKind::FirstByteTimeout, "no event in time"),
+        None => failed(FailureKind::Garbage, "a stream without an event"),
     }
+}
+
+/// Reads up to the first real event; `None`: there is none.
+async fn until_event(
+    session: &mut HttpSession,
+    held: &mut Vec<Bytes>,
+    observer: &mut StreamObserver,
+) -> Option<Progress> {
+    let mut read = 0usize;
+    while read <= HELD_MAX {
+        let Some(chunk) = session.read_response_body().await.ok().flatten() else {
+            let progress = observer.finish(held);
+            return matches!(progress, Progress::ErrorFirst(_)).then_some(progress);
+        };
+        read += chunk.len();
+        let progress = observer.feed(&chunk, held);
+        if matches!(progress, Progress::ErrorFirst(_)) || observer.phase() != Phase::Waiting {
+            return Some(progress);
+        }
+    }
+    None
 }
 
 /// Whether the body is server-sent events.
@@ -365,6 +382,8 @@ pub fn recycle(upstream: &Upstream, mut answer: Answer) {
 
 /// A write that moves nothing for this long is given up; the answer may still come.
 const SEND_STALL_MAX: Duration = Duration::from_secs(30);
+/// The longest an upload to a provider may take, however steadily it moves.
+const SEND_MAX: Duration = Duration::from_secs(300);
 /// After a send that broke, an answer is either there or never comes.
 const AFTER_BROKEN_SEND: Duration = Duration::from_secs(2);
 /// Small enough that a stall shows at once, large enough to cost no extra system calls.

@@ -3,6 +3,7 @@
 //! Invariants: connections are shared only within one channel and credential; an https peer always has a
 //! server name, without which Pingora would not verify it (the configuration refuses an empty one).
 
+use crate::config::is_link_local;
 use crate::config::snapshot::Channel;
 use crate::failure::{Failure, FailureKind, Sent};
 use crate::gateway::forward::Link;
@@ -74,7 +75,7 @@ impl Upstream {
     async fn addresses(&self, channel: &Channel) -> Result<Arc<[IpAddr]>, Failure> {
         let looked_up = self.resolver.addresses(&channel.endpoint.host);
         match tokio::time::timeout(channel.timeouts.connect, looked_up).await {
-            Ok(Ok(addresses)) => Ok(addresses),
+            Ok(Ok(addresses)) => allowed(channel, addresses),
             Ok(Err(why)) => Err(Failure::new(FailureKind::Dns, Sent::NotBegun, why)),
             Err(_) => {
                 Err(Failure::new(FailureKind::Dns, Sent::NotBegun, "the first lookup is still under way"))
@@ -89,6 +90,19 @@ impl Upstream {
             connector.release_http_session(session, &peer, peer.options.idle_timeout).await;
         });
     }
+}
+
+/// A name may lead to a machine's own metadata service; that is only gone to where the operator says so.
+fn allowed(channel: &Channel, addresses: Arc<[IpAddr]>) -> Result<Arc<[IpAddr]>, Failure> {
+    if channel.allow_link_local || !addresses.iter().any(|address| is_link_local(*address)) {
+        return Ok(addresses);
+    }
+    let kept: Vec<IpAddr> = addresses.iter().copied().filter(|address| !is_link_local(*address)).collect();
+    if kept.is_empty() {
+        let why = "the name leads to a link-local or metadata address, which allow_link_local would permit";
+        return Err(Failure::new(FailureKind::Dns, Sent::NotBegun, why));
+    }
+    Ok(kept.into())
 }
 
 fn peer(channel: &Channel, credential: &Secret, address: IpAddr) -> HttpPeer {

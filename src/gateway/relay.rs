@@ -15,6 +15,7 @@ use crate::protocol::observe::{self, Phase, Progress, StreamObserver};
 use crate::protocol::{Operation, render};
 use crate::record::End;
 use crate::refusal::Refusal;
+use crate::state::bodies::Share;
 use crate::usage::{Usage, UsageSource};
 use bytes::{Bytes, BytesMut};
 use http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE};
@@ -35,6 +36,8 @@ pub struct Relayed<'a> {
     pub idle: Duration,
     /// Counts the streams being relayed.
     pub streams: &'a Arc<AtomicI64>,
+    /// What is held of an answer counts like what is held of requests.
+    pub share: Share,
 }
 
 impl Reply<'_> {
@@ -42,7 +45,7 @@ impl Reply<'_> {
     pub async fn relay(&mut self, upstream: &Upstream, answer: Answer, relayed: Relayed<'_>) -> Sent {
         match answer.reading {
             Reading::Events(_) => self.relay_events(upstream, answer, relayed).await,
-            Reading::Whole if relayed.rename.is_some() && is_plain_success(&answer.head) => {
+            Reading::Whole if relayed.rename.is_some() && holdable(&answer.head, relayed.operation) => {
                 self.relay_renamed(upstream, answer, relayed).await
             }
             Reading::Whole => self.relay_whole(upstream, answer, relayed).await,
@@ -134,7 +137,7 @@ impl Reply<'_> {
             return self.client_left();
         }
         answer.session.set_read_timeout(Some(relayed.idle));
-        let mut seen = Seen::new(watched);
+        let mut seen = Seen::new(watched, relayed.share);
         for piece in std::mem::take(&mut answer.held) {
             seen.push(&piece);
             if !self.write(piece).await {
@@ -165,9 +168,14 @@ impl Reply<'_> {
     }
 
     /// Holds a JSON answer whole to show the model under the name the client asked for.
-    async fn relay_renamed(&mut self, upstream: &Upstream, mut answer: Answer, relayed: Relayed<'_>) -> Sent {
+    async fn relay_renamed(
+        &mut self,
+        upstream: &Upstream,
+        mut answer: Answer,
+        mut relayed: Relayed<'_>,
+    ) -> Sent {
         answer.session.set_read_timeout(Some(relayed.idle));
-        let mut seen = Seen::new(true);
+        let mut seen = Seen::new(true, std::mem::take(&mut relayed.share));
         let mut early = std::mem::take(&mut answer.held);
         for piece in &early {
             seen.push(piece);
@@ -180,6 +188,7 @@ impl Reply<'_> {
                     if seen.is_over() {
                         // Too large to hold: passed on as it is, under the provider's name for the model.
                         answer.held = early;
+                        relayed.rename = None;
                         return self.relay_whole(upstream, answer, relayed).await;
                     }
                 }
@@ -275,26 +284,29 @@ struct Seen {
     pieces: Vec<Bytes>,
     bytes: usize,
     watched: bool,
+    share: Share,
 }
 
 impl Seen {
-    fn new(watched: bool) -> Self {
-        Self { pieces: Vec::new(), bytes: 0, watched }
+    fn new(watched: bool, share: Share) -> Self {
+        Self { pieces: Vec::new(), bytes: 0, watched, share }
     }
 
     fn push(&mut self, piece: &Bytes) {
+        if !self.watched {
+            return;
+        }
         self.bytes += piece.len();
-        if self.is_over() {
+        if self.bytes <= WATCHED_ANSWER_MAX && self.share.grow(piece.len()) {
+            self.pieces.push(piece.clone());
+        } else {
             self.watched = false;
             self.pieces.clear();
-        }
-        if self.watched {
-            self.pieces.push(piece.clone());
         }
     }
 
     fn is_over(&self) -> bool {
-        self.bytes > WATCHED_ANSWER_MAX
+        !self.watched
     }
 
     fn whole(self) -> Option<Bytes> {
@@ -308,6 +320,11 @@ impl Seen {
         self.pieces.iter().for_each(|piece| joined.extend_from_slice(piece));
         Some(joined.freeze())
     }
+}
+
+/// A JSON answer that may be held whole; Gemini's streams without `alt=sse` are JSON too, and go on.
+fn holdable(head: &ResponseHeader, operation: Operation) -> bool {
+    operation != Operation::StreamGenerateContent && is_plain_success(head)
 }
 
 /// JSON we can read: a 2xx that is not compressed.

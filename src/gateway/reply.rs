@@ -4,6 +4,7 @@
 //! is still sending is read and thrown away, bounded; what could not be written whole is [`Sent::Broken`].
 
 use crate::config::snapshot::Server;
+use crate::gateway::body;
 use crate::gateway::exchange::Exchange;
 use crate::limit::Nanos;
 use crate::protocol::key_forms;
@@ -13,7 +14,8 @@ use crate::refusal::Refusal;
 use crate::world::World;
 use bytes::Bytes;
 use http::header::{
-    ACCESS_CONTROL_ALLOW_ORIGIN, CONNECTION, CONTENT_LENGTH, ORIGIN, RETRY_AFTER, TRANSFER_ENCODING, VARY,
+    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, CONNECTION, CONTENT_LENGTH, EXPECT, ORIGIN,
+    TRANSFER_ENCODING, VARY,
 };
 use http::{HeaderName, HeaderValue, Version};
 use pingora::http::ResponseHeader;
@@ -38,6 +40,8 @@ pub struct Reply<'a> {
     pub exchange: &'a mut Exchange,
     /// Clocks.
     pub world: &'a dyn World,
+    /// Whether the process has been told to stop: connections then end with their answer.
+    pub draining: bool,
 }
 
 impl std::fmt::Debug for Reply<'_> {
@@ -64,16 +68,22 @@ impl Reply<'_> {
         for (name, value) in answer.headers {
             set(&mut head, name, &value);
         }
-        set(&mut head, CONTENT_LENGTH, &answer.body.len().to_string());
+        if answer.status != 204 {
+            set(&mut head, CONTENT_LENGTH, &answer.body.len().to_string());
+        }
         self.identify_answer(&mut head);
-        if self.unread_body_is_large() {
-            self.client.set_keepalive(None);
+        let unread = self.unread_body();
+        if unread == Unread::Small {
+            // Before the head: with an unread body Pingora would give the connection up.
+            self.discard_body().await;
         }
         if !self.write_head(head).await {
             return Sent::Broken;
         }
         let sent = self.write_last(Bytes::from(answer.body)).await;
-        self.discard_unread_body().await;
+        if unread == Unread::Large {
+            self.discard_body().await;
+        }
         sent
     }
 
@@ -83,10 +93,9 @@ impl Reply<'_> {
         self.exchange.record.status = status;
         let mut head = ResponseHeader::build(status, Some(upstream.headers.len() + 8))
             .unwrap_or_else(|_| ServerSession::generate_error(502));
-        let passed_on_error = status >= 400;
+        let nominated = key_forms::nominated(&upstream.headers);
         for (name, value) in &upstream.headers {
-            let kept = passed_on_error && *name == RETRY_AFTER;
-            if kept || !(key_forms::is_hidden(name) || *name == CONTENT_LENGTH) {
+            if !(key_forms::is_hidden(name) || *name == CONTENT_LENGTH || nominated.contains(name)) {
                 append(&mut head, name, value);
             }
         }
@@ -114,7 +123,8 @@ impl Reply<'_> {
         let snapshot = &self.exchange.live.snapshot;
         if let Some(origin) = allowed_origin(&snapshot.server, self.client) {
             append(head, &ACCESS_CONTROL_ALLOW_ORIGIN, &origin);
-            set(head, VARY, "origin");
+            append(head, &ACCESS_CONTROL_EXPOSE_HEADERS, &EXPOSED);
+            append(head, &VARY, &HeaderValue::from_static("origin"));
         }
         let Some(key) = &self.exchange.key else { return };
         let Some(level) = self.exchange.live.key(key.index).gate.rpm.level(self.world.now()) else { return };
@@ -128,24 +138,36 @@ impl Reply<'_> {
     pub(super) async fn write_head(&mut self, head: ResponseHeader) -> bool {
         self.exchange.record.status = head.status.as_u16();
         self.exchange.record.ttfb.get_or_insert(elapsed(self.exchange.started, self.world.now()));
-        self.client.write_response_header(Box::new(head)).await.is_ok()
+        if self.draining {
+            self.client.set_keepalive(None);
+        }
+        // Pingora bounds the writes of a body, not those of a head and of the end.
+        let written = timeout(CLIENT_STALL_MAX, self.client.write_response_header(Box::new(head)));
+        written.await.is_ok_and(|written| written.is_ok())
     }
 
     pub(super) async fn write(&mut self, piece: Bytes) -> bool {
-        let length = piece.len() as u64;
-        let written = self.client.write_response_body(piece, false).await.is_ok();
-        if written {
+        let mut rest = piece;
+        while !rest.is_empty() {
+            // In pieces, because the time a write may take is counted for each.
+            let part = rest.split_to(rest.len().min(WRITE_PIECE));
+            let length = part.len() as u64;
+            if self.client.write_response_body(part, false).await.is_err() {
+                return false;
+            }
             self.exchange.record.bytes_out += length;
         }
-        written
+        true
     }
 
     pub(super) async fn write_last(&mut self, piece: Bytes) -> Sent {
-        let length = piece.len() as u64;
-        if self.client.write_response_body(piece, true).await.is_err() {
+        if !self.write(piece).await {
             return self.client_left();
         }
-        self.exchange.record.bytes_out += length;
+        let ended = timeout(CLIENT_STALL_MAX, self.client.write_response_body(Bytes::new(), true));
+        if !ended.await.is_ok_and(|ended| ended.is_ok()) {
+            return self.client_left();
+        }
         Sent::Whole
     }
 
@@ -158,16 +180,25 @@ impl Reply<'_> {
         Sent::Broken
     }
 
-    fn unread_body_is_large(&mut self) -> bool {
+    fn unread_body(&mut self) -> Unread {
         if self.client.is_body_done() {
-            return false;
+            return Unread::Nothing;
         }
-        let declared = crate::gateway::body::declared_length(&self.client.req_header().headers);
-        declared.is_none_or(|length| length > DISCARDED_BYTES_MAX)
+        let headers = &self.client.req_header().headers;
+        let declared = body::declared_length(headers);
+        if headers.contains_key(EXPECT) && self.client.response_written().is_none() {
+            // The client waits for our word before it sends anything: this answer is the word.
+            return Unread::Nothing;
+        }
+        if declared.is_some_and(|length| length <= DISCARDED_BYTES_MAX) {
+            Unread::Small
+        } else {
+            Unread::Large
+        }
     }
 
     /// Reads what the client is still sending, bounded, so that it sees the answer and not a reset.
-    async fn discard_unread_body(&mut self) {
+    async fn discard_body(&mut self) {
         let mut left = DISCARDED_BYTES_MAX;
         let discard = timeout(DISCARD_WAIT, async {
             while left > 0 {
@@ -183,6 +214,14 @@ impl Reply<'_> {
             self.client.set_keepalive(None);
         }
     }
+}
+
+/// What of a request's body has not been read when its answer is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Unread {
+    Nothing,
+    Small,
+    Large,
 }
 
 /// The request's origin, where the configuration allows it.
@@ -208,6 +247,11 @@ fn append(head: &mut ResponseHeader, name: &HeaderName, value: &HeaderValue) {
     drop(head.append_header(name.clone(), value.clone()));
 }
 
+/// What a browser's script may read of an answer beside its body.
+const EXPOSED: HeaderValue = HeaderValue::from_static("x-request-id, request-id, retry-after");
+/// A client that takes nothing for this long is gone.
+pub(super) const CLIENT_STALL_MAX: Duration = Duration::from_secs(60);
+const WRITE_PIECE: usize = 64 * 1024;
 /// What nginx logs for a client that left before an answer.
 const CLIENT_CLOSED_REQUEST: u16 = 499;
 const DISCARDED_BYTES_MAX: usize = 256 * 1024;

@@ -1,6 +1,6 @@
 //! What a provider's error status means here, and what of its text may go into our log.
 
-use crate::failure::FailureKind;
+use crate::failure::{FailureKind, Sent};
 use crate::protocol::{Dialect, observe};
 use crate::secret::Secret;
 
@@ -22,6 +22,11 @@ pub fn failure_kind(dialect: Dialect, status: u16, body: &[u8], mapped: bool) ->
         408 | 300..400 | 500.. => Some(FailureKind::ServerError),
         _ => None,
     }
+}
+
+/// Whether a provider that answers so can have begun: a refusal has not, a breakdown may have.
+pub fn progress(kind: FailureKind) -> Sent {
+    if kind == FailureKind::ServerError { Sent::MaybeBegun } else { Sent::NotBegun }
 }
 
 /// The provider's words for the operator's log: bounded, our credential taken out.

@@ -4,8 +4,9 @@
 //! (a broken file that stays broken is not reported again on every look); exchanges under way keep what they
 //! began with; reloads do not overlap.
 
-use crate::config::{self, FsSource, Loaded, Problems, Watched};
-use crate::process::Shared;
+use crate::config::snapshot::Log;
+use crate::config::{self, FsSource, Loaded, Problems, Watched, Watcher};
+use crate::process::{Shared, logging};
 use crate::state::Live;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,6 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub struct Reloader {
     entry: PathBuf,
     shared: Shared,
+    watcher: Watcher,
     last: Mutex<Last>,
 }
 
@@ -43,12 +45,19 @@ pub enum Reloaded {
 }
 
 impl Reloader {
-    /// For a process that already runs on the first load of this file.
-    pub fn new(entry: &Path, shared: Shared) -> Self {
+    /// For a process that already runs on the first load of this file; `watched` is what that load has read.
+    pub fn new(entry: &Path, watched: &Watched, shared: Shared) -> std::io::Result<Self> {
         let now = shared.world.unix_ms();
         let last = Last { successful: true, success_unix_ms: now, generation: 1, ..Last::default() };
         shared.telemetry.metrics.reloaded(&shared.live.load().snapshot.hash, now / 1000);
-        Self { entry: entry.to_owned(), shared, last: Mutex::new(last) }
+        let watcher = Watcher::new()?;
+        watcher.follow(watched);
+        Ok(Self { entry: entry.to_owned(), shared, watcher, last: Mutex::new(last) })
+    }
+
+    /// Resolves when the files are no longer what was last read.
+    pub async fn changed(&self) {
+        self.watcher.changed().await;
     }
 
     /// The file it reads.
@@ -62,18 +71,18 @@ impl Reloader {
     }
 
     /// Reads the files and makes them the configuration, or says everything that is wrong with them. Blocks
-    /// on the file system: not for a request's thread. Also returns what was read, for the watcher.
-    pub fn reload(&self) -> (Result<Reloaded, Problems>, Watched) {
+    /// on the file system: not for a request's thread.
+    pub fn reload(&self) -> Result<Reloaded, Problems> {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         match config::load_to_run(&self.entry, &FsSource) {
             Ok(loaded) => {
-                let watched = loaded.watched.clone();
-                (Ok(self.take_effect(loaded, &mut last)), watched)
+                self.watcher.follow(&loaded.watched);
+                Ok(self.take_effect(loaded, &mut last))
             }
             Err(problems) => {
+                self.watcher.follow(problems.watched());
                 self.refuse(&problems, &mut last);
-                let watched = problems.watched().clone();
-                (Err(problems), watched)
+                Err(problems)
             }
         }
     }
@@ -103,6 +112,7 @@ impl Reloader {
             tracing::warn!(what, "this change takes effect with a restart; the rest is in force now");
         }
         let snapshot = Arc::new(loaded.snapshot);
+        self.relog(&before.snapshot.log, &snapshot.log);
         self.shared.adopt(&snapshot);
         last.successful = true;
         last.success_unix_ms = self.shared.world.unix_ms();
@@ -115,6 +125,23 @@ impl Reloader {
     }
 }
 
+impl Reloader {
+    /// Gives the messages their level and the access lines their target.
+    fn relog(&self, before: &Log, after: &Log) {
+        if before.level != after.level {
+            logging::set_level(&after.level);
+        }
+        if before.access == after.access {
+            return;
+        }
+        let telemetry = &self.shared.telemetry;
+        match logging::open_access(&after.access, telemetry.metrics.accesslog_dropped()) {
+            Ok(access) => drop(telemetry.access.swap(Arc::new(access)).stop()),
+            Err(problem) => tracing::error!(problem, "access lines go on where they went before"),
+        }
+    }
+}
+
 /// The settings that are only read at the start.
 fn needs_restart(before: &Live, loaded: &Loaded) -> Vec<String> {
     let (old, new) = (&before.snapshot, &loaded.snapshot);
@@ -123,7 +150,6 @@ fn needs_restart(before: &Live, loaded: &Loaded) -> Vec<String> {
         ("server.listen", old.server.listen != new.server.listen),
         ("server.admin", old.server.admin != new.server.admin),
         ("server.threads", old.server.threads != new.server.threads),
-        ("log.access", old.log.access != new.log.access),
     ] {
         if differs {
             changed.push(what.to_owned());

@@ -26,6 +26,9 @@ pub struct Inspection {
     pub stream: bool,
     /// The cap the client set on the answer's tokens; the highest where several fields set one.
     pub max_tokens: Option<u64>,
+    /// Whether a response is asked for that outlives its request (`background` of OpenAI's responses): it
+    /// creates something, so it is not asked for twice.
+    pub background: bool,
     /// The session the client's tool says it belongs to.
     pub session: Sessions,
 }
@@ -55,7 +58,9 @@ pub fn inspect(operation: Operation, body: &[u8]) -> Result<Inspection, Refusal>
     let stream = if gemini { operation == Operation::StreamGenerateContent } else { flag(&peek, operation)? };
     let max_tokens = max_tokens(&peek)?;
     let session = session::of(operation, peek.metadata, peek.prompt_cache_key)?;
-    Ok(Inspection { model, stream, max_tokens, session })
+    let background =
+        operation == Operation::Responses && peek.background.is_some_and(|raw| raw.get() == "true");
+    Ok(Inspection { model, stream, max_tokens, background, session })
 }
 
 /// The inspected keys. A field that is there with `null` counts as absent.
@@ -77,6 +82,8 @@ struct Peek<'a> {
     metadata: Option<&'a RawValue>,
     #[serde(borrow)]
     prompt_cache_key: Option<&'a RawValue>,
+    #[serde(borrow)]
+    background: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]

@@ -86,7 +86,9 @@ pub fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
 pub fn is_hidden(name: &HeaderName) -> bool {
     let name = name.as_str();
     is_hop_by_hop(name)
-        || ["x-ratelimit-", "anthropic-ratelimit-", "cf-"].iter().any(|prefix| name.starts_with(prefix))
+        || ["x-ratelimit-", "anthropic-ratelimit-", "cf-", "access-control-"]
+            .iter()
+            .any(|prefix| name.starts_with(prefix))
         || matches!(
             name,
             "set-cookie"

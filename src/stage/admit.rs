@@ -35,6 +35,7 @@ pub fn reserve(
 ) -> Result<(), Refusal> {
     let Some(gate) = live.key(key.index).model(&key.model_limits, requested) else { return Ok(()) };
     permit.pass(&[gate], now).map_err(|(_, shut)| {
+        permit.refund();
         let whose = format!("This API key's, for {},", quoted(requested));
         refuse(&whose, shut, ("model_rpm", "model_concurrency"))
     })

@@ -34,6 +34,7 @@ pub struct Wanted<'a> {
 pub struct Plan {
     /// The model after the profile's mapping; empty where the operation has none.
     pub model: String,
+    requested: String,
     candidates: Vec<Arc<Channel>>,
     spent: Vec<Spent>,
     attempts_left: usize,
@@ -116,6 +117,7 @@ pub fn route(live: &Live, key: &Key, wanted: Wanted<'_>) -> Result<Plan, Refusal
     }
     Ok(Plan {
         model,
+        requested: requested.to_owned(),
         candidates,
         spent: Vec::new(),
         attempts_left: live.snapshot.attempts,
@@ -154,7 +156,9 @@ impl Plan {
                 full.push(channel.index);
                 continue;
             }
-            let Some(index) = self.credential(live, &channel, registry.turn(), now) else {
+            // What lives in one account is looked for with the same credential every time.
+            let turn = if self.turns == Turns::First { 0 } else { registry.turn() };
+            let Some(index) = self.credential(live, &channel, turn, now) else {
                 full.push(channel.index);
                 continue;
             };
@@ -242,7 +246,7 @@ impl Plan {
         }
         match self.failures.iter().rev().find(|failure| failure.kind != FailureKind::RateLimited) {
             Some(failure) => upstream_failed(failure, soonest),
-            None => unavailable(&self.model, soonest),
+            None => unavailable(&self.requested, soonest),
         }
     }
 
@@ -262,7 +266,8 @@ impl Plan {
 /// Books a failure against the health of its channel or credential; `at` is the time and a random number.
 pub fn note(live: &Live, attempt: &Attempt, failure: &Failure, (now, jitter): (Nanos, u8)) -> Verdict {
     let state = live.channel(attempt.channel.index);
-    let verdict = balance::judge(failure, state.health.failed(), jitter);
+    let streak = if balance::is_channels(failure) { state.health.failed() } else { 0 };
+    let verdict = balance::judge(failure, streak, jitter);
     let limited = failure.kind == FailureKind::RateLimited;
     match verdict {
         Verdict::RestChannel(length) => state.health.rest.begin(now, length, limited),

@@ -30,8 +30,9 @@ impl Bodies {
     }
 }
 
-/// What one exchange holds; given back when dropped.
-#[derive(Debug)]
+/// What one exchange holds; given back when dropped. The default one belongs to no budget and can hold
+/// nothing.
+#[derive(Debug, Default)]
 pub struct Share {
     bodies: Arc<Bodies>,
     bytes: usize,

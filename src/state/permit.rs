@@ -60,6 +60,15 @@ impl Permit {
     }
 }
 
+impl Permit {
+    /// Gives back the requests it took as well: for an exchange that is refused by a later gate.
+    pub fn refund(&mut self) {
+        for gate in self.gates.iter().flatten() {
+            gate.rpm.give_back();
+        }
+    }
+}
+
 /// One slot and one request of one gate, or neither.
 fn open(gate: &Gate, now: Nanos) -> Result<(), Shut> {
     gate.slots.take().map_err(Shut::Slots)?;

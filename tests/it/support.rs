@@ -61,7 +61,7 @@ impl Gateway {
     pub(crate) fn reload(&self, server: &str, text: &str) -> Result<(), String> {
         std::fs::write(&self.config, full(server, text)).expect("the configuration is written");
         let reloader = self.running.reloader.as_ref().expect("it was started from a file");
-        reloader.reload().0.map(|_| ()).map_err(|problems| problems.to_string())
+        reloader.reload().map(|_| ()).map_err(|problems| problems.to_string())
     }
 
     /// The metrics as Prometheus would scrape them.
