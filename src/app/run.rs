@@ -5,6 +5,7 @@ use crate::config::snapshot::AccessTarget;
 use crate::config::{self, FsSource, Loaded, Problems};
 use crate::telemetry::{Access, Metrics, access};
 use crate::world::System;
+use std::io::IsTerminal as _;
 use std::path::Path;
 use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
@@ -65,6 +66,8 @@ pub(super) fn start_logging(level: &str) {
     let started = tracing_subscriber::fmt()
         .with_env_filter(tracing_subscriber::EnvFilter::new(filter))
         .with_writer(std::io::stderr)
+        // Colours are for eyes: in a file or a journal they would stand between a name and its value.
+        .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
         .try_init();
     // A second start in one process (tests) keeps the first one's.
