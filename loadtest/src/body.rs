@@ -6,7 +6,6 @@
 
 use crate::api::{Api, Operation};
 use crate::errors::Refused;
-use crate::http::Head;
 use crate::route::Route;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
@@ -37,7 +36,7 @@ pub(crate) enum Vectors {
 }
 
 /// Judges a body.
-pub(crate) fn check(head: &Head, route: &Route, body: &[u8]) -> Result<Facts, Refused> {
+pub(crate) fn check(route: &Route, body: &[u8]) -> Result<Facts, Refused> {
     let api = route.api;
     let fields: Fields<'_> = serde_json::from_slice(body).map_err(|error| {
         Refused::bad(api, format!("We could not parse the JSON body of your request: {error}"))
@@ -65,8 +64,7 @@ pub(crate) fn check(head: &Head, route: &Route, body: &[u8]) -> Result<Facts, Re
             }
         }
         Operation::Messages | Operation::CountTokens => {
-            let betas = head.all("anthropic-beta").any(|value| value.contains("mid-conversation-system"));
-            judge.conversation("messages", if betas { ANTHROPIC_BETA_ROLES } else { ANTHROPIC_ROLES })?;
+            judge.conversation("messages", ANTHROPIC_ROLES)?;
             if route.operation == Operation::Messages {
                 judge.max_tokens()?;
                 judge.stream(&mut facts)?;
@@ -81,8 +79,7 @@ pub(crate) fn check(head: &Head, route: &Route, body: &[u8]) -> Result<Facts, Re
 }
 
 const OPENAI_ROLES: &[&str] = &["system", "developer", "user", "assistant", "tool", "function"];
-const ANTHROPIC_ROLES: &[&str] = &["user", "assistant"];
-const ANTHROPIC_BETA_ROLES: &[&str] = &["user", "assistant", "system"];
+const ANTHROPIC_ROLES: &[&str] = &["user", "assistant", "system"];
 const GEMINI_ROLES: &[&str] = &["user", "model", "function"];
 
 /// Top-level fields that belong to another API and that the real one refuses.
@@ -229,8 +226,11 @@ impl<'a> Judge<'a> {
     fn conversation(&self, name: &str, roles: &[&str]) -> Result<(), Refused> {
         for (at, item) in self.list(name)?.into_iter().enumerate() {
             let message = self.message(name, at, item)?;
+            // Anthropic takes system messages in the course of a conversation; what comes before it is a field.
+            let leading_system =
+                self.api == Api::Anthropic && at == 0 && message.role.as_deref() == Some("system");
             match message.role.as_deref() {
-                Some(role) if roles.contains(&role) => {}
+                Some(role) if roles.contains(&role) && !leading_system => {}
                 Some(role) => return Err(self.bad(format!("{name}.{at}: Unexpected role \"{role}\""))),
                 None => return Err(self.bad(format!("{name}.{at}.role: Field required"))),
             }

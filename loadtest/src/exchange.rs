@@ -135,7 +135,7 @@ fn respond(
     body: &Bytes,
 ) -> Result<(Reply, Fault), Refused> {
     let json = head.method == "POST" && route.operation != Operation::FileCreate;
-    let facts = if json { body::check(head, route, body)? } else { body::Facts::default() };
+    let facts = if json { body::check(route, body)? } else { body::Facts::default() };
     let known =
         Known { model: (!facts.model.is_empty()).then_some(&facts.model), credential: Some(credential) };
     let fault = shared.scripts.take(known, |_| true).unwrap_or(Fault::None);

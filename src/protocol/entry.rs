@@ -1,4 +1,5 @@
-//! Which address means what: path, method and `anthropic-version` to dialect and operation.
+//! Which address means what: path, method and, where an address is shared, the mark of an SDK to dialect and
+//! operation.
 //!
 //! Users write the base URL in every way their client lets them, so the usual slips (a doubled slash, a
 //! doubled or missing version, a whole endpoint pasted as the base) are understood and counted; anything
@@ -51,7 +52,7 @@ pub fn entry(
     let address = Address::of(path);
     let target = match address.as_ref() {
         Some(address) if method == Method::HEAD && address.is_base() => Some(probe(address, headers)),
-        Some(address) => address.target(method, speaks_anthropic(headers)),
+        Some(address) => address.target(method, marked(headers)),
         None => None,
     };
     let Some(target) = target else {
@@ -73,7 +74,7 @@ pub fn entry(
 
 /// The dialect of an answer to this address, whether or not there is an operation at it.
 pub fn dialect_of(path: &str, headers: &HeaderMap) -> Dialect {
-    address::dialect_of(path, speaks_anthropic(headers))
+    address::dialect_of(path, marked(headers))
 }
 
 /// A percent-encoded text as it was meant; `None`: not UTF-8 or broken.
@@ -112,12 +113,16 @@ pub fn upstream_path(entry: &Entry, base_path: &str, version: Option<&str>, mode
     path
 }
 
-fn speaks_anthropic(headers: &HeaderMap) -> bool {
-    headers.contains_key("anthropic-version")
+/// The dialect by a header that only its clients send. It counts where an address is shared and nowhere else.
+fn marked(headers: &HeaderMap) -> Option<Dialect> {
+    let has = |name| headers.contains_key(name);
+    let anthropic = has("anthropic-version").then_some(Dialect::Anthropic);
+    // Google's SDKs ask for `/v1/models` too.
+    anthropic.or_else(|| has("x-goog-api-client").then_some(Dialect::Gemini))
 }
 
 fn probe(address: &Address<'_>, headers: &HeaderMap) -> Target {
-    let dialect = address.dialect(speaks_anthropic(headers));
+    let dialect = address.dialect(marked(headers));
     Target::new(dialect, Operation::Probe)
 }
 

@@ -7,4 +7,5 @@
 mod support;
 
 mod heads;
+mod process;
 mod relay;

@@ -142,9 +142,8 @@ async fn bodies_the_real_providers_refuse_are_refused() {
     ] {
         check(&fake, &post("/v1beta/models/m:generateContent", GEMINI, body), 400, part).await;
     }
-    let beta = format!("{ANTHROPIC}anthropic-beta: mid-conversation-system-2026-01-01\r\n");
-    let system = r#"{"model":"m","max_tokens":1,"messages":[{"role":"system"}]}"#;
-    check(&fake, &post("/v1/messages", &beta, system), 200, "end_turn").await;
+    let system = r#"{"model":"m","max_tokens":1,"messages":[{"role":"user"},{"role":"system"}]}"#;
+    check(&fake, &post("/v1/messages", ANTHROPIC, system), 200, "end_turn").await;
 }
 
 #[tokio::test]

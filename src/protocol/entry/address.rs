@@ -79,8 +79,8 @@ impl<'a> Address<'a> {
         self.rest.is_empty()
     }
 
-    /// The family of its answers.
-    pub(super) fn dialect(&self, anthropic: bool) -> Dialect {
+    /// The family of its answers; `marked`: what the headers say of the client.
+    pub(super) fn dialect(&self, marked: Option<Dialect>) -> Dialect {
         let by_mount = match self.mount {
             Mount::OpenAi => Some(Dialect::OpenAi),
             Mount::Anthropic => Some(Dialect::Anthropic),
@@ -94,15 +94,15 @@ impl<'a> Address<'a> {
             Some(&"models") if self.looks_like_verb() => Some(Dialect::Gemini),
             _ => None,
         };
-        let by_header = anthropic.then_some(Dialect::Anthropic);
+        let by_header = marked.filter(|dialect| self.offers(*dialect));
         by_words.or(by_mount).or(by_version).or(by_header).unwrap_or(Dialect::OpenAi)
     }
 
     /// The operation at this address; `None` where there is none.
-    pub(super) fn target(&self, method: &Method, anthropic: bool) -> Option<Target> {
+    pub(super) fn target(&self, method: &Method, marked: Option<Dialect>) -> Option<Target> {
         let mut target = match self.rest.as_slice() {
-            ["models", id @ ..] => self.models(id, method, anthropic)?,
-            ["files", tail @ ..] if !anthropic => self.files(tail)?,
+            ["models", id @ ..] => self.models(id, method, marked)?,
+            ["files", tail @ ..] if marked != Some(Dialect::Anthropic) => self.files(tail)?,
             _ => self.plain()?,
         };
         if target.dialect == Dialect::Gemini {
@@ -142,7 +142,7 @@ impl<'a> Address<'a> {
     }
 
     /// `models` and below: three dialects share the word.
-    fn models(&self, id: &[&str], method: &Method, anthropic: bool) -> Option<Target> {
+    fn models(&self, id: &[&str], method: &Method, marked: Option<Dialect>) -> Option<Target> {
         let gemini_only = self.mount == Mount::Gemini || self.versions.last() == Some(&"v1beta");
         let asks_verb = method != Method::GET || gemini_only || self.has_known_verb();
         if asks_verb && self.has_verb() {
@@ -159,8 +159,7 @@ impl<'a> Address<'a> {
             _ if gemini_only => Dialect::Gemini,
             Mount::OpenAi => Dialect::OpenAi,
             Mount::Anthropic => Dialect::Anthropic,
-            _ if anthropic => Dialect::Anthropic,
-            _ => Dialect::OpenAi,
+            _ => marked.filter(|dialect| self.offers(*dialect)).unwrap_or(Dialect::OpenAi),
         };
         if !self.offers(dialect) {
             return None;
@@ -217,12 +216,13 @@ impl<'a> Address<'a> {
 }
 
 /// The dialect of a path, also of one that cannot be taken apart.
-pub(super) fn dialect_of(path: &str, anthropic: bool) -> Dialect {
-    match Address::of(path) {
-        Some(address) => address.dialect(anthropic),
-        None if path.contains("/messages") || anthropic => Dialect::Anthropic,
-        None if path.contains("/v1beta") || path.starts_with("/gemini") => Dialect::Gemini,
-        None => Dialect::OpenAi,
+pub(super) fn dialect_of(path: &str, marked: Option<Dialect>) -> Dialect {
+    match (Address::of(path), marked) {
+        (Some(address), _) => address.dialect(marked),
+        (None, Some(Dialect::Anthropic)) => Dialect::Anthropic,
+        (None, _) if path.contains("/messages") => Dialect::Anthropic,
+        (None, _) if path.contains("/v1beta") || path.starts_with("/gemini") => Dialect::Gemini,
+        (None, _) => marked.unwrap_or(Dialect::OpenAi),
     }
 }
 

@@ -140,6 +140,26 @@ fn anthropic_version_decides_where_an_address_is_shared_and_nowhere_else() {
 }
 
 #[test]
+fn googles_sdk_is_known_where_an_address_is_shared_and_nowhere_else() {
+    const GOOGLE: &[(&str, &str)] = &[("x-goog-api-client", "google-genai-sdk/3.4.0 gl-python/3.11.7")];
+    for (method, path, dialect) in [
+        ("GET", "/v1/models", "gemini"),
+        ("GET", "/v1/models/gemini-x", "gemini"),
+        ("GET", "/api/v1/models", "openai"),
+        ("GET", "/openai/v1/models", "openai"),
+        ("GET", "/anthropic/v1/models", "anthropic"),
+        ("POST", "/v1/chat/completions", "openai"),
+        ("POST", "/v1/messages", "anthropic"),
+        ("GET", "/v1/files", "openai"),
+        ("HEAD", "/", "gemini"),
+    ] {
+        assert_eq!(read(method, path, GOOGLE).unwrap().dialect.word(), dialect, "{method} {path}");
+    }
+    let entry = read("GET", "/v1/models", GOOGLE).unwrap();
+    assert_eq!((entry.operation, entry.version), (Operation::ListModels, Some("v1")));
+}
+
+#[test]
 fn the_keys_form_never_decides_the_dialect() {
     let forms = [("x-api-key", "sk-a"), ("x-goog-api-key", "sk-a"), ("authorization", "Bearer sk-a")];
     for form in forms {

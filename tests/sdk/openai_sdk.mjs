@@ -1,0 +1,78 @@
+// The official OpenAI SDK for Node.
+import assert from "node:assert/strict";
+import OpenAI, { toFile } from "openai";
+import { GATEWAY, KEY, WRONG_KEY, check, checkFailover, collect, failOnce, providerText, raises, tightKey } from "./smoke.mjs";
+
+const model = "gpt-4.1-mini";
+const messages = [{ role: "user", content: "hi" }];
+const text = await providerText();
+const client = (base = "/v1", apiKey = KEY) =>
+  new OpenAI({ baseURL: GATEWAY + base, apiKey, maxRetries: 0, timeout: 30_000 });
+
+for (const base of ["/v1", "/v1/", "/api/v1", "/api/v1/", "/openai/v1"]) {
+  const sdk = client(base);
+  const checks = {
+    models: async () => {
+      const listed = (await collect(sdk.models.list())).map((item) => item.id);
+      assert.ok(listed.includes(model), listed.join());
+      assert.equal((await sdk.models.retrieve(model)).id, model);
+    },
+    chat: async () => {
+      const answer = await sdk.chat.completions.create({ model, messages });
+      assert.equal(answer.choices[0].message.content, text);
+      assert.equal(answer.usage.completion_tokens, 17);
+    },
+    "chat stream": async () => {
+      const chunks = await collect(await sdk.chat.completions.create({ model, messages, stream: true }));
+      assert.equal(chunks.map((chunk) => chunk.choices[0]?.delta?.content ?? "").join(""), text);
+    },
+    responses: async () => {
+      assert.equal((await sdk.responses.create({ model, input: "hi" })).output_text, text);
+    },
+    "responses stream": async () => {
+      const answer = await sdk.responses.stream({ model, input: "hi" }).finalResponse();
+      assert.equal(answer.output_text, text);
+    },
+    embeddings: async () => {
+      // Without a wish the SDK asks for base64 and decodes it itself.
+      const answer = await sdk.embeddings.create({ model: "text-embedding-3-small", input: ["a", "b"] });
+      assert.equal(answer.data.length, 2);
+      assert.equal(typeof answer.data[1].embedding[0], "number");
+    },
+  };
+  for (const [name, body] of Object.entries(checks)) await check(`node openai ${base} ${name}`, body);
+}
+
+await check("node openai files", async () => {
+  const content = Buffer.alloc(1 << 20, "tollgate ");
+  const made = await client().files.create({ file: await toFile(content, "batch.bin"), purpose: "batch" });
+  const back = await client().files.content(made.id);
+  assert.ok(content.equals(Buffer.from(await back.arrayBuffer())));
+  assert.ok((await client().files.delete(made.id)).deleted);
+});
+
+await check("node openai wrong key", async () => {
+  const ask = () => client("/v1", WRONG_KEY).chat.completions.create({ model, messages });
+  const error = await raises(OpenAI.AuthenticationError, ask);
+  assert.deepEqual([error.status, error.code], [401, "invalid_api_key"]);
+});
+
+await check("node openai unknown model", async () => {
+  const ask = () => client().chat.completions.create({ model: "nobody-serves-this", messages });
+  assert.equal((await raises(OpenAI.NotFoundError, ask)).code, "model_not_found");
+});
+
+await check("node openai exhausted rate", async () => {
+  const ask = () => client("/v1", tightKey("node-openai")).chat.completions.create({ model, messages });
+  await ask();
+  const error = await raises(OpenAI.RateLimitError, ask);
+  assert.equal(error.code, "rate_limit_exceeded");
+  assert.ok(Number(error.headers.get("retry-after")) > 0);
+});
+
+await check("node openai failover", async () => {
+  await failOnce("openai");
+  const { data, response } = await client().chat.completions.create({ model, messages }).withResponse();
+  assert.equal(data.choices[0].message.content, text);
+  await checkFailover(response.headers.get("x-request-id"), "openai");
+});

@@ -1,0 +1,130 @@
+"""The official OpenAI SDK for Python, with its strict response validation, at every base URL we promise."""
+
+from functools import partial
+
+import openai
+from smoke import GATEWAY, KEY, WRONG_KEY, check, check_failover, equal, fail_once, provider_text, raises, tight_key
+
+MODEL = "gpt-4.1-mini"
+MESSAGES = [{"role": "user", "content": "hi"}]
+TEXT = provider_text()
+
+
+def client(base="/v1", key=KEY, strict=True):
+    return openai.OpenAI(
+        base_url=GATEWAY + base, api_key=key, max_retries=0, timeout=30, _strict_response_validation=strict
+    )
+
+
+def check_base(base):
+    sdk = client(base)
+
+    def models():
+        listed = [model.id for model in sdk.models.list()]
+        assert MODEL in listed and not any(name.startswith("claude") for name in listed), listed
+        equal(sdk.models.retrieve(MODEL).id, MODEL)
+
+    def chat():
+        answer = sdk.chat.completions.create(model=MODEL, messages=MESSAGES)
+        equal((answer.choices[0].message.content, answer.choices[0].finish_reason), (TEXT, "stop"))
+        equal((answer.model, answer.usage.prompt_tokens), (MODEL, 42))
+
+    def chat_stream():
+        usage = {"include_usage": True}
+        chunks = list(sdk.chat.completions.create(model=MODEL, messages=MESSAGES, stream=True, stream_options=usage))
+        equal("".join(choice.delta.content or "" for chunk in chunks for choice in chunk.choices), TEXT)
+        equal(chunks[-1].usage.completion_tokens, 17)
+
+    def responses():
+        answer = sdk.responses.create(model=MODEL, input="hi")
+        equal((answer.output_text, answer.status, answer.usage.output_tokens), (TEXT, "completed", 17))
+
+    def responses_stream():
+        events = list(sdk.responses.create(model=MODEL, input="hi", stream=True))
+        equal("".join(event.delta for event in events if event.type == "response.output_text.delta"), TEXT)
+        equal([event.sequence_number for event in events], list(range(len(events))))
+        equal(events[-1].type, "response.completed")
+
+    def embeddings():
+        # Without a wish the SDK asks for base64 and decodes it, which its own strict validation does not know.
+        lenient = client(base, strict=False).embeddings.create
+        for create in (partial(sdk.embeddings.create, encoding_format="float"), lenient):
+            answer = create(model="text-embedding-3-small", input=["a", "b"])
+            equal([item.index for item in answer.data], [0, 1])
+            assert all(isinstance(number, float) for item in answer.data for number in item.embedding)
+
+    def completions():
+        answer = sdk.completions.create(model="gpt-3.5-turbo-instruct", prompt="hi")
+        equal(answer.choices[0].text, TEXT)
+
+    for what in (models, chat, chat_stream, responses, responses_stream, embeddings, completions):
+        check(f"python openai {base} {what.__name__.replace('_', ' ')}", what)
+
+
+def files():
+    sdk, content = client(), bytes(range(256)) * 4096
+    made = sdk.files.create(file=("batch.bin", content), purpose="batch")
+    equal((made.filename, made.bytes), ("batch.bin", len(content)))
+    assert made.id in [file.id for file in sdk.files.list()]
+    equal(sdk.files.content(made.id).read(), content)
+    assert sdk.files.delete(made.id).deleted
+    raises(openai.NotFoundError, lambda: sdk.files.retrieve(made.id))
+
+
+def mapped_model():
+    answer = client().chat.completions.create(model="gpt-mapped", messages=MESSAGES)
+    equal(answer.model, "gpt-mapped")
+
+
+def wrong_key():
+    for call in (
+        lambda sdk: sdk.chat.completions.create(model=MODEL, messages=MESSAGES),
+        lambda sdk: list(sdk.chat.completions.create(model=MODEL, messages=MESSAGES, stream=True)),
+        lambda sdk: sdk.models.list(),
+        lambda sdk: sdk.files.list(),
+    ):
+        error = raises(openai.AuthenticationError, lambda: call(client(key=WRONG_KEY)))
+        equal((error.status_code, error.code), (401, "invalid_api_key"))
+        assert error.request_id and error.request_id in error.message, error.message
+        equal(error.response.headers["x-should-retry"], "false")
+
+
+def unknown_model():
+    for call in (
+        lambda sdk: sdk.chat.completions.create(model="nobody-serves-this", messages=MESSAGES),
+        lambda sdk: sdk.models.retrieve("nobody-serves-this"),
+    ):
+        error = raises(openai.NotFoundError, lambda: call(client()))
+        equal((error.status_code, error.code, error.param), (404, "model_not_found", "model"))
+        assert "nobody-serves-this" in error.message
+
+
+def bad_request():
+    error = raises(openai.BadRequestError, lambda: client().chat.completions.create(model=MODEL, messages=[]))
+    assert error.type == "invalid_request_error", error.body
+
+
+def exhausted_rate():
+    sdk = client(key=tight_key("python-openai"))
+    sdk.chat.completions.create(model=MODEL, messages=MESSAGES)
+    error = raises(openai.RateLimitError, lambda: sdk.chat.completions.create(model=MODEL, messages=MESSAGES))
+    headers = error.response.headers
+    equal((error.status_code, error.code), (429, "rate_limit_exceeded"))
+    assert 0 < int(headers["retry-after"]) <= 60, headers["retry-after"]
+    equal(headers["x-ratelimit-limit-requests"], "1")
+
+
+def failover():
+    create = client().chat.completions.with_raw_response.create
+    for stream in (False, True):
+        fail_once("openai")
+        answer = create(model=MODEL, messages=MESSAGES, stream=stream)
+        if stream:
+            list(answer.parse())
+        check_failover(answer.headers["x-request-id"], "openai")
+
+
+for base in ("/v1", "/v1/", "/api/v1", "/api/v1/", "/openai/v1"):
+    check_base(base)
+for what in (files, mapped_model, wrong_key, unknown_model, bad_request, exhausted_rate, failover):
+    check(f"python openai {what.__name__.replace('_', ' ')}", what)
