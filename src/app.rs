@@ -86,8 +86,13 @@ pub async fn start(
     let admin = listener.local_addr()?;
     let app = Arc::new(HttpServer::new_app(Admin::new(shared.clone(), reloader.clone(), admin)));
     let unlimited = || Caps { connections: ADMIN_CONNECTIONS_MAX, per_ip: 0, first_byte: ADMIN_FIRST_BYTE };
-    // Operators look while the gateway drains, so this one ends with the process.
-    tokio::spawn(accept(listener, app, Arc::default(), unlimited, watch::channel(false).1));
+    // Operators look while the gateway drains, so this one ends with the process: the word to stop is never
+    // given, but somebody must be there to give it, or its absence would count as the word.
+    let (never, going) = watch::channel(false);
+    tokio::spawn(async move {
+        accept(listener, app, Arc::default(), unlimited, going).await;
+        drop(never);
+    });
     Ok(Running { public, admin, shared, reloader, connections, proxy, stop })
 }
 
