@@ -135,10 +135,7 @@ impl Gateway {
         let mut permit = admit::admit(&live, &self.registry, &key, self.world.now())?;
         let mut share = self.registry.bodies().share();
         let server = &live.snapshot.server;
-        let bounds = body::Bounds {
-            bytes: key.body_bytes.unwrap_or(usize::MAX).min(server.limits.body_bytes),
-            idle: server.timeouts.body_idle,
-        };
+        let bounds = body::Bounds::of(&key, server);
         let (body, received) = body::read(client, bounds, &mut share).await?;
         exchange.record.bytes_in = received;
         let read_at = self.world.now();

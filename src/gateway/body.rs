@@ -4,6 +4,7 @@
 //! sent costs nothing.
 
 use crate::code::Code;
+use crate::config::snapshot::{Key, Server};
 use crate::gateway::Stop;
 use crate::protocol::encoding;
 use crate::refusal::Refusal;
@@ -21,6 +22,17 @@ pub struct Bounds {
     pub bytes: usize,
     /// The longest silence.
     pub idle: Duration,
+}
+
+impl Bounds {
+    /// The smallest of the limits. A body that could never fit into the budget of all exchanges is too large,
+    /// not early.
+    pub fn of(key: &Key, server: &Server) -> Self {
+        let limits = &server.limits;
+        let bytes =
+            key.body_bytes.unwrap_or(usize::MAX).min(limits.body_bytes).min(limits.buffered_body_bytes);
+        Self { bytes, idle: server.timeouts.body_idle }
+    }
 }
 
 /// Reads it whole and decodes it; also says how many bytes were sent.
