@@ -6,4 +6,6 @@
 
 mod support;
 
+mod bodies;
+mod exactness;
 mod relay;

@@ -1,6 +1,7 @@
 //! A gateway, providers and clients for one test.
 
 pub(crate) mod client;
+pub(crate) mod speech;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -84,6 +84,13 @@ impl Connection {
         }
     }
 
+    /// The status of the next head, an informational one included.
+    pub(crate) async fn interim(&mut self) -> u16 {
+        let head = self.until(b"\r\n\r\n").await.expect("a head");
+        let text = String::from_utf8_lossy(&head).into_owned();
+        text.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or_else(|| panic!("{text}"))
+    }
+
     /// Reads the next answer whole.
     pub(crate) async fn answer(&mut self) -> Option<Answer> {
         let mut answer = self.head().await?;
