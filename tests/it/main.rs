@@ -8,4 +8,6 @@ mod support;
 
 mod bodies;
 mod exactness;
+mod failover;
+mod last_word;
 mod relay;
