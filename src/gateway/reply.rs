@@ -13,7 +13,8 @@ use crate::refusal::Refusal;
 use crate::world::World;
 use bytes::Bytes;
 use http::header::{
-    ACCESS_CONTROL_ALLOW_ORIGIN, CONNECTION, CONTENT_LENGTH, ORIGIN, RETRY_AFTER, TRANSFER_ENCODING, VARY,
+    ACCESS_CONTROL_ALLOW_ORIGIN, CONNECTION, CONTENT_LENGTH, EXPECT, ORIGIN, RETRY_AFTER, TRANSFER_ENCODING,
+    VARY,
 };
 use http::{HeaderName, HeaderValue, Version};
 use pingora::http::ResponseHeader;
@@ -66,7 +67,7 @@ impl Reply<'_> {
         }
         set(&mut head, CONTENT_LENGTH, &answer.body.len().to_string());
         self.identify_answer(&mut head);
-        if self.unread_body_is_large() {
+        if self.must_close(answer.status) {
             self.client.set_keepalive(None);
         }
         if !self.write_head(head).await {
@@ -158,26 +159,34 @@ impl Reply<'_> {
         Sent::Broken
     }
 
-    fn unread_body_is_large(&mut self) -> bool {
+    /// Whether the connection ends with an answer of ours: where a body is still to come that is large, of
+    /// unknown length, or held back until somebody asks for it.
+    fn must_close(&mut self, status: u16) -> bool {
         if self.client.is_body_done() {
             return false;
         }
-        let declared = crate::gateway::body::declared_length(&self.client.req_header().headers);
-        declared.is_none_or(|length| length > DISCARDED_BYTES_MAX)
+        let headers = &self.client.req_header().headers;
+        let declared = crate::gateway::body::declared_length(headers);
+        let is_small = declared.is_some_and(|length| length <= DISCARDED_BYTES_MAX);
+        if !is_small || headers.contains_key(EXPECT) || status == REQUEST_TIMEOUT {
+            return true;
+        }
+        // Pingora would close for any unread byte; these few are read below.
+        self.client.set_close_on_response_before_downstream_finish(false);
+        false
     }
 
     /// Reads what the client is still sending, bounded, so that it sees the answer and not a reset.
     async fn discard_unread_body(&mut self) {
         let mut left = DISCARDED_BYTES_MAX;
         let discard = timeout(DISCARD_WAIT, async {
-            while left > 0 {
+            loop {
                 match self.client.read_request_body().await {
-                    Ok(Some(chunk)) => left = left.saturating_sub(chunk.len()),
+                    Ok(Some(chunk)) if chunk.len() <= left => left -= chunk.len(),
                     Ok(None) => return true,
-                    Err(_) => return false,
+                    Ok(Some(_)) | Err(_) => return false,
                 }
             }
-            false
         });
         if discard.await != Ok(true) {
             self.client.set_keepalive(None);
@@ -210,5 +219,7 @@ fn append(head: &mut ResponseHeader, name: &HeaderName, value: &HeaderValue) {
 
 /// What nginx logs for a client that left before an answer.
 const CLIENT_CLOSED_REQUEST: u16 = 499;
+/// A body that stopped arriving is not waited for again.
+const REQUEST_TIMEOUT: u16 = 408;
 const DISCARDED_BYTES_MAX: usize = 256 * 1024;
 const DISCARD_WAIT: Duration = Duration::from_secs(2);
