@@ -231,8 +231,15 @@ impl Gateway {
     async fn exchange(&self, client: &mut ServerSession, exchange: &mut Exchange, entry: Entry) -> Sent {
         match self.accept(client, exchange, entry).await {
             Ok(accepted) => self.serve(client, exchange, accepted).await,
-            Err(Stop::Refused(refusal)) => self.reply(client, exchange).refuse(&refusal).await,
-            Err(Stop::ClientGone) => self.reply(client, exchange).client_left(),
+            Err(stop) => self.stopped(client, exchange, stop).await,
+        }
+    }
+
+    async fn stopped(&self, client: &mut ServerSession, exchange: &mut Exchange, stop: Stop) -> Sent {
+        let mut reply = self.reply(client, exchange);
+        match stop {
+            Stop::Refused(refusal) => reply.refuse(&refusal).await,
+            Stop::ClientGone => reply.client_left(),
         }
     }
 }
@@ -287,10 +294,12 @@ impl ProxyHttp for Gateway {
             _ if local::is_preflight(client) => self.preflight(client, exchange).await,
             Err(refusal) => self.reply(client, exchange).refuse(&refusal).await,
             Ok(entry) if entry.operation.is_exchange() => self.exchange(client, exchange, entry).await,
-            Ok(entry) if entry.operation.is_tunnel() => match self.open_tunnel(client, exchange, entry) {
-                Ok(()) => return Ok(false),
-                Err(refusal) => self.reply(client, exchange).refuse(&refusal).await,
-            },
+            Ok(entry) if entry.operation.is_tunnel() => {
+                match self.open_tunnel(client, exchange, entry).await {
+                    Ok(()) => return Ok(false),
+                    Err(stop) => self.stopped(client, exchange, stop).await,
+                }
+            }
             Ok(entry) => self.local(client, exchange, &entry).await,
         };
         match sent {

@@ -69,7 +69,7 @@ pub async fn read(
 }
 
 /// Answers `Expect: 100-continue`, refuses any other expectation.
-async fn go_ahead(client: &mut ServerSession) -> Result<(), Stop> {
+pub async fn go_ahead(client: &mut ServerSession) -> Result<(), Stop> {
     let Some(expect) = client.req_header().headers.get(EXPECT) else { return Ok(()) };
     if !expect.as_bytes().eq_ignore_ascii_case(b"100-continue") {
         let message = "The only expectation this gateway can meet is 'Expect: 100-continue'.";

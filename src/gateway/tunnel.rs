@@ -4,13 +4,12 @@
 //! and hidden as for an exchange; what Pingora reports at its end is settled like an exchange's.
 
 use crate::failure::{Failure, FailureKind, Sent as FailureSent};
-use crate::gateway::Gateway;
 use crate::gateway::exchange::{Exchange, Tried, Tunnel};
 use crate::gateway::reply::elapsed;
+use crate::gateway::{Gateway, Stop, body};
 use crate::protocol::entry::Entry;
 use crate::protocol::key_forms;
 use crate::record::End;
-use crate::refusal::Refusal;
 use crate::stage::route::{Next, Wanted};
 use crate::stage::{admit, rewrite, route};
 use http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
@@ -22,12 +21,12 @@ use std::sync::Arc;
 
 impl Gateway {
     /// identify → admit → route, for a request whose body is not read.
-    pub(super) fn open_tunnel(
+    pub(super) async fn open_tunnel(
         &self,
-        client: &ServerSession,
+        client: &mut ServerSession,
         exchange: &mut Exchange,
         entry: Entry,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), Stop> {
         let key = self.identify(client, exchange, &entry)?;
         let live = Arc::clone(&exchange.live);
         let now = self.world.now();
@@ -35,8 +34,11 @@ impl Gateway {
         let wanted = Wanted { dialect: entry.dialect, model: None, stream: false };
         let mut plan = route::route(&live, &key, wanted)?;
         match plan.next(&live, &self.registry, now) {
-            Next::Exhausted(refusal) => Err(refusal),
+            Next::Exhausted(refusal) => Err(refusal.into()),
             Next::Attempt(attempt) => {
+                // The expectation ends here, and so do the provider's own informational answers.
+                body::go_ahead(client).await?;
+                client.set_ignore_info_resp(true);
                 exchange.tunnel =
                     Some(Tunnel { entry, attempt: *attempt, began: now, permit, failure: None });
                 Ok(())
@@ -69,12 +71,16 @@ impl Gateway {
     ) -> Result<()> {
         let Some(tunnel) = &mut exchange.tunnel else { return Ok(()) };
         let status = head.status.as_u16();
+        if (100..200).contains(&status) && status != 101 {
+            return Ok(());
+        }
         let kind = match status {
             401 => Some(FailureKind::Unauthorized),
+            402 => Some(FailureKind::Refused),
             403 => Some(FailureKind::Forbidden),
             429 => Some(FailureKind::RateLimited),
             503 | 529 => Some(FailureKind::Overloaded),
-            100..=199 | 300..=399 | 500.. => Some(FailureKind::ServerError),
+            101 | 300..=399 | 500.. => Some(FailureKind::ServerError),
             _ => None,
         };
         if let Some(kind) = kind {
