@@ -10,4 +10,8 @@ mod bodies;
 mod exactness;
 mod failover;
 mod last_word;
+mod leaving;
 mod relay;
+mod streams;
+mod tunnel;
+mod wholes;

@@ -79,6 +79,14 @@ impl Gateway {
     }
 }
 
+impl Gateway {
+    /// Returns once a gauge has this value; asking is a request of its own, so each look lets others go on.
+    pub(crate) async fn metric_reaches(&self, series: &str, value: f64) {
+        #[expect(clippy::float_cmp, reason = "gauges count whole things")]
+        while self.metric(series).await != value {}
+    }
+}
+
 fn full(server: &str, text: &str) -> String {
     format!("[server]\nlisten = [\"127.0.0.1:0\"]\nadmin = \"127.0.0.1:0\"\n{server}\n{text}")
 }

@@ -86,6 +86,11 @@ impl Speech {
         client::post_h2(addr, &self.path(model, stream), &headers, self.body(model, stream).as_bytes()).await
     }
 
+    /// The status of one plain chat, where nothing but that matters.
+    pub(crate) async fn ask_plainly(addr: std::net::SocketAddr) -> u16 {
+        Self::Chat.ask(addr, MODEL, false).await.status
+    }
+
     /// What a provider itself answers, with this fault.
     pub(crate) async fn spoken_by(self, model: &str, stream: bool, fault: Fault) -> Answer {
         let direct = provider().await;
