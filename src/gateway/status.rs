@@ -23,7 +23,7 @@ pub fn failure_kind(dialect: Dialect, status: u16, body: &[u8], mapped: bool) ->
         429 => Some(FailureKind::RateLimited),
         503 | 529 => Some(FailureKind::Overloaded),
         // A timeout on the provider's side is its trouble, and a redirect is never followed.
-        408 | 300..400 | 500.. => Some(FailureKind::ServerError),
+        408 | 300..=399 | 500.. => Some(FailureKind::ServerError),
         _ => None,
     }
 }
