@@ -134,8 +134,12 @@ async fn run(upstream: &Upstream, target: &Target<'_>, outgoing: &Outgoing, link
             Ok(connected) => connected,
             Err(failure) => return Outcome::Failed(failure),
         };
+        let began = upstream.now();
         match exchange(session, peer, target, outgoing).await {
-            Ok(answer) => return judge(upstream, answer, target).await,
+            Ok(answer) => {
+                let waited = Duration::from_nanos(upstream.now().saturating_sub(began));
+                return judge(upstream, answer, target, waited).await;
+            }
             Err(lost) if link.reused && lost.stale => {}
             Err(lost) => return Outcome::Failed(lost.failure),
         }
@@ -241,12 +245,14 @@ async fn read_head(session: &mut HttpSession) -> Result<ResponseHeader, BError> 
     Err(pingora::Error::explain(ErrorType::InvalidHTTPHeader, "informational answers without a final one"))
 }
 
-/// Decides by status and, for streams, by the first event whether this is an answer or a failure.
-async fn judge(upstream: &Upstream, mut answer: Answer, target: &Target<'_>) -> Outcome {
+/// Decides by status and, for streams, by the first event whether this is an answer or a failure. `waited`:
+/// how long the head took, which counts towards the first event.
+async fn judge(upstream: &Upstream, mut answer: Answer, target: &Target<'_>, waited: Duration) -> Outcome {
     let status = answer.head.status.as_u16();
     if status < 300 {
         if is_event_stream(&answer.head.headers) {
-            return first_event(answer, target).await;
+            let left = target.channel.timeouts.first_byte.saturating_sub(waited);
+            return first_event(answer, target, left).await;
         }
         return Outcome::Answered(Box::new(answer));
     }
@@ -291,14 +297,14 @@ async fn error_body(answer: &mut Answer) -> Vec<u8> {
 }
 
 /// Holds a stream until its first real event: an error there is a failure like any other.
-async fn first_event(mut answer: Answer, target: &Target<'_>) -> Outcome {
+async fn first_event(mut answer: Answer, target: &Target<'_>, left: Duration) -> Outcome {
     let mut observer = Box::new(StreamObserver::new(target.operation, target.rename));
     let status = answer.head.status.as_u16();
     let failed = |kind, detail: &str| {
         let sent = Sent::MaybeBegun;
         Outcome::Failed(Failure { status: Some(status), ..Failure::new(kind, sent, detail) })
     };
-    let wait = timeout(target.channel.timeouts.first_byte, async {
+    let wait = timeout(left, async {
         let mut read = 0usize;
         loop {
             let Some(chunk) = answer.session.read_response_body().await.ok().flatten() else {

@@ -6,6 +6,7 @@
 use crate::config::snapshot::Channel;
 use crate::failure::{Failure, FailureKind, Sent};
 use crate::gateway::forward::Link;
+use crate::limit::Nanos;
 use crate::resolve::Resolver;
 use crate::secret::Secret;
 use crate::world::World;
@@ -62,6 +63,11 @@ impl Upstream {
             }
         }
         Err(connect_failure(last.as_ref()))
+    }
+
+    /// What the clock says; for the waits that go over several steps.
+    pub fn now(&self) -> Nanos {
+        self.world.now()
     }
 
     /// A peer for Pingora's own pipeline.
