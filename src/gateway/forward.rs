@@ -309,7 +309,9 @@ async fn first_event(mut answer: Answer, target: &Target<'_>, left: Duration) ->
         loop {
             let Some(chunk) = answer.session.read_response_body().await.ok().flatten() else {
                 let progress = observer.finish(&mut answer.held);
-                return matches!(progress, Progress::ErrorFirst(_)).then_some(progress);
+                // A last event may lack its blank line.
+                let said = matches!(progress, Progress::ErrorFirst(_)) || observer.phase() == Phase::Terminal;
+                return said.then_some(progress);
             };
             read += chunk.len();
             let progress = observer.feed(&chunk, &mut answer.held);
