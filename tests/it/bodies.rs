@@ -165,7 +165,7 @@ async fn a_large_body_survives_a_refused_connection_a_reset_and_an_early_answer(
     let statuses: Vec<_> =
         line["attempts"].as_array().expect("attempts").iter().map(|attempt| &attempt["status"]).collect();
     assert_eq!(format!("{statuses:?}"), "[Null, Number(429), Null, Number(200)]");
-    assert_eq!(gateway.metric("tollgate_buffered_body_bytes").await, 0.0);
+    assert_eq!(gateway.count("tollgate_buffered_body_bytes").await, 0);
 }
 
 #[tokio::test]
@@ -199,7 +199,7 @@ async fn a_bomb_is_refused_and_leaves_nothing_behind() {
         assert_eq!((answer.status, answer.code().as_str()), (413, "body_too_large"), "{coding}");
     }
     assert_eq!(upstream.request_count(), 0);
-    assert_eq!(gateway.metric("tollgate_buffered_body_bytes").await, 0.0);
+    assert_eq!(gateway.count("tollgate_buffered_body_bytes").await, 0);
 }
 
 fn encode(coding: &str, body: &[u8]) -> Vec<u8> {
@@ -281,8 +281,8 @@ async fn a_body_over_a_limit_is_refused_declared_or_not() {
             assert_eq!(answer.status, status, "h2 {size}: {}", answer.text());
         }
     }
-    assert_eq!(gateway.metric("tollgate_buffered_body_bytes").await, 0.0);
-    assert_eq!(gateway.metric("tollgate_leases_open").await, 0.0);
+    assert_eq!(gateway.count("tollgate_buffered_body_bytes").await, 0);
+    assert_eq!(gateway.count("tollgate_leases_open").await, 0);
 }
 
 #[tokio::test]
@@ -298,7 +298,7 @@ async fn the_memory_of_all_bodies_together_is_bounded() {
     let mut first = Connection::open(gateway.addr()).await;
     first.send(&client::request("POST", CHAT, &[BEARER], &body)).await;
     upstream.wait_for_holding(1).await;
-    assert_eq!(gateway.metric("tollgate_buffered_body_bytes").await, 40.0 * 1024.0);
+    assert_eq!(gateway.count("tollgate_buffered_body_bytes").await, 40 * 1024);
     for request in
         [client::request("POST", CHAT, &[BEARER], &body), client::chunked(CHAT, &[BEARER], &body, 999)]
     {
@@ -309,7 +309,7 @@ async fn the_memory_of_all_bodies_together_is_bounded() {
     upstream.release();
     assert_eq!(first.answer().await.expect("an answer").status, 200);
     assert_eq!(send(&gateway, Way::Length, &body).await.status, 200);
-    assert_eq!(gateway.metric("tollgate_buffered_body_bytes").await, 0.0);
+    assert_eq!(gateway.count("tollgate_buffered_body_bytes").await, 0);
 
     // One that could never fit is not asked to come again.
     let body = parts(&SHAPES[0], 65 * KIB).bytes();
@@ -317,6 +317,48 @@ async fn the_memory_of_all_bodies_together_is_bounded() {
         let answer = send(&gateway, way, &body).await;
         assert_eq!((answer.status, answer.code().as_str()), (413, "body_too_large"), "{way:?}");
     }
+}
+
+#[tokio::test]
+async fn a_body_is_let_go_when_its_answer_begins() {
+    let upstream = provider().await;
+    let gateway = Gateway::start(&(channel("main", "openai", &upstream, "") + &key())).await;
+    upstream.script(Selector::Any, vec![Fault::HoldMidStream { after_events: 2 }]);
+    let body = format!(
+        r#"{{"model":"m","stream":true,"messages":[{{"role":"user","content":"{}"}}]}}"#,
+        "x".repeat(KIB)
+    );
+    let mut client = Connection::open(gateway.addr()).await;
+    client.send(&client::request("POST", CHAT, &[BEARER], body.as_bytes())).await;
+    assert_eq!(client.head().await.expect("a head").status, 200);
+    assert!(client.chunk().await.is_some_and(|chunk| !chunk.is_empty()));
+    assert_eq!(gateway.count("tollgate_active_streams").await, 1);
+    assert_eq!(gateway.count("tollgate_buffered_body_bytes").await, 0);
+    assert!(gateway.count("tollgate_leases_open").await > 0);
+    upstream.release();
+    while client.chunk().await.is_some_and(|chunk| !chunk.is_empty()) {}
+    assert_eq!(gateway.log.line().await["end"], "ok");
+    assert_eq!(gateway.count("tollgate_leases_open").await, 0);
+}
+
+#[tokio::test]
+async fn a_body_that_stops_arriving_is_not_waited_for() {
+    let upstream = provider().await;
+    let text = channel("main", "openai", &upstream, "") + &key();
+    let gateway = Gateway::with_server("[server.timeouts]\nbody_idle = \"100ms\"\n", &text).await;
+    let body = parts(&SHAPES[0], 2 * KIB).bytes();
+    for request in
+        [client::request("POST", CHAT, &[BEARER], &body), client::chunked(CHAT, &[BEARER], &body, 100)]
+    {
+        let mut client = Connection::open(gateway.addr()).await;
+        client.send(&request[..request.len() - 50]).await;
+        let answer = client.answer().await.expect("an answer");
+        assert_eq!((answer.status, answer.code().as_str()), (408, "request_timeout"));
+        assert_eq!((answer.header("connection"), answer.header("x-should-retry")), (Some("close"), None));
+        assert!(client.is_closed().await);
+    }
+    assert_eq!(upstream.request_count(), 0);
+    assert_eq!(gateway.count("tollgate_leases_open").await, 0);
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ use crate::support::{Gateway, KEY, channel, key, provider};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use serde_json::Value;
+use std::fmt::Write as _;
 use tollgate_loadtest::Provider;
 
 const MAPPED_KEY: &str = "sk-test-mapped-0123456789";
@@ -52,7 +53,7 @@ impl Case {
             if self.escaped >> (at % 64) & 1 == 1 {
                 let mut units = [0; 2];
                 for unit in unit.encode_utf16(&mut units) {
-                    token.push_str(&format!("\\u{unit:04x}"));
+                    write!(token, "\\u{unit:04x}").expect("memory");
                 }
             } else {
                 token.push(unit);

@@ -4,6 +4,7 @@ use crate::support::client::Answer;
 use crate::support::speech::{MODEL, Speech};
 use crate::support::{Gateway, KEY, StillWorld, channel, credential, key, provider};
 use serde_json::Value;
+use std::sync::Arc;
 use std::time::Duration;
 use tollgate_loadtest::{Fault, Provider, ReservedPort, Selector};
 
@@ -181,7 +182,7 @@ async fn a_providers_word_about_the_request_passes_untouched_and_is_not_retried(
 struct Pair {
     first: Provider,
     second: Provider,
-    world: std::sync::Arc<StillWorld>,
+    world: Arc<StillWorld>,
     gateway: Gateway,
 }
 
@@ -191,7 +192,7 @@ impl Pair {
         let text = key()
             + &channel("first", "openai", &first, "priority = 0")
             + &channel("second", "openai", &second, "priority = 1");
-        let gateway = Gateway::in_world("", &text, world.clone()).await;
+        let gateway = Gateway::in_world("", &text, Arc::<StillWorld>::clone(&world)).await;
         Self { first, second, world, gateway }
     }
 

@@ -110,9 +110,9 @@ impl House {
             "{context} {line}"
         );
         assert_eq!(self.second.request_count(), 0, "{context}");
-        assert_eq!(self.gateway.metric("tollgate_leases_open").await, 0.0, "{context}");
-        assert_eq!(self.gateway.metric("tollgate_buffered_body_bytes").await, 0.0, "{context}");
-        assert_eq!(self.gateway.metric("tollgate_inflight_requests").await, 0.0, "{context}");
+        assert_eq!(self.gateway.count("tollgate_leases_open").await, 0, "{context}");
+        assert_eq!(self.gateway.count("tollgate_buffered_body_bytes").await, 0, "{context}");
+        assert_eq!(self.gateway.count("tollgate_inflight_requests").await, 0, "{context}");
         // Not held against the channel: it is asked first the next time, too.
         let before = self.first.request_count();
         assert_eq!(Speech::ask_plainly(self.gateway.addr()).await, 200, "{context}");
@@ -126,7 +126,7 @@ async fn a_client_that_leaves_while_it_sends_is_noticed() {
         let house = House::build(Speech::Chat).await;
         let client = Client::begin(way, house.gateway.addr(), Speech::Chat, 10).await;
         // The head has arrived once its lease is taken.
-        house.gateway.metric_reaches("tollgate_inflight_requests", 1.0).await;
+        house.gateway.count_reaches("tollgate_inflight_requests", 1).await;
         client.leave(way);
         house.check_left(&format!("{way:?}")).await;
     }
@@ -173,8 +173,8 @@ async fn a_client_that_leaves_mid_stream_lets_the_upstream_go() {
             assert_eq!((&line["end"], &line["status"]), (&json!("client_closed"), &json!(200)), "{way:?}");
             assert_eq!(line["attempts"].as_array().map(Vec::len), Some(1), "{way:?}");
             assert_eq!(house.second.request_count(), 0, "{way:?}");
-            assert_eq!(house.gateway.metric("tollgate_leases_open").await, 0.0, "{way:?}");
-            assert_eq!(house.gateway.metric("tollgate_active_streams").await, 0.0, "{way:?}");
+            assert_eq!(house.gateway.count("tollgate_leases_open").await, 0, "{way:?}");
+            assert_eq!(house.gateway.count("tollgate_active_streams").await, 0, "{way:?}");
         }
     }
 }

@@ -80,10 +80,15 @@ impl Gateway {
 }
 
 impl Gateway {
-    /// Returns once a gauge has this value; asking is a request of its own, so each look lets others go on.
-    pub(crate) async fn metric_reaches(&self, series: &str, value: f64) {
-        #[expect(clippy::float_cmp, reason = "gauges count whole things")]
-        while self.metric(series).await != value {}
+    /// The same for what counts whole things.
+    pub(crate) async fn count(&self, series: &str) -> u64 {
+        let value = self.metric(series).await;
+        format!("{value}").parse().unwrap_or_else(|_| panic!("{series} is {value}"))
+    }
+
+    /// Returns once a series has this value; asking is a request of its own, so each look lets others go on.
+    pub(crate) async fn count_reaches(&self, series: &str, value: u64) {
+        while self.count(series).await != value {}
     }
 }
 

@@ -75,8 +75,8 @@ async fn a_file_goes_up_and_comes_down_byte_for_byte() {
         let lines = gateway.log.lines(6).await;
         assert!(lines.iter().all(|line| line["end"] == "ok" && line["channel"] == "main"), "{way} {lines:?}");
         assert_eq!((&lines[0]["bytes_in"], &lines[1]["bytes_out"]), (&json!(form.len()), &json!(file.len())));
-        assert_eq!(gateway.metric("tollgate_leases_open").await, 0.0, "{way}");
-        assert_eq!(gateway.metric("tollgate_inflight_requests").await, 0.0, "{way}");
+        assert_eq!(gateway.count("tollgate_leases_open").await, 0, "{way}");
+        assert_eq!(gateway.count("tollgate_inflight_requests").await, 0, "{way}");
     }
 }
 
@@ -88,11 +88,11 @@ async fn an_upload_is_never_buffered() {
     let mut connection = Connection::open(gateway.addr()).await;
     connection.send(&request[..request.len() - 1000]).await;
     // What was sent has gone on: the provider has the connection, and we hold nothing.
-    gateway.metric_reaches("tollgate_inflight_requests", 1.0).await;
+    gateway.count_reaches("tollgate_inflight_requests", 1).await;
     while upstream.open_connections() == 0 {
-        assert_eq!(gateway.metric("tollgate_buffered_body_bytes").await, 0.0);
+        assert_eq!(gateway.count("tollgate_buffered_body_bytes").await, 0);
     }
-    assert_eq!(gateway.metric("tollgate_buffered_body_bytes").await, 0.0);
+    assert_eq!(gateway.count("tollgate_buffered_body_bytes").await, 0);
     connection.send(&request[request.len() - 1000..]).await;
     assert_eq!(connection.answer().await.expect("an answer").status, 200);
 }
@@ -198,7 +198,7 @@ async fn a_tunnel_that_fails_is_told_in_the_dialect() {
         let line = gateway.log.line().await;
         assert_eq!((&line["end"], &line["code"]), (&json!("failed"), &json!(code)), "{fault:?} {line}");
         assert_eq!(line["attempts"][0]["code"], code, "{fault:?} {line}");
-        assert_eq!(gateway.metric("tollgate_leases_open").await, 0.0, "{fault:?}");
+        assert_eq!(gateway.count("tollgate_leases_open").await, 0, "{fault:?}");
     }
 }
 
@@ -232,12 +232,12 @@ async fn a_client_that_leaves_its_upload_lets_the_upstream_go() {
     let request = client::request("POST", "/v1/files", &[BEARER, MULTIPART], &form);
     let mut connection = Connection::open(gateway.addr()).await;
     connection.send(&request[..100_000]).await;
-    gateway.metric_reaches("tollgate_inflight_requests", 1.0).await;
+    gateway.count_reaches("tollgate_inflight_requests", 1).await;
     drop(connection);
     let line = gateway.log.line().await;
     assert_eq!((&line["end"], &line["code"]), (&json!("client_closed"), &Value::Null), "{line}");
     upstream.wait_for_open_connections_at_most(0).await;
-    assert_eq!(gateway.metric("tollgate_leases_open").await, 0.0);
+    assert_eq!(gateway.count("tollgate_leases_open").await, 0);
 }
 
 #[tokio::test]

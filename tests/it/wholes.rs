@@ -50,6 +50,51 @@ async fn a_whole_answer_passes_byte_for_byte_however_it_is_framed() {
 }
 
 #[tokio::test]
+async fn every_operation_passes_byte_for_byte_but_for_the_models_name() {
+    for (kind, path, body) in [
+        ("openai", "/v1/completions", r#"{"model":"$","prompt":"hi"}"#),
+        ("openai", "/v1/embeddings", r#"{"input":["a","b"],"model":"$","encoding_format":"base64"}"#),
+        (
+            "anthropic",
+            "/v1/messages/count_tokens",
+            r#"{"model":"$","messages":[{"role":"user","content":"a"}]}"#,
+        ),
+        ("gemini", "/v1beta/models/$:countTokens", r#"{"contents":[{"parts":[{"text":"a"}]}]}"#),
+        (
+            "gemini",
+            "/v1beta/models/$:embedContent",
+            r#"{"model":"models/$","content":{"parts":[{"text":"a"}]}}"#,
+        ),
+        ("gemini", "/v1beta/models/$:streamGenerateContent", r#"{"contents":[{"parts":[{"text":"a"}]}]}"#),
+    ] {
+        for upstream_model in [MODEL, "upstream-x"] {
+            let (upstream, direct) = (provider().await, provider().await);
+            let map = format!("model_map = {{ {MODEL} = \"{upstream_model}\" }}");
+            let gateway = Gateway::start(&(channel("main", kind, &upstream, &map) + &key())).await;
+            let headers = match kind {
+                "openai" => vec![("authorization", format!("Bearer {KEY}"))],
+                "anthropic" => {
+                    vec![("x-api-key", KEY.to_owned()), ("anthropic-version", "2023-06-01".to_owned())]
+                }
+                _ => vec![("x-goog-api-key", KEY.to_owned())],
+            };
+            let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+            let fill = |text: &str, model: &str| text.replace('$', model);
+            let (own_path, own_body) = (fill(path, upstream_model), fill(body, upstream_model));
+            let own = client::post(direct.addr(), &own_path, &headers, own_body.as_bytes()).await;
+            let (path, body) = (fill(path, MODEL), fill(body, MODEL));
+            let answer = client::post(gateway.addr(), &path, &headers, body.as_bytes()).await;
+            assert_eq!((own.status, answer.status), (200, 200), "{path} {} {}", own.text(), answer.text());
+            let sent = upstream.requests().remove(0);
+            assert_eq!(sent.target, own_path);
+            assert_eq!(sent.body, own_body.as_bytes(), "{path}");
+            let shown = own.text().replace(&format!("\"{upstream_model}\""), &format!("\"{MODEL}\""));
+            assert_eq!(answer.text(), shown, "{path}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn an_answer_the_provider_cut_never_ends_cleanly() {
     for speech in Speech::ALL {
         for fault in [
@@ -113,7 +158,7 @@ async fn tokens_are_counted_in_disjoint_types_for_every_dialect() {
             let tokens = |kind: &str| {
                 format!("tollgate_tokens_total{{channel=\"main\",model=\"_other\",type=\"{kind}\"}}")
             };
-            assert_eq!(gateway.metric(&tokens("output")).await, 200.0, "{}", gateway.metrics().await);
+            assert_eq!(gateway.count(&tokens("output")).await, 200, "{}", gateway.metrics().await);
         }
     }
 }

@@ -240,6 +240,32 @@ pub(crate) async fn get_h2(addr: SocketAddr, path: &str, headers: &[(&str, &str)
     once_h2(addr, http::Request::get(format!("http://test{path}")), headers, b"").await
 }
 
+/// So many requests at once on one HTTP/2 connection; their statuses.
+pub(crate) async fn many_h2(
+    addr: SocketAddr,
+    count: usize,
+    request: impl Fn(usize) -> (http::request::Builder, String),
+) -> Vec<u16> {
+    let stream = TcpStream::connect(addr).await.expect("the gateway listens");
+    let (mut client, connection) = h2::client::handshake(stream).await.expect("HTTP/2 is spoken");
+    let driving = tokio::spawn(connection);
+    let mut under_way = Vec::new();
+    for at in 0..count {
+        let (head, body) = request(at);
+        client = client.ready().await.expect("a stream is free");
+        let (response, mut upload) =
+            client.send_request(head.body(()).expect("a request"), false).expect("it is sent");
+        upload.send_data(Bytes::from(body), true).expect("it is sent");
+        under_way.push(response);
+    }
+    let mut statuses = Vec::new();
+    for response in under_way {
+        statuses.push(response.await.expect("an answer").status().as_u16());
+    }
+    driving.abort();
+    statuses
+}
+
 async fn once_h2(
     addr: SocketAddr,
     mut request: http::request::Builder,
