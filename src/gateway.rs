@@ -140,14 +140,7 @@ impl Gateway {
         let mut permit = admit::admit(&live, &self.registry, &key, self.world.now())?;
         let mut share = self.registry.bodies().share();
         let server = &live.snapshot.server;
-        let bounds = body::Bounds {
-            bytes: key
-                .body_bytes
-                .unwrap_or(usize::MAX)
-                .min(server.limits.body_bytes)
-                .min(server.limits.buffered_body_bytes),
-            idle: server.timeouts.body_idle,
-        };
+        let bounds = body::Bounds::of(&key, server);
         let (body, received) = body::read(client, bounds, &mut share).await?;
         exchange.record.bytes_in = received;
         let read_at = self.world.now();
@@ -268,9 +261,10 @@ impl Gateway {
     }
 
     async fn stopped(&self, client: &mut ServerSession, exchange: &mut Exchange, stop: Stop) -> Sent {
+        let mut reply = self.reply(client, exchange);
         match stop {
-            Stop::Refused(refusal) => self.reply(client, exchange).refuse(&refusal).await,
-            Stop::ClientGone => self.reply(client, exchange).client_left(),
+            Stop::Refused(refusal) => reply.refuse(&refusal).await,
+            Stop::ClientGone => reply.client_left(),
         }
     }
 }
@@ -328,11 +322,12 @@ impl ProxyHttp for Gateway {
             _ if local::is_preflight(client) => self.preflight(client, exchange).await,
             Err(refusal) => self.reply(client, exchange).refuse(&refusal).await,
             Ok(entry) if entry.operation.is_exchange() => self.exchange(client, exchange, entry).await,
-            Ok(entry) if entry.operation.is_tunnel() => match self.open_tunnel(client, exchange, entry).await
-            {
-                Ok(()) => return Ok(false),
-                Err(stop) => self.stopped(client, exchange, stop).await,
-            },
+            Ok(entry) if entry.operation.is_tunnel() => {
+                match self.open_tunnel(client, exchange, entry).await {
+                    Ok(()) => return Ok(false),
+                    Err(stop) => self.stopped(client, exchange, stop).await,
+                }
+            }
             Ok(entry) => self.local(client, exchange, &entry).await,
         };
         match sent {

@@ -4,6 +4,7 @@
 //! sent costs nothing.
 
 use crate::code::Code;
+use crate::config::snapshot::{Key, Server};
 use crate::gateway::Stop;
 use crate::protocol::encoding;
 use crate::refusal::Refusal;
@@ -21,6 +22,17 @@ pub struct Bounds {
     pub bytes: usize,
     /// The longest silence.
     pub idle: Duration,
+}
+
+impl Bounds {
+    /// The smallest of the limits. A body that could never fit into the budget of all exchanges is too large,
+    /// not early.
+    pub fn of(key: &Key, server: &Server) -> Self {
+        let limits = &server.limits;
+        let bytes =
+            key.body_bytes.unwrap_or(usize::MAX).min(limits.body_bytes).min(limits.buffered_body_bytes);
+        Self { bytes, idle: server.timeouts.body_idle }
+    }
 }
 
 /// Reads it whole and decodes it; also says how many bytes were sent.
@@ -59,7 +71,7 @@ pub async fn read(
 }
 
 /// Answers `Expect: 100-continue`, refuses any other expectation.
-pub(super) async fn go_ahead(client: &mut ServerSession) -> Result<(), Stop> {
+pub async fn go_ahead(client: &mut ServerSession) -> Result<(), Stop> {
     let Some(expect) = client.req_header().headers.get(EXPECT) else { return Ok(()) };
     if !expect.as_bytes().eq_ignore_ascii_case(b"100-continue") {
         let message = "The only expectation this gateway can meet is 'Expect: 100-continue'.";

@@ -12,6 +12,7 @@ use crate::config::snapshot::Channel;
 use crate::failure::{Failure, FailureKind, Sent};
 use crate::gateway::peer::Upstream;
 use crate::gateway::status;
+use crate::limit::Nanos;
 use crate::protocol::Operation;
 use crate::protocol::observe::{Phase, Progress, StreamObserver};
 use crate::secret::Secret;
@@ -24,9 +25,8 @@ use pingora::protocols::http::ServerSession;
 use pingora::protocols::http::client::HttpSession;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{BError, ErrorType};
-use std::pin::Pin;
 use std::time::Duration;
-use tokio::time::{Sleep, sleep, timeout};
+use tokio::time::timeout;
 
 /// What one attempt needs to know besides the request itself.
 #[derive(Debug)]
@@ -93,7 +93,7 @@ pub struct Answer {
     /// Whether the whole request was sent, without which the connection is not reused.
     pub sent_whole: bool,
     /// When the wait for the first byte, and of a stream for its first event, is over.
-    deadline: Pin<Box<Sleep>>,
+    deadline: Nanos,
 }
 
 impl std::fmt::Debug for Answer {
@@ -139,7 +139,7 @@ async fn run(upstream: &Upstream, target: &Target<'_>, outgoing: &Outgoing, link
             Ok(connected) => connected,
             Err(failure) => return Outcome::Failed(failure),
         };
-        match exchange(session, peer, target, outgoing).await {
+        match exchange(upstream, session, peer, target, outgoing).await {
             Ok(answer) => return judge(upstream, answer, target).await,
             Err(lost) if link.reused && lost.stale && !target.creates => {}
             Err(lost) => return Outcome::Failed(lost.failure),
@@ -150,6 +150,7 @@ async fn run(upstream: &Upstream, target: &Target<'_>, outgoing: &Outgoing, link
 
 /// Sends the request and reads the head of the answer.
 async fn exchange(
+    upstream: &Upstream,
     mut session: HttpSession,
     peer: HttpPeer,
     target: &Target<'_>,
@@ -166,19 +167,14 @@ async fn exchange(
     let sent = sent.unwrap_or_else(|_| Err(pingora::Error::new_up(ErrorType::WriteTimedout)));
     // An upstream may refuse early and stop reading: its answer counts, so it is read all the same.
     let wait = if sent.is_ok() { limit } else { limit.min(AFTER_BROKEN_SEND) };
-    let mut deadline = Box::pin(sleep(wait));
-    let read = tokio::select! {
-        biased;
-        read = read_head(&mut session) => Some(read),
-        () = &mut deadline => None,
-    };
-    match read {
-        Some(Ok(head)) => {
+    let deadline = upstream.now().saturating_add(u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX));
+    match timeout(wait, read_head(&mut session)).await {
+        Ok(Ok(head)) => {
             let (held, reading, sent_whole) = (Vec::new(), Reading::Whole, sent.is_ok());
             Ok(Answer { head, held, reading, complete: false, session, peer, sent_whole, deadline })
         }
-        Some(Err(error)) => Err(lost(sent.err().as_ref().unwrap_or(&error), &error)),
-        None => {
+        Ok(Err(error)) => Err(lost(sent.err().as_ref().unwrap_or(&error), &error)),
+        Err(_) => {
             session.shutdown().await;
             let kind = if sent.is_ok() { FailureKind::FirstByteTimeout } else { FailureKind::Reset };
             let failure = Failure::new(kind, Sent::MaybeBegun, "no answer in time");
@@ -250,7 +246,7 @@ async fn judge(upstream: &Upstream, mut answer: Answer, target: &Target<'_>) -> 
     let status = answer.head.status.as_u16();
     if status < 300 {
         if is_event_stream(&answer.head.headers) {
-            return first_event(answer, target).await;
+            return first_event(upstream, answer, target).await;
         }
         return Outcome::Answered(Box::new(answer));
     }
@@ -299,7 +295,7 @@ async fn error_body(answer: &mut Answer) -> Vec<u8> {
 }
 
 /// Holds a stream until its first real event: an error there is a failure like any other.
-async fn first_event(mut answer: Answer, target: &Target<'_>) -> Outcome {
+async fn first_event(upstream: &Upstream, mut answer: Answer, target: &Target<'_>) -> Outcome {
     let mut observer = Box::new(StreamObserver::new(target.operation, target.rename));
     let status = answer.head.status.as_u16();
     let failed = |kind, detail: &str| {
@@ -307,20 +303,17 @@ async fn first_event(mut answer: Answer, target: &Target<'_>) -> Outcome {
         Outcome::Failed(Failure { status: Some(status), ..Failure::new(kind, sent, detail) })
     };
     let (session, held) = (&mut answer.session, &mut answer.held);
-    let first = tokio::select! {
-        biased;
-        first = until_event(session, held, &mut observer) => first,
-        () = &mut answer.deadline => return failed(FailureKind::FirstByteTimeout, "no event in time"),
-    };
-    match first {
-        Some(Progress::ErrorFirst(detail)) => {
+    let left = Duration::from_nanos(answer.deadline.saturating_sub(upstream.now()));
+    match timeout(left, until_event(session, held, &mut observer)).await {
+        Ok(Some(Progress::ErrorFirst(detail))) => {
             failed(FailureKind::StreamError, &status::detail(detail.as_bytes(), target.credential))
         }
-        Some(_) => {
+        Ok(Some(_)) => {
             answer.reading = Reading::Events(observer);
             Outcome::Answered(Box::new(answer))
         }
-        None => failed(FailureKind::Garbage, "a stream without an event"),
+        Ok(None) => failed(FailureKind::Garbage, "a stream without an event"),
+        Err(_) => failed(FailureKind::FirstByteTimeout, "no event in time"),
     }
 }
 
@@ -334,7 +327,9 @@ async fn until_event(
     while read <= HELD_MAX {
         let Some(chunk) = session.read_response_body().await.ok().flatten() else {
             let progress = observer.finish(held);
-            return matches!(progress, Progress::ErrorFirst(_)).then_some(progress);
+            // A last event may lack its blank line.
+            let said = matches!(progress, Progress::ErrorFirst(_)) || observer.phase() == Phase::Terminal;
+            return said.then_some(progress);
         };
         read += chunk.len();
         let progress = observer.feed(&chunk, held);

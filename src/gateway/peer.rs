@@ -7,6 +7,7 @@ use crate::config::is_link_local;
 use crate::config::snapshot::Channel;
 use crate::failure::{Failure, FailureKind, Sent};
 use crate::gateway::forward::Link;
+use crate::limit::Nanos;
 use crate::resolve::Resolver;
 use crate::secret::Secret;
 use crate::world::World;
@@ -81,6 +82,11 @@ impl Upstream {
                 Err(Failure::new(FailureKind::Dns, Sent::NotBegun, "the first lookup is still under way"))
             }
         }
+    }
+
+    /// What the clock says; for waits that go over several steps.
+    pub fn now(&self) -> Nanos {
+        self.world.now()
     }
 
     /// Gives a connection back, complete in both directions.

@@ -45,7 +45,7 @@ impl Reply<'_> {
     pub async fn relay(&mut self, upstream: &Upstream, answer: Answer, relayed: Relayed<'_>) -> Sent {
         match answer.reading {
             Reading::Events(_) => self.relay_events(upstream, answer, relayed).await,
-            Reading::Whole if relayed.rename.is_some() && holdable(&answer.head, relayed.operation) => {
+            Reading::Whole if relayed.rename.is_some() && is_plain_success(&answer.head) => {
                 self.relay_renamed(upstream, answer, relayed).await
             }
             Reading::Whole => self.relay_whole(upstream, answer, relayed).await,
@@ -74,7 +74,7 @@ impl Reply<'_> {
                 }
             }
             if over {
-                break Ending::Honest;
+                break ending(&mut observer, &Chunk::End, &mut out);
             }
             match self.next_chunk(&mut answer).await {
                 Chunk::Bytes(chunk) => over = observer.feed(&chunk, &mut out) == Progress::Terminal,
@@ -320,11 +320,6 @@ impl Seen {
         self.pieces.iter().for_each(|piece| joined.extend_from_slice(piece));
         Some(joined.freeze())
     }
-}
-
-/// A JSON answer that may be held whole; Gemini's streams without `alt=sse` are JSON too, and go on.
-fn holdable(head: &ResponseHeader, operation: Operation) -> bool {
-    operation != Operation::StreamGenerateContent && is_plain_success(head)
 }
 
 /// JSON we can read: a 2xx that is not compressed.

@@ -72,16 +72,18 @@ impl Reply<'_> {
             set(&mut head, CONTENT_LENGTH, &answer.body.len().to_string());
         }
         self.identify_answer(&mut head);
-        let unread = self.unread_body();
-        if unread == Unread::Small {
-            // Before the head: with an unread body Pingora would give the connection up.
-            self.discard_body().await;
+        let unread = self.unread_body(answer.status);
+        match unread {
+            Unread::Nothing => {}
+            // Pingora would close for any unread byte; these few are read below.
+            Unread::Small => self.client.set_close_on_response_before_downstream_finish(false),
+            Unread::Large | Unread::Withheld => self.client.set_keepalive(None),
         }
         if !self.write_head(head).await {
             return Sent::Broken;
         }
         let sent = self.write_last(Bytes::from(answer.body)).await;
-        if unread == Unread::Large {
+        if matches!(unread, Unread::Small | Unread::Large) {
             self.discard_body().await;
         }
         sent
@@ -180,35 +182,31 @@ impl Reply<'_> {
         Sent::Broken
     }
 
-    fn unread_body(&mut self) -> Unread {
+    fn unread_body(&mut self, status: u16) -> Unread {
         if self.client.is_body_done() {
             return Unread::Nothing;
         }
         let headers = &self.client.req_header().headers;
+        let unasked = headers.contains_key(EXPECT) && self.client.response_written().is_none();
+        if unasked || status == REQUEST_TIMEOUT {
+            return Unread::Withheld;
+        }
         let declared = body::declared_length(headers);
-        if headers.contains_key(EXPECT) && self.client.response_written().is_none() {
-            // The client waits for our word before it sends anything: this answer is the word.
-            return Unread::Nothing;
-        }
-        if declared.is_some_and(|length| length <= DISCARDED_BYTES_MAX) {
-            Unread::Small
-        } else {
-            Unread::Large
-        }
+        let is_small = declared.is_some_and(|length| length <= DISCARDED_BYTES_MAX);
+        if is_small { Unread::Small } else { Unread::Large }
     }
 
     /// Reads what the client is still sending, bounded, so that it sees the answer and not a reset.
     async fn discard_body(&mut self) {
         let mut left = DISCARDED_BYTES_MAX;
         let discard = timeout(DISCARD_WAIT, async {
-            while left > 0 {
+            loop {
                 match self.client.read_request_body().await {
-                    Ok(Some(chunk)) => left = left.saturating_sub(chunk.len()),
+                    Ok(Some(chunk)) if chunk.len() <= left => left -= chunk.len(),
                     Ok(None) => return true,
-                    Err(_) => return false,
+                    Ok(Some(_)) | Err(_) => return false,
                 }
             }
-            false
         });
         if discard.await != Ok(true) {
             self.client.set_keepalive(None);
@@ -220,8 +218,12 @@ impl Reply<'_> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Unread {
     Nothing,
+    /// So little that reading it is cheaper than a new connection.
     Small,
+    /// Much, or who knows how much.
     Large,
+    /// It waits for our word before it comes, or has stopped coming: this answer is the word.
+    Withheld,
 }
 
 /// The request's origin, where the configuration allows it.
@@ -254,5 +256,7 @@ pub(super) const CLIENT_STALL_MAX: Duration = Duration::from_secs(60);
 const WRITE_PIECE: usize = 64 * 1024;
 /// What nginx logs for a client that left before an answer.
 const CLIENT_CLOSED_REQUEST: u16 = 499;
+/// A body that stopped arriving is not waited for again.
+const REQUEST_TIMEOUT: u16 = 408;
 const DISCARDED_BYTES_MAX: usize = 256 * 1024;
 const DISCARD_WAIT: Duration = Duration::from_secs(2);

@@ -36,7 +36,9 @@ impl Gateway {
         match plan.next(&live, &self.registry, now) {
             Next::Exhausted(refusal) => Err(refusal.into()),
             Next::Attempt(attempt) => {
+                // The expectation ends here, and so do the provider's own informational answers.
                 body::go_ahead(client).await?;
+                client.set_ignore_info_resp(true);
                 exchange.tunnel =
                     Some(Tunnel { entry, attempt: *attempt, began: now, permit, failure: None });
                 Ok(())
@@ -69,11 +71,12 @@ impl Gateway {
     ) -> Result<()> {
         let Some(tunnel) = &mut exchange.tunnel else { return Ok(()) };
         let status = head.status.as_u16();
-        if head.status.is_informational() && status != 101 {
+        if (100..200).contains(&status) && status != 101 {
             return Ok(());
         }
         let kind = match status {
             401 => Some(FailureKind::Unauthorized),
+            402 => Some(FailureKind::Refused),
             403 => Some(FailureKind::Forbidden),
             429 => Some(FailureKind::RateLimited),
             503 | 529 => Some(FailureKind::Overloaded),
