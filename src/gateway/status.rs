@@ -6,6 +6,14 @@ use crate::secret::Secret;
 
 /// The failure behind a status of 300 or more; `None`: it is about the request itself, the client's to see.
 pub fn failure_kind(dialect: Dialect, status: u16, body: &[u8], mapped: bool) -> Option<FailureKind> {
+    // Gemini says a wrong key with a 400.
+    let wrong_key = dialect == Dialect::Gemini
+        && status == 400
+        && memchr::memmem::find(body, b"\"API_KEY_INVALID\"").is_some()
+        && observe::is_operator_fault(dialect, status, body, mapped);
+    if wrong_key {
+        return Some(FailureKind::Unauthorized);
+    }
     if (400..500).contains(&status) && observe::is_operator_fault(dialect, status, body, mapped) {
         return Some(FailureKind::Refused);
     }
@@ -14,12 +22,8 @@ pub fn failure_kind(dialect: Dialect, status: u16, body: &[u8], mapped: bool) ->
         403 => Some(FailureKind::Forbidden),
         429 => Some(FailureKind::RateLimited),
         503 | 529 => Some(FailureKind::Overloaded),
-        // Gemini says a wrong key with a 400.
-        400 if dialect == Dialect::Gemini && memchr::memmem::find(body, b"API_KEY_INVALID").is_some() => {
-            Some(FailureKind::Unauthorized)
-        }
         // A timeout on the provider's side is its trouble, and a redirect is never followed.
-        408 | 300..400 | 500.. => Some(FailureKind::ServerError),
+        408 | 300..=399 | 500.. => Some(FailureKind::ServerError),
         _ => None,
     }
 }
@@ -64,6 +68,18 @@ mod tests {
                 "{status} {body}"
             );
         }
+    }
+
+    #[test]
+    fn geminis_wrong_key_puts_the_credential_away_but_not_at_a_clients_word() {
+        let reason = |reason: &str| {
+            format!(r#"{{"error":{{"message":"API_KEY_INVALID","details":[{{"reason":"{reason}"}}]}}}}"#)
+        };
+        let judged = |dialect, reason: String| failure_kind(dialect, 400, reason.as_bytes(), false);
+        let gemini = Dialect::Gemini;
+        assert_eq!(judged(gemini, reason("API_KEY_INVALID")), Some(FailureKind::Unauthorized));
+        assert_eq!(judged(gemini, reason("FIELD_INVALID")), None);
+        assert_eq!(judged(Dialect::OpenAi, reason("API_KEY_INVALID")), None);
     }
 
     #[test]
