@@ -74,7 +74,7 @@ impl Reply<'_> {
                 }
             }
             if over {
-                break Ending::Honest;
+                break ending(&mut observer, &Chunk::End, &mut out);
             }
             match self.next_chunk(&mut answer).await {
                 Chunk::Bytes(chunk) => over = observer.feed(&chunk, &mut out) == Progress::Terminal,
