@@ -37,6 +37,8 @@ impl Gateway {
             Next::Exhausted(refusal) => Err(refusal.into()),
             Next::Attempt(attempt) => {
                 body::go_ahead(client).await?;
+                // The provider's own informational answers are for this hop.
+                client.set_ignore_info_resp(true);
                 exchange.tunnel =
                     Some(Tunnel { entry, attempt: *attempt, began: now, permit, failure: None });
                 Ok(())
@@ -74,6 +76,7 @@ impl Gateway {
         }
         let kind = match status {
             401 => Some(FailureKind::Unauthorized),
+            402 => Some(FailureKind::Refused),
             403 => Some(FailureKind::Forbidden),
             429 => Some(FailureKind::RateLimited),
             503 | 529 => Some(FailureKind::Overloaded),
