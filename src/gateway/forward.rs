@@ -334,7 +334,9 @@ async fn until_event(
     while read <= HELD_MAX {
         let Some(chunk) = session.read_response_body().await.ok().flatten() else {
             let progress = observer.finish(held);
-            return matches!(progress, Progress::ErrorFirst(_)).then_some(progress);
+            // A last event may lack its blank line.
+            let said = matches!(progress, Progress::ErrorFirst(_)) || observer.phase() == Phase::Terminal;
+            return said.then_some(progress);
         };
         read += chunk.len();
         let progress = observer.feed(&chunk, held);
