@@ -201,14 +201,13 @@ impl Reply<'_> {
     async fn discard_body(&mut self) {
         let mut left = DISCARDED_BYTES_MAX;
         let discard = timeout(DISCARD_WAIT, async {
-            while left > 0 {
+            loop {
                 match self.client.read_request_body().await {
-                    Ok(Some(chunk)) => left = left.saturating_sub(chunk.len()),
+                    Ok(Some(chunk)) if chunk.len() <= left => left -= chunk.len(),
                     Ok(None) => return true,
-                    Err(_) => return false,
+                    Ok(Some(_)) | Err(_) => return false,
                 }
             }
-            false
         });
         if discard.await != Ok(true) {
             self.client.set_keepalive(None);
