@@ -6,6 +6,16 @@
 
 mod support;
 
+mod bodies;
+mod exactness;
+mod failover;
 mod heads;
+mod last_word;
+mod leaving;
+mod odd_streams;
 mod process;
 mod relay;
+mod streams;
+mod tunnel;
+mod wholes;
+mod wire;

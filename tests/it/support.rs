@@ -1,6 +1,7 @@
 //! A gateway, providers and clients for one test.
 
 pub(crate) mod client;
+pub(crate) mod speech;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -75,6 +76,19 @@ impl Gateway {
         let line =
             text.lines().find(|line| line.strip_prefix(series).is_some_and(|rest| rest.starts_with(' ')));
         line.and_then(|line| line.rsplit(' ').next()).and_then(|value| value.parse().ok()).unwrap_or(0.0)
+    }
+}
+
+impl Gateway {
+    /// The same for what counts whole things.
+    pub(crate) async fn count(&self, series: &str) -> u64 {
+        let value = self.metric(series).await;
+        format!("{value}").parse().unwrap_or_else(|_| panic!("{series} is {value}"))
+    }
+
+    /// Returns once a series has this value; asking is a request of its own, so each look lets others go on.
+    pub(crate) async fn count_reaches(&self, series: &str, value: u64) {
+        while self.count(series).await != value {}
     }
 }
 

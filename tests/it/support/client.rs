@@ -84,6 +84,13 @@ impl Connection {
         }
     }
 
+    /// The status of the next head, an informational one included.
+    pub(crate) async fn interim(&mut self) -> u16 {
+        let head = self.until(b"\r\n\r\n").await.expect("a head");
+        let text = String::from_utf8_lossy(&head).into_owned();
+        text.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or_else(|| panic!("{text}"))
+    }
+
     /// Reads the next answer whole.
     pub(crate) async fn answer(&mut self) -> Option<Answer> {
         let mut answer = self.head().await?;
@@ -221,17 +228,63 @@ pub(crate) fn chunked(path: &str, headers: &[(&str, &str)], body: &[u8], piece: 
 
 /// A POST over HTTP/2 without TLS (prior knowledge).
 pub(crate) async fn post_h2(addr: SocketAddr, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+    let mut request = http::Request::post(format!("http://test{path}"));
+    if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-type")) {
+        request = request.header("content-type", "application/json");
+    }
+    once_h2(addr, request, headers, body).await
+}
+
+/// A GET over HTTP/2.
+pub(crate) async fn get_h2(addr: SocketAddr, path: &str, headers: &[(&str, &str)]) -> Answer {
+    once_h2(addr, http::Request::get(format!("http://test{path}")), headers, b"").await
+}
+
+/// So many requests at once on one HTTP/2 connection; their statuses.
+pub(crate) async fn many_h2(
+    addr: SocketAddr,
+    count: usize,
+    request: impl Fn(usize) -> (http::request::Builder, String),
+) -> Vec<u16> {
     let stream = TcpStream::connect(addr).await.expect("the gateway listens");
-    let (client, connection) = h2::client::handshake(stream).await.expect("HTTP/2 is spoken");
+    let (mut client, connection) = h2::client::handshake(stream).await.expect("HTTP/2 is spoken");
+    let driving = tokio::spawn(connection);
+    let mut under_way = Vec::new();
+    for at in 0..count {
+        let (head, body) = request(at);
+        client = client.ready().await.expect("a stream is free");
+        let (response, mut upload) =
+            client.send_request(head.body(()).expect("a request"), false).expect("it is sent");
+        upload.send_data(Bytes::from(body), true).expect("it is sent");
+        under_way.push(response);
+    }
+    let mut statuses = Vec::new();
+    for response in under_way {
+        statuses.push(response.await.expect("an answer").status().as_u16());
+    }
+    driving.abort();
+    statuses
+}
+
+async fn once_h2(
+    addr: SocketAddr,
+    mut request: http::request::Builder,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> Answer {
+    let stream = TcpStream::connect(addr).await.expect("the gateway listens");
+    // The library's own guard against tiny frames would end the streams that are sent byte by byte.
+    let mut builder = h2::client::Builder::new();
+    builder.data_frame_budget(1 << 30);
+    let (client, connection) = builder.handshake(stream).await.expect("HTTP/2 is spoken");
     let driving = tokio::spawn(connection);
     let mut client = client.ready().await.expect("a stream is free");
-    let mut request =
-        http::Request::post(format!("http://test{path}")).header("content-type", "application/json");
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
     let request = request.body(()).expect("a request");
-    let (response, mut upload) = client.send_request(request, false).expect("it is sent");
+    let empty = body.is_empty();
+    let (response, mut upload) = client.send_request(request, empty).expect("it is sent");
     let mut rest = Bytes::copy_from_slice(body);
     while !rest.is_empty() {
         upload.reserve_capacity(rest.len());
@@ -242,7 +295,9 @@ pub(crate) async fn post_h2(addr: SocketAddr, path: &str, headers: &[(&str, &str
             break;
         }
     }
-    drop(upload.send_data(Bytes::new(), true));
+    if !empty {
+        drop(upload.send_data(Bytes::new(), true));
+    }
     let response = response.await.expect("an answer");
     let headers = response
         .headers()

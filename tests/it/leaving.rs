@@ -1,0 +1,260 @@
+//! The client leaves, in every phase and in every way: the upstream is let go, nothing is tried again, and nobody is
+//! blamed. And a client that is refused while it is still sending gets to read why.
+
+use crate::support::client::{self, Connection, Ended};
+use crate::support::speech::{MODEL, Speech};
+use crate::support::{Gateway, KEY, channel, key, provider};
+use bytes::Bytes;
+use serde_json::{Value, json};
+use tollgate_loadtest::{Fault, Provider, Selector};
+
+/// How a client leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Fin,
+    Rst,
+    H2Reset,
+    H2Gone,
+}
+
+const WAYS: [Way; 4] = [Way::Fin, Way::Rst, Way::H2Reset, Way::H2Gone];
+
+/// A request under way on a connection of its own.
+enum Client {
+    H1(Connection),
+    H2 {
+        driving: tokio::task::JoinHandle<()>,
+        sending: h2::SendStream<Bytes>,
+        response: h2::client::ResponseFuture,
+    },
+}
+
+impl Client {
+    /// Sends all of the body but its last `held_back` bytes.
+    async fn begin(way: Way, addr: std::net::SocketAddr, speech: Speech, held_back: usize) -> Self {
+        if matches!(way, Way::Fin | Way::Rst) {
+            let mut connection = Connection::open(addr).await;
+            let request = speech.request(KEY, MODEL, true);
+            connection.send(&request[..request.len() - held_back]).await;
+            return Self::H1(connection);
+        }
+        let stream = tokio::net::TcpStream::connect(addr).await.expect("the gateway listens");
+        let (client, connection) = h2::client::handshake(stream).await.expect("HTTP/2 is spoken");
+        let driving = tokio::spawn(async move { drop(connection.await) });
+        let mut client = client.ready().await.expect("a stream is free");
+        let mut request = http::Request::post(format!("http://test{}", speech.path(MODEL, true)))
+            .header("content-type", "application/json");
+        for (name, value) in speech.headers(KEY) {
+            request = request.header(name, value);
+        }
+        let body = Bytes::from(speech.body(MODEL, true));
+        let (response, mut sending) =
+            client.send_request(request.body(()).expect("a request"), false).expect("it is sent");
+        sending.send_data(body.slice(..body.len() - held_back), held_back == 0).expect("it is sent");
+        Self::H2 { driving, sending, response }
+    }
+
+    /// Reads until something of the body is there.
+    async fn read_some(&mut self) {
+        match self {
+            Self::H1(connection) => {
+                assert_eq!(connection.head().await.expect("a head").status, 200);
+                assert!(connection.chunk().await.is_some_and(|chunk| !chunk.is_empty()));
+            }
+            Self::H2 { response, .. } => {
+                let response = response.await.expect("a head");
+                assert_eq!(response.status(), 200);
+                let mut body = response.into_body();
+                assert!(body.data().await.is_some_and(|data| data.is_ok_and(|data| !data.is_empty())));
+                // Dropping the body would reset the stream already; how to leave is the caller's to say.
+                tokio::spawn(async move { while body.data().await.is_some_and(|data| data.is_ok()) {} });
+            }
+        }
+    }
+
+    fn leave(self, way: Way) {
+        match (self, way) {
+            (Self::H1(connection), Way::Rst) => connection.reset(),
+            (Self::H1(connection), _) => drop(connection),
+            (Self::H2 { mut sending, driving, .. }, Way::H2Reset) => {
+                sending.send_reset(h2::Reason::CANCEL);
+                // The connection stays, and goes on being driven.
+                drop(driving);
+            }
+            (Self::H2 { driving, .. }, _) => driving.abort(),
+        }
+    }
+}
+
+struct House {
+    first: Provider,
+    second: Provider,
+    gateway: Gateway,
+}
+
+impl House {
+    async fn build(speech: Speech) -> Self {
+        let (first, second) = (provider().await, provider().await);
+        let text = key()
+            + &channel("first", speech.kind(), &first, "priority = 0")
+            + &channel("second", speech.kind(), &second, "priority = 1");
+        Self { first, second, gateway: Gateway::start(&text).await }
+    }
+
+    /// What has to be true after a client left.
+    async fn check_left(&self, context: &str) {
+        let line = self.gateway.log.line().await;
+        assert_eq!(
+            (&line["end"], &line["code"]),
+            (&json!("client_closed"), &Value::Null),
+            "{context} {line}"
+        );
+        assert_eq!(self.second.request_count(), 0, "{context}");
+        assert_eq!(self.gateway.count("tollgate_leases_open").await, 0, "{context}");
+        assert_eq!(self.gateway.count("tollgate_buffered_body_bytes").await, 0, "{context}");
+        assert_eq!(self.gateway.count("tollgate_inflight_requests").await, 0, "{context}");
+        // Not held against the channel: it is asked first the next time, too.
+        let before = self.first.request_count();
+        assert_eq!(Speech::ask_plainly(self.gateway.addr()).await, 200, "{context}");
+        assert_eq!(self.first.request_count(), before + 1, "{context}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_while_it_sends_is_noticed() {
+    for way in WAYS {
+        let house = House::build(Speech::Chat).await;
+        let client = Client::begin(way, house.gateway.addr(), Speech::Chat, 10).await;
+        // The head has arrived once its lease is taken.
+        house.gateway.count_reaches("tollgate_inflight_requests", 1).await;
+        client.leave(way);
+        house.check_left(&format!("{way:?}")).await;
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_while_it_waits_for_the_head_lets_the_upstream_go() {
+    for way in WAYS {
+        let house = House::build(Speech::Chat).await;
+        house.first.script(Selector::Any, vec![Fault::HoldFirstByte]);
+        let client = Client::begin(way, house.gateway.addr(), Speech::Chat, 0).await;
+        house.first.wait_for_holding(1).await;
+        client.leave(way);
+        house.first.wait_for_disconnects(1).await;
+        house.check_left(&format!("{way:?}")).await;
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_before_the_first_event_lets_the_upstream_go() {
+    for way in WAYS {
+        let house = House::build(Speech::Chat).await;
+        house.first.script(Selector::Any, vec![Fault::HoldMidStream { after_events: 0 }]);
+        let client = Client::begin(way, house.gateway.addr(), Speech::Chat, 0).await;
+        house.first.wait_for_holding(1).await;
+        client.leave(way);
+        house.first.wait_for_disconnects(1).await;
+        house.check_left(&format!("{way:?}")).await;
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_mid_stream_lets_the_upstream_go() {
+    for speech in [Speech::Chat, Speech::Messages] {
+        for way in WAYS {
+            let house = House::build(speech).await;
+            house.first.script(Selector::Any, vec![Fault::HoldMidStream { after_events: 2 }]);
+            let mut client = Client::begin(way, house.gateway.addr(), speech, 0).await;
+            house.first.wait_for_holding(1).await;
+            client.read_some().await;
+            client.leave(way);
+            house.first.wait_for_disconnects(1).await;
+            let line = house.gateway.log.line().await;
+            assert_eq!((&line["end"], &line["status"]), (&json!("client_closed"), &json!(200)), "{way:?}");
+            assert_eq!(line["attempts"].as_array().map(Vec::len), Some(1), "{way:?}");
+            assert_eq!(house.second.request_count(), 0, "{way:?}");
+            assert_eq!(house.gateway.count("tollgate_leases_open").await, 0, "{way:?}");
+            assert_eq!(house.gateway.count("tollgate_active_streams").await, 0, "{way:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_a_whole_answer_lets_the_upstream_go() {
+    for map in ["", "model_map = { some-model = \"other\" }"] {
+        for reset in [false, true] {
+            let upstream = provider().await;
+            let gateway = Gateway::start(&(channel("main", "openai", &upstream, map) + &key())).await;
+            upstream.script(Selector::Any, vec![Fault::HoldMidStream { after_events: 1 }]);
+            let mut client = Connection::open(gateway.addr()).await;
+            client.send(&Speech::Chat.request(KEY, MODEL, false)).await;
+            upstream.wait_for_holding(1).await;
+            if reset {
+                client.reset();
+            } else {
+                drop(client);
+            }
+            upstream.wait_for_disconnects(1).await;
+            assert_eq!(gateway.log.line().await["end"], "client_closed", "{map} {reset}");
+            assert_eq!(gateway.count("tollgate_leases_open").await, 0, "{map} {reset}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_between_attempts_ends_them() {
+    // The first candidate fails only after the client has gone: nobody else is asked.
+    for way in WAYS {
+        let house = House::build(Speech::Chat).await;
+        house.first.script(Selector::Any, vec![Fault::HoldFirstByte]);
+        house.second.script(Selector::Any, vec![Fault::HoldFirstByte]);
+        let client = Client::begin(way, house.gateway.addr(), Speech::Chat, 0).await;
+        house.first.wait_for_holding(1).await;
+        client.leave(way);
+        assert_eq!(house.gateway.log.line().await["end"], "client_closed", "{way:?}");
+        house.first.release();
+        assert_eq!(house.second.request_count(), 0, "{way:?}");
+        assert_eq!(house.gateway.log.line().await["attempts"].as_array().map(Vec::len), Some(1), "{way:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_refused_client_reads_the_whole_answer_however_much_it_still_sends() {
+    let upstream = provider().await;
+    let gateway = Gateway::start(&(channel("main", "openai", &upstream, "") + &key())).await;
+    let wrong = [("authorization", "Bearer sk-unknown-0123456789")];
+    for size in [100 * 1024, 1024 * 1024, 8 * 1024 * 1024] {
+        let body = vec![b'x'; size];
+        for request in [
+            client::request("POST", "/v1/chat/completions", &wrong, &body),
+            client::chunked("/v1/chat/completions", &wrong, &body, 10_000),
+            client::request("POST", "/v1/files", &wrong, &body),
+        ] {
+            let answer = client::once(gateway.addr(), &request).await;
+            assert_eq!((answer.status, answer.ended), (401, Ended::Whole), "{size}");
+            assert_eq!(answer.code(), "invalid_api_key", "{size}");
+            if size > 256 * 1024 {
+                assert_eq!(answer.header("connection"), Some("close"), "nobody reads all of that: {size}");
+            }
+        }
+        let answer = client::post_h2(gateway.addr(), "/v1/chat/completions", &wrong, &body).await;
+        assert_eq!((answer.status, answer.ended), (401, Ended::Whole), "{size}");
+    }
+    assert_eq!(upstream.request_count(), 0);
+}
+
+#[tokio::test]
+async fn a_small_unread_body_leaves_the_connection_usable() {
+    let upstream = provider().await;
+    let gateway = Gateway::start(&(channel("main", "openai", &upstream, "") + &key())).await;
+    let wrong = [("authorization", "Bearer sk-unknown-0123456789")];
+    let mut connection = Connection::open(gateway.addr()).await;
+    for size in [10, 100 * 1024, 256 * 1024] {
+        let request = client::request("POST", "/v1/chat/completions", &wrong, &vec![b'x'; size]);
+        connection.send(&request).await;
+        assert_eq!(connection.answer().await.expect("an answer").status, 401, "{size}");
+        connection.send(&Speech::Chat.request(KEY, MODEL, false)).await;
+        let answer = connection.answer().await;
+        assert_eq!(answer.map(|answer| answer.status), Some(200), "{size} {}", gateway.log.text());
+    }
+}

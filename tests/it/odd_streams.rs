@@ -1,0 +1,93 @@
+//! Streams that end where nobody expects it, or come in a form of their own.
+
+use crate::support::client::{Connection, Ended};
+use crate::support::speech::{MODEL, Speech};
+use crate::support::{Gateway, KEY, channel, key, provider};
+use serde_json::{Value, json};
+use tollgate_loadtest::{Cut, Fault, Selector};
+
+const HEAD: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n";
+
+/// A body without an end: what was promised is longer.
+fn cut_after(events: &str) -> Fault {
+    Fault::Raw(format!("{HEAD}content-length: 100000\r\n\r\n{events}"))
+}
+
+#[tokio::test]
+async fn a_stream_cut_inside_an_event_gets_its_error_in_an_event_of_its_own() {
+    let whole = "data: {\"model\":\"up\",\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n";
+    for tail in ["data: {\"model\":\"up\",\"cho", "data: {\"model\":\"up\"}\n", "data: x\r\n", "da", ":"] {
+        for map in ["", "model_map = { some-model = \"up\" }"] {
+            let upstream = provider().await;
+            upstream.script(Selector::Any, vec![cut_after(&format!("{whole}{tail}"))]);
+            let gateway = Gateway::start(&(channel("main", "openai", &upstream, map) + &key())).await;
+            let answer = Speech::Chat.ask(gateway.addr(), MODEL, true).await;
+            let context = format!("{tail:?} {map}: {}", answer.text());
+            assert_eq!((answer.status, answer.ended), (200, Ended::Whole), "{context}");
+            let text = answer.text();
+            let (before, event) = text.trim_end().rsplit_once("\n\ndata: ").expect(&context);
+            let error: Value = serde_json::from_str(event).expect(&context);
+            assert_eq!(error["error"]["code"], "stream_truncated", "{context}");
+            let shown =
+                if map.is_empty() { whole.to_owned() } else { whole.replace("\"up\"", "\"some-model\"") };
+            assert!(before.starts_with(shown.trim_end()), "{context}");
+            assert_eq!(text.matches("\"error\"").count(), 1, "{context}");
+            assert_eq!(gateway.log.line().await["end"], "stream_truncated", "{context}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_event_that_lacks_only_its_blank_line_still_counts() {
+    for (tail, end) in [
+        ("data: [DONE]", json!("ok")),
+        ("data: [DONE]\n", json!("ok")),
+        ("data: {\"error\":{\"message\":\"late\"}}\n", json!("failed")),
+    ] {
+        let events = format!("data: {{\"choices\":[{{\"delta\":{{\"content\":\"a\"}}}}]}}\n\n{tail}");
+        let upstream = provider().await;
+        upstream.script(Selector::Any, vec![cut_after(&events)]);
+        let gateway = Gateway::start(&(channel("main", "openai", &upstream, "") + &key())).await;
+        let answer = Speech::Chat.ask(gateway.addr(), MODEL, true).await;
+        assert_eq!((answer.ended, answer.text()), (Ended::Whole, events), "{tail:?}");
+        assert_eq!(gateway.log.line().await["end"], end, "{tail:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_single_event_without_its_blank_line_is_an_answer() {
+    let event =
+        "data: {\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"a\"}]},\"finishReason\":\"STOP\"}]}\r\n";
+    let upstream = provider().await;
+    upstream.script(Selector::Any, vec![Fault::Raw(format!("{HEAD}connection: close\r\n\r\n{event}"))]);
+    let gateway = Gateway::start(&(channel("main", "gemini", &upstream, "") + &key())).await;
+    let answer = Speech::Gemini.ask(gateway.addr(), MODEL, true).await;
+    assert_eq!((answer.status, answer.text().as_str()), (200, event));
+    assert_eq!(gateway.log.line().await["end"], "ok");
+}
+
+#[tokio::test]
+async fn geminis_array_is_a_whole_that_flows() {
+    let path = format!("/v1beta/models/{MODEL}:streamGenerateContent");
+    let body = Speech::Gemini.body(MODEL, true);
+    let request = crate::support::client::request("POST", &path, &[("x-goog-api-key", KEY)], body.as_bytes());
+    let upstream = provider().await;
+    let gateway = Gateway::start(&(channel("main", "gemini", &upstream, "") + &key())).await;
+
+    upstream.script(Selector::Any, vec![Fault::HoldMidStream { after_events: 1 }]);
+    let mut client = Connection::open(gateway.addr()).await;
+    client.send(&request).await;
+    assert_eq!(client.head().await.expect("a head").header("content-type"), Some("application/json"));
+    assert!(
+        client.chunk().await.is_some_and(|chunk| chunk.starts_with(b"[")),
+        "the first element comes at once"
+    );
+    upstream.release();
+    while client.chunk().await.is_some_and(|chunk| !chunk.is_empty()) {}
+    let line = gateway.log.line().await;
+    assert_eq!((&line["tokens"]["output"], &line["end"]), (&json!(17), &json!("ok")));
+
+    upstream.script(Selector::Any, vec![Fault::Cut { after_events: 2, how: Cut::Fin }]);
+    let answer = crate::support::client::once(gateway.addr(), &request).await;
+    assert_eq!((answer.status, answer.ended), (200, Ended::Cut));
+}
