@@ -80,7 +80,7 @@ async fn check_honest_end(speech: Speech, fault: &Fault, own: &Answer) {
     for h2 in [false, true] {
         let upstream = provider().await;
         upstream.script(Selector::Any, vec![fault.clone()]);
-        let idle = if speech == Speech::Gemini { "idle_timeout = \"100ms\"" } else { "" };
+        let idle = if speech == Speech::Gemini { "idle_timeout = \"300ms\"" } else { "" };
         let gateway = gateway(speech, &upstream, idle).await;
         let answer = ask(speech, &gateway, h2).await;
         let context = format!("{speech:?} h2={h2} {fault:?}");
@@ -150,7 +150,7 @@ async fn a_silent_stream_ends_with_an_idle_timeout_event() {
         for h2 in [false, true] {
             let upstream = provider().await;
             upstream.script(Selector::Any, vec![Fault::HoldMidStream { after_events: 2 }]);
-            let gateway = gateway(speech, &upstream, "idle_timeout = \"100ms\"").await;
+            let gateway = gateway(speech, &upstream, "idle_timeout = \"300ms\"").await;
             let answer = ask(speech, &gateway, h2).await;
             let context = format!("{speech:?} h2={h2}");
             check_broken_end(speech, &answer, &said, "stream_idle_timeout", &context);
