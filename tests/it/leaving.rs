@@ -180,6 +180,45 @@ async fn a_client_that_leaves_mid_stream_lets_the_upstream_go() {
 }
 
 #[tokio::test]
+async fn a_client_that_leaves_a_whole_answer_lets_the_upstream_go() {
+    for map in ["", "model_map = { some-model = \"other\" }"] {
+        for reset in [false, true] {
+            let upstream = provider().await;
+            let gateway = Gateway::start(&(channel("main", "openai", &upstream, map) + &key())).await;
+            upstream.script(Selector::Any, vec![Fault::HoldMidStream { after_events: 1 }]);
+            let mut client = Connection::open(gateway.addr()).await;
+            client.send(&Speech::Chat.request(KEY, MODEL, false)).await;
+            upstream.wait_for_holding(1).await;
+            if reset {
+                client.reset();
+            } else {
+                drop(client);
+            }
+            upstream.wait_for_disconnects(1).await;
+            assert_eq!(gateway.log.line().await["end"], "client_closed", "{map} {reset}");
+            assert_eq!(gateway.count("tollgate_leases_open").await, 0, "{map} {reset}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_between_attempts_ends_them() {
+    // The first candidate fails only after the client has gone: nobody else is asked.
+    for way in WAYS {
+        let house = House::build(Speech::Chat).await;
+        house.first.script(Selector::Any, vec![Fault::HoldFirstByte]);
+        house.second.script(Selector::Any, vec![Fault::HoldFirstByte]);
+        let client = Client::begin(way, house.gateway.addr(), Speech::Chat, 0).await;
+        house.first.wait_for_holding(1).await;
+        client.leave(way);
+        assert_eq!(house.gateway.log.line().await["end"], "client_closed", "{way:?}");
+        house.first.release();
+        assert_eq!(house.second.request_count(), 0, "{way:?}");
+        assert_eq!(house.gateway.log.line().await["attempts"].as_array().map(Vec::len), Some(1), "{way:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_refused_client_reads_the_whole_answer_however_much_it_still_sends() {
     let upstream = provider().await;
     let gateway = Gateway::start(&(channel("main", "openai", &upstream, "") + &key())).await;
@@ -194,6 +233,9 @@ async fn a_refused_client_reads_the_whole_answer_however_much_it_still_sends() {
             let answer = client::once(gateway.addr(), &request).await;
             assert_eq!((answer.status, answer.ended), (401, Ended::Whole), "{size}");
             assert_eq!(answer.code(), "invalid_api_key", "{size}");
+            if size > 256 * 1024 {
+                assert_eq!(answer.header("connection"), Some("close"), "nobody reads all of that: {size}");
+            }
         }
         let answer = client::post_h2(gateway.addr(), "/v1/chat/completions", &wrong, &body).await;
         assert_eq!((answer.status, answer.ended), (401, Ended::Whole), "{size}");

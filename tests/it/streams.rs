@@ -80,7 +80,7 @@ async fn check_honest_end(speech: Speech, fault: &Fault, own: &Answer) {
     for h2 in [false, true] {
         let upstream = provider().await;
         upstream.script(Selector::Any, vec![fault.clone()]);
-        let idle = if speech == Speech::Gemini { "idle_timeout = \"100ms\"" } else { "" };
+        let idle = if speech == Speech::Gemini { "idle_timeout = \"300ms\"" } else { "" };
         let gateway = gateway(speech, &upstream, idle).await;
         let answer = ask(speech, &gateway, h2).await;
         let context = format!("{speech:?} h2={h2} {fault:?}");
@@ -150,7 +150,7 @@ async fn a_silent_stream_ends_with_an_idle_timeout_event() {
         for h2 in [false, true] {
             let upstream = provider().await;
             upstream.script(Selector::Any, vec![Fault::HoldMidStream { after_events: 2 }]);
-            let gateway = gateway(speech, &upstream, "idle_timeout = \"100ms\"").await;
+            let gateway = gateway(speech, &upstream, "idle_timeout = \"300ms\"").await;
             let answer = ask(speech, &gateway, h2).await;
             let context = format!("{speech:?} h2={h2}");
             check_broken_end(speech, &answer, &said, "stream_idle_timeout", &context);
@@ -247,30 +247,101 @@ async fn a_mapped_model_is_shown_as_requested_in_every_event_and_all_else_is_the
 
 #[tokio::test]
 async fn every_event_reaches_the_client_before_the_next_one_is_sent() {
+    const UPSTREAM: &str = "upstream-model-x";
     for speech in Speech::ALL {
-        let own = speech.spoken_by(MODEL, true, Fault::None).await.text();
-        let blank = if speech == Speech::Gemini { "\r\n\r\n" } else { "\n\n" };
-        let events: Vec<&str> = own.split_inclusive(blank).collect();
-        assert!(events.len() > 3, "{speech:?}");
-        let upstream = provider().await;
-        upstream.script(Selector::Any, vec![Fault::HoldEveryEvent]);
-        let gateway = gateway(speech, &upstream, "").await;
-        let mut client = Connection::open(gateway.addr()).await;
-        client.send(&speech.request(KEY, MODEL, true)).await;
-        upstream.wait_for_holding(1).await;
-        let mut seen = String::new();
-        for (at, event) in events.iter().enumerate() {
-            upstream.release();
-            if at == 0 {
-                assert_eq!(client.head().await.expect("a head").status, 200);
-            }
-            let expected = seen.clone() + event;
-            while seen.len() < expected.len() {
-                let chunk = client.chunk().await.expect("more of it");
-                seen.push_str(&String::from_utf8_lossy(&chunk));
-            }
-            assert_eq!(seen, expected, "{speech:?}");
+        let own = speech.spoken_by(UPSTREAM, true, Fault::None).await.text();
+        let shown = own.replace(&format!("\"{UPSTREAM}\""), &format!("\"{MODEL}\""));
+        let map = format!("model_map = {{ {MODEL} = \"{UPSTREAM}\" }}");
+        for h2 in [false, true] {
+            check_every_event(speech, "", &speech.spoken_by(MODEL, true, Fault::None).await.text(), h2).await;
+            check_every_event(speech, &map, &shown, h2).await;
         }
-        assert!(client.chunk().await.is_some_and(|last| last.is_empty()), "{speech:?}");
+    }
+}
+
+async fn check_every_event(speech: Speech, more: &str, stream: &str, h2: bool) {
+    let blank = if speech == Speech::Gemini { "\r\n\r\n" } else { "\n\n" };
+    let events: Vec<&str> = stream.split_inclusive(blank).collect();
+    let context = format!("{speech:?} h2={h2} {more}");
+    assert!(events.len() > 3, "{context}");
+    let upstream = provider().await;
+    upstream.script(Selector::Any, vec![Fault::HoldEveryEvent]);
+    let gateway = gateway(speech, &upstream, more).await;
+    let mut asking = Asking::start(speech, &gateway, h2).await;
+    upstream.wait_for_holding(1).await;
+    let mut seen = String::new();
+    for (at, event) in events.iter().enumerate() {
+        upstream.release();
+        if at == 0 {
+            asking.head().await;
+        }
+        let expected = seen.clone() + event;
+        while seen.len() < expected.len() {
+            seen.push_str(&asking.more().await.expect("more of it"));
+        }
+        assert_eq!(seen, expected, "{context}");
+    }
+    assert_eq!(asking.more().await, None, "{context}");
+}
+
+/// A stream that is read piece by piece.
+enum Asking {
+    H1(Connection),
+    H2 {
+        _client: h2::client::SendRequest<bytes::Bytes>,
+        response: Option<h2::client::ResponseFuture>,
+        body: Option<h2::RecvStream>,
+    },
+}
+
+impl Asking {
+    async fn start(speech: Speech, gateway: &Gateway, h2: bool) -> Self {
+        if !h2 {
+            let mut client = Connection::open(gateway.addr()).await;
+            client.send(&speech.request(KEY, MODEL, true)).await;
+            return Self::H1(client);
+        }
+        let stream = tokio::net::TcpStream::connect(gateway.addr()).await.expect("the gateway listens");
+        let (client, connection) = h2::client::handshake(stream).await.expect("HTTP/2 is spoken");
+        tokio::spawn(async move { drop(connection.await) });
+        let mut client = client.ready().await.expect("a stream is free");
+        let mut request = http::Request::post(format!("http://test{}", speech.path(MODEL, true)));
+        for (name, value) in speech.headers(KEY) {
+            request = request.header(name, value);
+        }
+        let request = request.header("content-type", "application/json").body(()).expect("a request");
+        let (response, mut sending) = client.send_request(request, false).expect("it is sent");
+        sending.send_data(speech.body(MODEL, true).into(), true).expect("it is sent");
+        Self::H2 { _client: client, response: Some(response), body: None }
+    }
+
+    async fn head(&mut self) {
+        match self {
+            Self::H1(client) => assert_eq!(client.head().await.expect("a head").status, 200),
+            Self::H2 { response, body, .. } => {
+                let response = response.take().expect("asked once").await.expect("a head");
+                assert_eq!(response.status(), 200);
+                *body = Some(response.into_body());
+            }
+        }
+    }
+
+    /// The next piece; `None`: an honest end.
+    async fn more(&mut self) -> Option<String> {
+        let piece = match self {
+            Self::H1(client) => client.chunk().await.expect("no cut"),
+            Self::H2 { body, .. } => loop {
+                match body.as_mut().expect("after its head").data().await {
+                    None => break bytes::Bytes::new(),
+                    Some(data) => {
+                        let data = data.expect("no reset");
+                        if !data.is_empty() {
+                            break data;
+                        }
+                    }
+                }
+            },
+        };
+        (!piece.is_empty()).then(|| String::from_utf8_lossy(&piece).into_owned())
     }
 }

@@ -181,8 +181,9 @@ async fn a_tunnel_that_fails_is_told_in_the_dialect() {
         (Some(Fault::Hang), 504, "upstream_timeout"),
     ] {
         let upstream = provider().await;
-        let mut text =
-            channel("hidden-channel", "openai", &upstream, "response_timeout = \"100ms\"") + &key();
+        let hangs = fault == Some(Fault::Hang);
+        let wait = if hangs { "response_timeout = \"100ms\"" } else { "" };
+        let mut text = channel("hidden-channel", "openai", &upstream, wait) + &key();
         match &fault {
             Some(fault) => upstream.script(Selector::Any, vec![fault.clone()]),
             None => text = text.replace(&upstream.base_url(), &base),
@@ -238,6 +239,50 @@ async fn a_client_that_leaves_its_upload_lets_the_upstream_go() {
     assert_eq!((&line["end"], &line["code"]), (&json!("client_closed"), &Value::Null), "{line}");
     upstream.wait_for_open_connections_at_most(0).await;
     assert_eq!(gateway.count("tollgate_leases_open").await, 0);
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_its_download_lets_the_upstream_go() {
+    for reset in [false, true] {
+        let (upstream, gateway) = house("").await;
+        let sent = form(&file(300_000));
+        let uploaded = client::post(gateway.addr(), "/v1/files", &[BEARER, MULTIPART], &sent).await;
+        let id = uploaded.json()["id"].as_str().expect("an id").to_owned();
+        upstream.script(Selector::Any, vec![Fault::HoldMidStream { after_events: 1 }]);
+        let mut connection = Connection::open(gateway.addr()).await;
+        let request =
+            format!("GET /v1/files/{id}/content HTTP/1.1\r\nhost: a\r\n{}: {}\r\n\r\n", BEARER.0, BEARER.1);
+        connection.send(request.as_bytes()).await;
+        assert_eq!(connection.head().await.expect("a head").status, 200);
+        upstream.wait_for_holding(1).await;
+        if reset {
+            connection.reset();
+        } else {
+            drop(connection);
+        }
+        upstream.wait_for_disconnects(1).await;
+        let line = &gateway.log.lines(2).await[1];
+        assert_eq!((&line["end"], &line["status"]), (&json!("client_closed"), &json!(200)), "{reset} {line}");
+        assert_eq!(gateway.count("tollgate_leases_open").await, 0, "{reset}");
+    }
+}
+
+#[tokio::test]
+async fn an_early_answer_to_an_upload_is_told_while_it_is_still_sent() {
+    for (status, code) in [(401, "upstream_unauthorized"), (429, "upstream_rate_limited")] {
+        let (upstream, gateway) = house("").await;
+        upstream.script(Selector::Any, vec![Fault::EarlyStatus { status }]);
+        let sent = form(&file(5 * 1024 * 1024));
+        let answer = client::post(gateway.addr(), "/v1/files", &[BEARER, MULTIPART], &sent).await;
+        assert_eq!((answer.ended, answer.code().as_str()), (Ended::Whole, code), "{}", answer.text());
+    }
+    // What the provider says of the request itself is the client's, early or not.
+    let (upstream, gateway) = house("").await;
+    upstream.script(Selector::Any, vec![Fault::EarlyStatus { status: 413 }]);
+    let sent = form(&file(5 * 1024 * 1024));
+    let answer = client::post(gateway.addr(), "/v1/files", &[BEARER, MULTIPART], &sent).await;
+    assert_eq!((answer.status, answer.ended), (413, Ended::Whole), "{}", answer.text());
+    assert!(answer.text().contains("Request exceeds the maximum size"), "{}", answer.text());
 }
 
 #[tokio::test]

@@ -101,6 +101,11 @@ async fn an_answer_the_provider_cut_never_ends_cleanly() {
             Fault::CutBody { after_bytes: 20 },
             Fault::Cut { after_events: 1, how: Cut::Fin },
             Fault::Cut { after_events: 1, how: Cut::Reset },
+            // Without a length only the end itself can lie.
+            Fault::Raw(
+                "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n5\r\n{\"a\":\r\n"
+                    .to_owned(),
+            ),
         ] {
             let upstream = provider().await;
             let gateway = gateway(speech, &upstream, "").await;
@@ -118,6 +123,27 @@ async fn an_answer_the_provider_cut_never_ends_cleanly() {
             }
             assert_eq!(upstream.request_count(), 2, "what began is not begun again");
         }
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_goes_silent_never_ends_cleanly() {
+    for h2 in [false, true] {
+        let upstream = provider().await;
+        let gateway = gateway(Speech::Chat, &upstream, "idle_timeout = \"100ms\"").await;
+        upstream.script(Selector::Any, vec![Fault::HoldMidStream { after_events: 1 }]);
+        let answer = if h2 {
+            Speech::Chat.ask_h2(gateway.addr(), MODEL, false).await
+        } else {
+            Speech::Chat.ask(gateway.addr(), MODEL, false).await
+        };
+        assert_eq!((answer.status, answer.ended), (200, Ended::Cut), "h2={h2}");
+        let line = gateway.log.line().await;
+        assert_eq!(
+            (&line["end"], &line["code"]),
+            (&json!("stream_idle_timeout"), &json!("stream_idle_timeout"))
+        );
+        upstream.wait_for_disconnects(1).await;
     }
 }
 
