@@ -6,6 +6,16 @@
 
 mod support;
 
+mod addresses;
+mod admin;
+mod commands;
 mod heads;
+mod limits;
+mod models;
 mod process;
+mod refusals;
 mod relay;
+mod reload;
+mod running;
+mod secrets;
+mod weights;
