@@ -3,19 +3,31 @@
 //! One binary, so that Pingora is linked once. Tests wait for events, never for time; every address is
 //! ephemeral and every test has its own gateway and providers, so all of them run in parallel.
 #![expect(clippy::expect_used, clippy::panic, reason = "a test's helper fails the test")]
+#![expect(clippy::float_cmp, reason = "Prometheus has only floats, and counts are whole")]
+#![expect(clippy::format_push_string, reason = "texts of a test are built to be read")]
 
 mod support;
 
+mod addresses;
+mod admin;
 mod bodies;
+mod commands;
 mod exactness;
 mod failover;
 mod heads;
 mod last_word;
 mod leaving;
+mod limits;
+mod models;
 mod odd_streams;
 mod process;
+mod refusals;
 mod relay;
+mod reload;
+mod running;
+mod secrets;
 mod streams;
 mod tunnel;
+mod weights;
 mod wholes;
 mod wire;

@@ -1,6 +1,8 @@
 //! A gateway, providers and clients for one test.
 
+pub(crate) mod ask;
 pub(crate) mod client;
+pub(crate) mod process;
 pub(crate) mod speech;
 
 use std::path::{Path, PathBuf};
@@ -48,11 +50,6 @@ impl Gateway {
         Self { running, config, log, _dir: dir }
     }
 
-    /// `http://127.0.0.1:PORT`.
-    pub(crate) fn url(&self) -> String {
-        format!("http://{}", self.running.public[0])
-    }
-
     /// Its address.
     pub(crate) fn addr(&self) -> std::net::SocketAddr {
         self.running.public[0]
@@ -60,7 +57,10 @@ impl Gateway {
 
     /// Writes another configuration and makes it effective, as `tollgate reload` does.
     pub(crate) fn reload(&self, server: &str, text: &str) -> Result<(), String> {
-        std::fs::write(&self.config, full(server, text)).expect("the configuration is written");
+        // In one step: the file watch looks too, and a half-written file would count as a failed reload.
+        let next = self.config.with_extension("next");
+        std::fs::write(&next, full(server, text)).expect("the configuration is written");
+        std::fs::rename(&next, &self.config).expect("it takes its place");
         let reloader = self.running.reloader.as_ref().expect("it was started from a file");
         reloader.reload().map(|_| ()).map_err(|problems| problems.to_string())
     }
@@ -155,7 +155,7 @@ impl std::io::Write for Log {
     fn write(&mut self, written: &[u8]) -> std::io::Result<usize> {
         let mut bytes = self.bytes.lock().unwrap_or_else(PoisonError::into_inner);
         bytes.extend_from_slice(written);
-        let lines = bytes.iter().filter(|byte| **byte == b'\n').count();
+        let lines = memchr::memchr_iter(b'\n', &bytes).count();
         self.grown.send_replace(lines);
         Ok(written.len())
     }
