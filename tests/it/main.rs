@@ -6,6 +6,7 @@
 
 mod support;
 
+mod architecture;
 mod heads;
 mod process;
 mod relay;
