@@ -9,4 +9,5 @@ mod support;
 mod architecture;
 mod heads;
 mod process;
+mod docs;
 mod relay;
