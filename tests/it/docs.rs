@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use tollgate::code::Code;
-use tollgate::config::{self, FsSource, Source};
+use tollgate::config::{self, Source};
 use tollgate::telemetry::metrics::TABLE;
 
 /// A text in the place of the entry file; the environment and the secret files it names have something in them.
@@ -155,7 +155,7 @@ async fn what_the_reference_marks_as_restart_is_what_a_reload_asks_one_for() {
     let text = key() + "[[channel]]\nname = \"c\"\ntype = \"openai\"\napi_keys = [\"sk-up-0123456789\"]\n";
     let gateway = Gateway::start(&text).await;
     let other = format!(
-        "[server]\nlisten = [\"127.0.0.2:0\"]\nadmin = \"127.0.0.3:0\"\nthreads = 7\n[log]\naccess = \"off\"\n\
+        "[server]\nlisten = [\"127.0.0.2:0\"]\nadmin = \"127.0.0.3:0\"\nthreads = 1023\n[log]\naccess = \"off\"\n\
          level = \"error\"\n{text}"
     );
     std::fs::write(&gateway.config, other).expect("the configuration is written");
@@ -295,4 +295,28 @@ fn the_index_names_every_page() {
 fn the_changelog_has_this_version() {
     let heading = format!("\n## [{}]", env!("CARGO_PKG_VERSION"));
     assert!(read("CHANGELOG.md").contains(&heading), "{heading}");
+}
+
+#[test]
+fn the_readme_names_the_rust_that_is_needed() {
+    assert!(read("README.md").contains(&format!("({} or newer)", env!("CARGO_PKG_RUST_VERSION"))));
+}
+
+#[tokio::test]
+async fn a_needed_restart_is_said_as_long_as_it_is_needed() {
+    let text = key() + "[[channel]]\nname = \"c\"\ntype = \"openai\"\napi_keys = [\"sk-up-0123456789\"]\n";
+    let gateway = Gateway::start(&text).await;
+    let asked_after = |server: &str, text: &str| {
+        assert_eq!(gateway.reload(server, text), Ok(()));
+        let last = gateway.running.reloader.as_ref().map(|reloader| reloader.last().needs_restart);
+        last.expect("it was started from a file")
+    };
+    assert_eq!(asked_after("threads = 1023", &text), ["server.threads"]);
+    let another = text.clone() + "weight = 2\n";
+    assert_eq!(
+        asked_after("threads = 1023", &another),
+        ["server.threads"],
+        "another change does not mend it"
+    );
+    assert!(asked_after("", &another).is_empty(), "the file says again what runs");
 }
