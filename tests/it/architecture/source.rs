@@ -173,7 +173,7 @@ fn comments_and_texts_are_no_code_and_everything_else_is() {
         ("a // crate::b\nc", "a c"),
         ("a /* x /* y */ z */ b", "a b"),
         (r#"f("crate::b \" x") + 1"#, "f( ) + 1"),
-        (r###"f(r#"a " b"#) + r"c" + br"d";"###, "f( ) + + ;"),
+        (r##"f(r#"a " b"#) + r"c" + br"d";"##, "f( ) + + ;"),
         ("let x: &'a str = 'b';", "let x: &'a str = ;"),
         (r"if c == '\'' || c == '\u{1f}' {", "if c == || c == {"),
         ("if c == 'ä' {", "if c == {"),

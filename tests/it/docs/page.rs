@@ -2,6 +2,7 @@
 
 use crate::support::repository;
 use std::collections::BTreeSet;
+use std::path::Path;
 
 /// One Markdown file.
 pub(super) struct Page {
@@ -31,7 +32,7 @@ pub(super) fn pages() -> Vec<Page> {
         let mut names: Vec<String> = std::fs::read_dir(repository(folder))
             .expect("the documents are in the repository")
             .map(|entry| entry.expect("it can be listed").file_name().to_string_lossy().into_owned())
-            .filter(|name| name.ends_with(".md"))
+            .filter(|name| Path::new(name).extension().is_some_and(|end| end == "md"))
             .collect();
         names.sort();
         pages.extend(names.iter().map(|name| Page::read(&format!("{folder}/{name}"))));
