@@ -7,7 +7,7 @@
 mod support;
 
 mod architecture;
+mod docs;
 mod heads;
 mod process;
-mod docs;
 mod relay;
