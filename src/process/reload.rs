@@ -4,10 +4,10 @@
 //! (a broken file that stays broken is not reported again on every look); exchanges under way keep what they
 //! began with; reloads do not overlap.
 
-use crate::config::snapshot::Log;
+use crate::config::snapshot::{Log, Server};
 use crate::config::{self, FsSource, Loaded, Problems, Watched, Watcher};
 use crate::process::{Shared, logging};
-use crate::state::Live;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -16,6 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub struct Reloader {
     entry: PathBuf,
     shared: Shared,
+    at_start: AtStart,
     watcher: Watcher,
     last: Mutex<Last>,
 }
@@ -49,10 +50,12 @@ impl Reloader {
     pub fn new(entry: &Path, watched: &Watched, shared: Shared) -> std::io::Result<Self> {
         let now = shared.world.unix_ms();
         let last = Last { successful: true, success_unix_ms: now, generation: 1, ..Last::default() };
-        shared.telemetry.metrics.reloaded(&shared.live.load().snapshot.hash, now / 1000);
+        let first = Arc::clone(&shared.live.load().snapshot);
+        shared.telemetry.metrics.reloaded(&first.hash, now / 1000);
         let watcher = Watcher::new()?;
         watcher.follow(watched);
-        Ok(Self { entry: entry.to_owned(), shared, watcher, last: Mutex::new(last) })
+        let at_start = AtStart::of(&first.server);
+        Ok(Self { entry: entry.to_owned(), shared, at_start, watcher, last: Mutex::new(last) })
     }
 
     /// Resolves when the files are no longer what was last read.
@@ -107,7 +110,7 @@ impl Reloader {
         for warning in &loaded.warnings {
             tracing::warn!(%warning, "configuration");
         }
-        let needs_restart = needs_restart(&before, &loaded);
+        let needs_restart = self.at_start.changed(&loaded.snapshot.server);
         for what in &needs_restart {
             tracing::warn!(what, "this change takes effect with a restart; the rest is in force now");
         }
@@ -142,18 +145,26 @@ impl Reloader {
     }
 }
 
-/// The settings that are only read at the start.
-fn needs_restart(before: &Live, loaded: &Loaded) -> Vec<String> {
-    let (old, new) = (&before.snapshot, &loaded.snapshot);
-    let mut changed = Vec::new();
-    for (what, differs) in [
-        ("server.listen", old.server.listen != new.server.listen),
-        ("server.admin", old.server.admin != new.server.admin),
-        ("server.threads", old.server.threads != new.server.threads),
-    ] {
-        if differs {
-            changed.push(what.to_owned());
-        }
+/// The settings that are only read at the start, as they were then: what differs from them needs a restart,
+/// however many reloads lie between.
+#[derive(Debug)]
+struct AtStart {
+    listen: Vec<SocketAddr>,
+    admin: SocketAddr,
+    threads: usize,
+}
+
+impl AtStart {
+    fn of(server: &Server) -> Self {
+        Self { listen: server.listen.clone(), admin: server.admin, threads: server.threads }
     }
-    changed
+
+    fn changed(&self, new: &Server) -> Vec<String> {
+        let settings = [
+            ("server.listen", self.listen != new.listen),
+            ("server.admin", self.admin != new.admin),
+            ("server.threads", self.threads != new.threads),
+        ];
+        settings.into_iter().filter(|(_, differs)| *differs).map(|(what, _)| what.to_owned()).collect()
+    }
 }

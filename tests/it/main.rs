@@ -10,8 +10,10 @@ mod support;
 
 mod addresses;
 mod admin;
+mod architecture;
 mod bodies;
 mod commands;
+mod docs;
 mod exactness;
 mod failover;
 mod heads;

@@ -184,7 +184,7 @@ pub(crate) async fn once(addr: SocketAddr, request: &[u8]) -> Answer {
 
 /// A GET.
 pub(crate) async fn get(addr: SocketAddr, path: &str) -> Answer {
-    once(addr, format!("GET {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n").as_bytes()).await
+    once(addr, format!("GET {path} HTTP/1.1\r\nhost: {addr}\r\nconnection: close\r\n\r\n").as_bytes()).await
 }
 
 /// A POST with a JSON body, its length declared.
