@@ -26,7 +26,7 @@ pub fn identify(
         )),
         Presented::Malformed(what) => Err(Refusal::new(
             Code::MalformedApiKey,
-            format!("The API key is malformed: {what}. Copy it again, whole and without spaces."),
+            format!("The API key is malformed. {what}"),
         )),
         Presented::Keys(secrets) => {
             secrets.iter().find_map(|secret| snapshot.key(&secret.digest())).map(Arc::clone).ok_or_else(
