@@ -3,6 +3,7 @@
 //! Invariants: data goes to standard output, messages to standard error; the exit code is 0 for done, 1 for
 //! failed, 2 for wrongly called; nothing here decides anything about a request.
 
+mod explain;
 mod offline;
 mod online;
 
@@ -199,10 +200,7 @@ pub fn main() -> ExitCode {
             Some(url) => online::models(&url, key.as_deref(), format == Format::Json),
             None => offline::models(&config, key.as_deref(), format == Format::Json),
         },
-        Some(Command::Explain(args)) => match (&args.admin.admin, &args.model) {
-            (Some(url), Some(model)) => online::explain(url, &args.key, model, args.format == Format::Json),
-            _ => offline::explain(&config, &args),
-        },
+        Some(Command::Explain(args)) => explain::explain(&config, &args),
         Some(Command::Schema) => print(&crate::config::schema()),
         Some(Command::Mock { listen, pace }) => app::demo::mock(listen, pace),
         Some(Command::Version { format }) => offline::version(format == Format::Json),

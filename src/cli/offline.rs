@@ -1,13 +1,10 @@
 //! Commands that read the configuration and answer from it: nothing needs to run.
 
-use super::{ExplainArgs, Failed, Format, complain, print};
+use super::{Failed, complain, print};
 use crate::config::{self, FsSource, Loaded};
-use crate::protocol::{entry, inspect};
 use crate::secret::{KeyDigest, last4};
-use crate::stage::{explain, models};
+use crate::stage::models;
 use crate::state::{Live, Registry};
-use bytes::Bytes;
-use http::{HeaderMap, Method};
 use serde_json::{Value, json};
 use std::io::Read as _;
 use std::path::Path;
@@ -34,7 +31,7 @@ fn load(config: &Path) -> Result<Loaded, Failed> {
     config::load(config, &FsSource).map_err(|problems| format!("the configuration has problems:\n{problems}"))
 }
 
-fn live(config: &Path) -> Result<Live, Failed> {
+pub(super) fn live(config: &Path) -> Result<Live, Failed> {
     Ok(Registry::default().bind(Arc::new(load(config)?.snapshot), NOW))
 }
 
@@ -117,68 +114,6 @@ pub(super) fn model_rows(rows: &[Value], as_json: bool) -> String {
     lines.join("\n")
 }
 
-pub(super) fn explain(config: &Path, args: &ExplainArgs) -> Result<(), Failed> {
-    let live = live(config)?;
-    let key = live.snapshot.key_named(&args.key).ok_or("no key of that name is configured")?;
-    let entry = entry::entry(&Method::POST, &args.path, None, &HeaderMap::new()).map_err(|no| no.message)?;
-    let body = match &args.request {
-        Some(file) => Some(std::fs::read(file).map_err(|error| format!("{}: {error}", file.display()))?),
-        None => None,
-    };
-    let inspected = body.as_deref().map(|body| inspect::inspect(entry.operation, body)).transpose();
-    let inspected = inspected.map_err(|refusal| refusal.message)?;
-    let named = inspected.as_ref().and_then(|inspection| inspection.model.as_ref());
-    let model = args
-        .model
-        .clone()
-        .or_else(|| entry.model.clone())
-        .or_else(|| named.map(|model| model.name.clone()))
-        .ok_or("the request names no model")?;
-    let dialect = (args.request.is_some() || args.path != DEFAULT_PATH).then_some(entry.dialect);
-    let mut told = explain::explain(&live, key, &model, dialect, NOW);
-    if let (Some(body), Some(field)) = (body, named) {
-        let first =
-            told["candidates"].as_array().and_then(|all| all.iter().find(|one| one["eligible"] == true));
-        let upstream = first.and_then(|one| one["model_upstream"].as_str()).map(str::to_owned);
-        if let Some(upstream) = upstream.filter(|upstream| *upstream != field.name) {
-            let pieces = crate::protocol::splice::splice(&Bytes::from(body), &field.at, &upstream);
-            told["rewritten"] = json!(String::from_utf8_lossy(&pieces.concat()));
-            told["rewritten_bytes"] = json!({ "from": field.at.start, "to": field.at.end });
-        }
-    }
-    print(&explained(&told, args.format == Format::Json))
-}
-
-/// The explanation as a person reads it.
-pub(super) fn explained(told: &Value, as_json: bool) -> String {
-    if as_json {
-        return format!("{told:#}");
-    }
-    let word = |value: &Value| value.as_str().unwrap_or("none").to_owned();
-    let mut lines = vec![
-        format!(
-            "key      {}   group {}   profile {}",
-            word(&told["key"]),
-            word(&told["group"]),
-            word(&told["profile"])
-        ),
-        format!("model    {} -> {}", word(&told["model_requested"]), word(&told["model"])),
-    ];
-    let rows = told["candidates"].as_array().cloned().unwrap_or_default();
-    lines.push(table_or_json(
-        &rows,
-        &["channel", "model_upstream", "protocol", "priority", "weight", "reason"],
-        false,
-    ));
-    if let Some(refusal) = told["refusal"].as_object() {
-        lines.push(format!("refused  {}: {}", word(&refusal["code"]), word(&refusal["message"])));
-    }
-    if let Some(body) = told["rewritten"].as_str() {
-        lines.push(format!("body     {body}"));
-    }
-    lines.join("\n")
-}
-
 pub(super) fn version(as_json: bool) -> Result<(), Failed> {
     let version = env!("CARGO_PKG_VERSION");
     print(&if as_json { json!({ "version": version }).to_string() } else { format!("tollgate {version}") })
@@ -212,8 +147,7 @@ pub(super) fn table_or_json(rows: &[Value], columns: &[&str], as_json: bool) -> 
 }
 
 /// Nothing has happened yet where nothing runs: counters are fresh at any time.
-const NOW: u64 = 1_000_000_000;
-const DEFAULT_PATH: &str = "/v1/chat/completions";
+pub(super) const NOW: u64 = 1_000_000_000;
 const KEY_BYTES_MAX: u64 = 4096;
 /// Crockford's base 32: nothing that is mistaken for something else when read aloud.
 const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";

@@ -1,8 +1,9 @@
 //! Commands that ask a running gateway, over its admin listener.
 
-use super::offline::{explained, model_rows, table_or_json};
+use super::offline::{model_rows, table_or_json};
 use super::{DEFAULT_CONFIG, Failed, print};
 use crate::config::{self, FsSource};
+use crate::protocol::Dialect;
 use serde_json::Value;
 use std::net::IpAddr;
 use std::path::Path;
@@ -78,11 +79,17 @@ pub(super) fn models(url: &str, key: Option<&str>, as_json: bool) -> Result<(), 
     print(&model_rows(&answer.as_array().cloned().unwrap_or_default(), as_json))
 }
 
-pub(super) fn explain(url: &str, key: &str, model: &str, as_json: bool) -> Result<(), Failed> {
-    let path = format!("/api/explain?key={}&model={}", encoded(key), encoded(model));
+pub(super) fn explanation(
+    url: &str,
+    key: &str,
+    model: &str,
+    dialect: Option<Dialect>,
+) -> Result<Value, Failed> {
+    let dialect = dialect.map_or(String::new(), |dialect| format!("&dialect={}", dialect.word()));
+    let path = format!("/api/explain?key={}&model={}{dialect}", encoded(key), encoded(model));
     let (status, answer) = call(&Admin::at(url), "GET", &path)?;
     expect_ok(status, &answer)?;
-    print(&explained(&answer, as_json))
+    Ok(answer)
 }
 
 /// Where to call and with what.
