@@ -7,10 +7,13 @@ use toml::de::{DeTable, DeValue};
 /// Reads a TOML document.
 pub(super) fn parse(text: &str) -> Result<Node, Fault> {
     let lines = Lines::new(text);
-    let table = DeTable::parse(text).map_err(|error| {
-        let offset = error.span().map_or(text.len(), |span| span.start);
-        Fault::new(lines.place(offset), format!("is not valid TOML: {}", error.message()))
-    })?;
+    let (table, errors) = DeTable::parse_recoverable(text);
+    let offset = |error: &toml::de::Error| error.span().map_or(text.len(), |span| span.start);
+    // The first one is the mistake; those after it are what the parser makes of the rest.
+    if let Some(error) = errors.iter().min_by_key(|error| offset(error)) {
+        let what = format!("is not valid TOML: {}", error.message());
+        return Err(Fault::new(lines.place(offset(error)), what));
+    }
     let place = lines.place(0);
     Ok(Node { place, value: table_value(table.into_inner(), &lines)? })
 }
