@@ -8,7 +8,7 @@ use crate::world::System;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Runs until it is told to stop.
 pub fn run(config: &Path) -> Result<(), String> {
@@ -34,6 +34,8 @@ fn refused(problems: &Problems) -> String {
 }
 
 async fn until_signal(loaded: Loaded, config: &Path) -> Result<(), String> {
+    // Before anything serves: a signal that nobody listens for would end the process.
+    let signals = Signals::new().map_err(|error| format!("cannot listen for signals: {error}"))?;
     let metrics = metrics()?;
     let access = logging::open_access(&loaded.snapshot.log.access, metrics.accesslog_dropped())?;
     let world = Arc::new(System::start());
@@ -41,7 +43,8 @@ async fn until_signal(loaded: Loaded, config: &Path) -> Result<(), String> {
         app::start(loaded, Some(config), access, metrics, world).await.map_err(|error| error.to_string())?;
     let public: Vec<String> = running.public.iter().map(ToString::to_string).collect();
     tracing::info!(listen = public.join(", "), admin = %running.admin, "tollgate is up");
-    signals(&running).await.map_err(|error| format!("cannot listen for signals: {error}"))
+    signals.obey(&running).await;
+    Ok(())
 }
 
 /// The process's own numbers.
@@ -51,35 +54,49 @@ pub(super) fn metrics() -> Result<Metrics, String> {
 }
 
 /// HUP reloads, USR1 reopens the log, TERM drains, INT leaves at once.
-async fn signals(running: &Running) -> std::io::Result<()> {
-    let mut hangup = signal(SignalKind::hangup())?;
-    let mut reopen = signal(SignalKind::user_defined1())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    loop {
-        tokio::select! {
-            _ = hangup.recv() => {
-                if let Some(reloader) = running.reloader.clone() {
-                    tokio::task::spawn_blocking(move || drop(reloader.reload()));
+struct Signals {
+    hangup: Signal,
+    reopen: Signal,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            hangup: signal(SignalKind::hangup())?,
+            reopen: signal(SignalKind::user_defined1())?,
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    /// Does what they say until one of them says to leave.
+    async fn obey(mut self, running: &Running) {
+        loop {
+            tokio::select! {
+                _ = self.hangup.recv() => {
+                    if let Some(reloader) = running.reloader.clone() {
+                        tokio::task::spawn_blocking(move || drop(reloader.reload()));
+                    }
                 }
+                _ = self.reopen.recv() => running.shared.telemetry.access.load().reopen(),
+                _ = self.interrupt.recv() => {
+                    tracing::info!("interrupted: leaving at once");
+                    running.shared.telemetry.access.load().stop();
+                    return;
+                }
+                _ = self.terminate.recv() => break,
             }
-            _ = reopen.recv() => running.shared.telemetry.access.load().reopen(),
-            _ = interrupt.recv() => {
-                tracing::info!("interrupted: leaving at once");
-                running.shared.telemetry.access.load().stop();
-                return Ok(());
-            }
-            _ = terminate.recv() => break,
         }
+        tracing::info!("told to stop: draining");
+        tokio::select! {
+            whole = running.drain() => tracing::info!(whole, "drained"),
+            _ = self.terminate.recv() => tracing::warn!("told to stop again: leaving at once"),
+            _ = self.interrupt.recv() => tracing::warn!("interrupted: leaving at once"),
+        }
+        running.shared.telemetry.access.load().stop();
     }
-    tracing::info!("told to stop: draining");
-    tokio::select! {
-        whole = running.drain() => tracing::info!(whole, "drained"),
-        _ = terminate.recv() => tracing::warn!("told to stop again: leaving at once"),
-        _ = interrupt.recv() => tracing::warn!("interrupted: leaving at once"),
-    }
-    running.shared.telemetry.access.load().stop();
-    Ok(())
 }
 
 /// Tasks that are left when the process leaves get this long.
