@@ -252,23 +252,21 @@ async fn judge(upstream: &Upstream, mut answer: Answer, target: &Target<'_>) -> 
     }
     let body = error_body(&mut answer).await;
     let mapped = target.rename.is_some();
-    match status::failure_kind(target.channel.dialect, status, &body, mapped) {
-        Some(kind) => {
-            let header = |name| answer.head.headers.get(name).and_then(|value| value.to_str().ok());
-            let retry_after =
-                balance::retry_after(header("retry-after-ms"), header("retry-after"), target.now_unix);
-            let failure = Failure {
-                kind,
-                status: Some(status),
-                retry_after,
-                sent: status::progress(kind),
-                detail: status::detail(&body, target.credential),
-            };
-            recycle(upstream, answer);
-            Outcome::Failed(failure)
-        }
-        None => Outcome::Answered(Box::new(answer)),
-    }
+    let Some(kind) = status::failure_kind(target.channel.dialect, status, &body, mapped) else {
+        status::mask(&mut answer.held, target.credential);
+        return Outcome::Answered(Box::new(answer));
+    };
+    let header = |name| answer.head.headers.get(name).and_then(|value| value.to_str().ok());
+    let retry_after = balance::retry_after(header("retry-after-ms"), header("retry-after"), target.now_unix);
+    let failure = Failure {
+        kind,
+        status: Some(status),
+        retry_after,
+        sent: status::progress(kind),
+        detail: status::detail(&body, target.credential),
+    };
+    recycle(upstream, answer);
+    Outcome::Failed(failure)
 }
 
 /// The beginning of an error's body, kept in `held` so that it can still be passed on whole.

@@ -3,6 +3,7 @@
 use crate::failure::{FailureKind, Sent};
 use crate::protocol::{Dialect, observe};
 use crate::secret::Secret;
+use bytes::{Bytes, BytesMut};
 
 /// The failure behind a status of 300 or more; `None`: it is about the request itself, the client's to see.
 pub fn failure_kind(dialect: Dialect, status: u16, body: &[u8], mapped: bool) -> Option<FailureKind> {
@@ -31,6 +32,21 @@ pub fn failure_kind(dialect: Dialect, status: u16, body: &[u8], mapped: bool) ->
 /// Whether a provider that answers so can have begun: a refusal has not, a breakdown may have.
 pub fn progress(kind: FailureKind) -> Sent {
     if kind == FailureKind::ServerError { Sent::MaybeBegun } else { Sent::NotBegun }
+}
+
+/// Takes our credential out of an error that is the client's to see, where a provider repeats what it was
+/// given. The length stays, since it was declared; every other byte too.
+pub fn mask(held: &mut Vec<Bytes>, credential: &Secret) {
+    let mut body = BytesMut::from(held.concat().as_slice());
+    let secret = credential.expose().as_bytes();
+    let found: Vec<usize> = memchr::memmem::find_iter(&body, secret).collect();
+    if secret.is_empty() || found.is_empty() {
+        return;
+    }
+    for at in found {
+        body[at..at + secret.len()].fill(b'*');
+    }
+    *held = vec![body.freeze()];
 }
 
 /// The provider's words for the operator's log: bounded, our credential taken out.
@@ -80,6 +96,20 @@ mod tests {
         assert_eq!(judged(gemini, reason("API_KEY_INVALID")), Some(FailureKind::Unauthorized));
         assert_eq!(judged(gemini, reason("FIELD_INVALID")), None);
         assert_eq!(judged(Dialect::OpenAi, reason("API_KEY_INVALID")), None);
+    }
+
+    #[test]
+    fn a_credential_that_is_repeated_to_the_client_is_masked_wherever_the_chunks_part() {
+        let secret = Secret::new("sk-upstream-0123456789");
+        for cut in 0..30 {
+            let body = Bytes::from_static(b"bad sk-upstream-0123456789 key");
+            let mut held = vec![body.slice(..cut), body.slice(cut..)];
+            mask(&mut held, &secret);
+            assert_eq!(held.concat(), b"bad ********************** key");
+        }
+        let mut held = vec![Bytes::from_static(b"not a"), Bytes::from_static(b" word")];
+        mask(&mut held, &secret);
+        assert_eq!(held.len(), 2);
     }
 
     #[test]
