@@ -27,6 +27,16 @@ pub enum Shut {
     Slots(u32),
 }
 
+impl Shut {
+    /// How long until it opens, where that is known.
+    pub fn wait(self) -> Option<Duration> {
+        match self {
+            Self::Rate(wait, _) => Some(wait),
+            Self::Slots(_) => None,
+        }
+    }
+}
+
 impl Permit {
     /// A permit that holds nothing yet.
     pub fn new(leases: &Arc<AtomicI64>) -> Self {
