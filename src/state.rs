@@ -166,6 +166,7 @@ pub struct ChannelHealth {
     /// Until when it rests.
     pub rest: Rest,
     streak: AtomicU32,
+    turn: AtomicU64,
 }
 
 impl ChannelHealth {
@@ -175,6 +176,12 @@ impl ChannelHealth {
         if self.streak.load(Ordering::Relaxed) != 0 {
             self.streak.store(0, Ordering::Relaxed);
         }
+    }
+
+    /// The next turn of its credentials. A count of its own: shared with the choice of channels, each channel
+    /// would always come to the same credential.
+    pub fn turn(&self) -> u64 {
+        self.turn.fetch_add(1, Ordering::Relaxed)
     }
 
     /// It failed: how many times in a row by now.

@@ -34,11 +34,14 @@ pub struct Wanted<'a> {
 pub struct Plan {
     /// The model after the profile's mapping; empty where the operation has none.
     pub model: String,
+    /// The model by the client's name, for messages.
     requested: String,
     candidates: Vec<Arc<Channel>>,
     spent: Vec<Spent>,
     attempts_left: usize,
     failures: Vec<Failure>,
+    /// How long until a candidate that its own rate kept out could be asked.
+    free_in: Option<Duration>,
     turns: Turns,
 }
 
@@ -57,7 +60,7 @@ enum Spent {
     Credential(usize, usize),
 }
 
-/// One try at one channel; dropping it gives the channel's slot back.
+/// One try at one channel.
 #[derive(Debug)]
 pub struct Attempt {
     /// The channel.
@@ -68,7 +71,8 @@ pub struct Attempt {
     pub credential_index: usize,
     /// The model by the provider's name for it.
     pub model_upstream: String,
-    _slot: Permit,
+    /// The channel's slot; given back when dropped.
+    pub slot: Option<Permit>,
 }
 
 /// What the plan says when asked for the next attempt.
@@ -122,6 +126,7 @@ pub fn route(live: &Live, key: &Key, wanted: Wanted<'_>) -> Result<Plan, Refusal
         spent: Vec::new(),
         attempts_left: live.snapshot.attempts,
         failures: Vec::new(),
+        free_in: None,
         turns: if wanted.model.is_some() { Turns::Weighted } else { Turns::First },
     })
 }
@@ -152,12 +157,14 @@ impl Plan {
         while self.attempts_left > 0 {
             let Some(channel) = self.choose(live, registry, &full, now) else { break };
             let mut slot = Permit::new(registry.leases());
-            if slot.pass(&[&live.channel(channel.index).gate], now).is_err() {
+            let state = live.channel(channel.index);
+            if let Err((_, shut)) = slot.pass(&[&state.gate], now) {
+                self.free_in = self.free_in.into_iter().chain(shut.wait()).min();
                 full.push(channel.index);
                 continue;
             }
             // What lives in one account is looked for with the same credential every time.
-            let turn = if self.turns == Turns::First { 0 } else { registry.turn() };
+            let turn = if self.turns == Turns::First { 0 } else { state.health.turn() };
             let Some(index) = self.credential(live, &channel, turn, now) else {
                 full.push(channel.index);
                 continue;
@@ -168,7 +175,7 @@ impl Plan {
                 credential_index: index,
                 model_upstream: channel.upstream_model(&self.model).to_owned(),
                 channel,
-                _slot: slot,
+                slot: Some(slot),
             }));
         }
         Next::Exhausted(self.exhausted(live, now))
@@ -235,7 +242,7 @@ impl Plan {
         let resting = self.rests(live, now);
         let only_limited = self.failures.iter().all(|failure| failure.kind == FailureKind::RateLimited)
             && resting.iter().all(|(_, rate_limited)| *rate_limited);
-        let soonest = resting.iter().map(|(left, _)| *left).min();
+        let soonest = resting.iter().map(|(left, _)| *left).chain(self.free_in).min();
         if only_limited && !(self.failures.is_empty() && resting.is_empty()) {
             let wait = soonest.unwrap_or(UNAVAILABLE_WAIT);
             return Refusal::new(
