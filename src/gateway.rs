@@ -158,7 +158,8 @@ impl Gateway {
         let plan = route::route(&live, &key, wanted)?;
         admit::reserve(&live, &key, &mut permit, &requested, self.world.now())?;
         exchange.record.overhead.request = elapsed(read_at, self.world.now());
-        Ok(Accepted { entry, body, inspection, requested, plan, permit, share })
+        exchange.held.push(permit);
+        Ok(Accepted { entry, body, inspection, requested, plan, share })
     }
 
     /// rewrite → forward → observe, one attempt at a time; ends with the first answer, or with none left.
@@ -170,7 +171,7 @@ impl Gateway {
     ) -> Sent {
         let live = Arc::clone(&exchange.live);
         loop {
-            let attempt = match accepted.plan.next(&live, &self.registry, self.world.now()) {
+            let mut attempt = match accepted.plan.next(&live, &self.registry, self.world.now()) {
                 Next::Attempt(attempt) => attempt,
                 Next::Exhausted(refusal) => return self.reply(client, exchange).refuse(&refusal).await,
             };
@@ -200,6 +201,7 @@ impl Gateway {
                     tried.status = Some(answer.head.status.as_u16());
                     exchange.attempted(&attempt, tried);
                     drop((outgoing, accepted.body, accepted.share));
+                    exchange.held.extend(attempt.slot.take());
                     let idle = attempt.channel.timeouts.idle;
                     let streams = self.registry.streams();
                     let rename = rename.map(str::to_owned);

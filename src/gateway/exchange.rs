@@ -34,6 +34,11 @@ pub struct Exchange {
     pub record: Record,
     /// Whose it is, once known.
     pub key: Option<Arc<Key>>,
+    /// The slots it holds: its key's, and its channel's while it is answered. Given back just before the end
+    /// of the answer, so that a client that waits for the end never meets its own slot.
+    pub held: Vec<Permit>,
+    /// How much of an answer of declared length is still to come.
+    pub left: Option<u64>,
     /// A request on its way through Pingora's own pipeline.
     pub tunnel: Option<Tunnel>,
     /// Whether it is written to the log at all (probes are not).
@@ -54,8 +59,6 @@ pub struct Accepted {
     pub requested: String,
     /// The candidates.
     pub plan: Plan,
-    /// The slots it holds; given back when dropped.
-    pub permit: Permit,
     /// The buffered bytes it holds; given back when dropped.
     pub share: Share,
 }
@@ -116,7 +119,17 @@ impl Exchange {
             end: End::Ok,
             upstream_error: None,
         };
-        Self { started: now, live, record, key: None, tunnel: None, logged: true, _under_way: under_way }
+        Self {
+            started: now,
+            live,
+            record,
+            key: None,
+            held: Vec::new(),
+            left: None,
+            tunnel: None,
+            logged: true,
+            _under_way: under_way,
+        }
     }
 
     /// Its id.
@@ -165,6 +178,16 @@ impl Exchange {
         self.record.model_upstream = model;
     }
 
+    /// Books that so many bytes of the body are about to go down; the last of them give the slots back.
+    pub fn sends(&mut self, bytes: u64) {
+        if let Some(left) = &mut self.left {
+            *left = left.saturating_sub(bytes);
+            if *left == 0 {
+                self.held.clear();
+            }
+        }
+    }
+
     /// Books how long the last attempt took, its answer included.
     pub fn answered_until(&mut self, now: Nanos, began: Nanos) {
         if let Some(last) = self.record.attempts.last_mut() {
@@ -172,8 +195,9 @@ impl Exchange {
         }
     }
 
-    /// Books how it ended.
+    /// Books how it ended; what is still to be written of the answer is ours, and short.
     pub fn ended(&mut self, end: End, code: Option<Code>) {
+        self.held.clear();
         self.record.end = end;
         self.record.code = code;
     }

@@ -6,7 +6,7 @@
 use crate::config::snapshot::Server;
 use crate::gateway::body;
 use crate::gateway::exchange::Exchange;
-use crate::limit::Nanos;
+use crate::limit::{Level, Nanos};
 use crate::protocol::key_forms;
 use crate::protocol::render::{self, LimitView};
 use crate::record::End;
@@ -102,7 +102,10 @@ impl Reply<'_> {
             }
         }
         match length {
-            Some(length) => set(&mut head, CONTENT_LENGTH, &length.to_string()),
+            Some(length) => {
+                self.exchange.left = Some(length as u64);
+                set(&mut head, CONTENT_LENGTH, &length.to_string());
+            }
             None if self.client.req_header().version == Version::HTTP_11 && !matches!(status, 204 | 304) => {
                 set(&mut head, TRANSFER_ENCODING, "chunked");
             }
@@ -128,13 +131,23 @@ impl Reply<'_> {
             append(head, &ACCESS_CONTROL_EXPOSE_HEADERS, &EXPOSED);
             append(head, &VARY, &HeaderValue::from_static("origin"));
         }
-        let Some(key) = &self.exchange.key else { return };
-        let Some(level) = self.exchange.live.key(key.index).gate.rpm.level(self.world.now()) else { return };
+        let Some(level) = self.tightest_limit() else { return };
         let view = LimitView { limit: level.limit, remaining: level.remaining, reset: level.reset };
         let now_unix = self.world.unix_ms() / 1000;
         for (name, value) in render::limit_headers(self.exchange.record.dialect, &view, now_unix) {
             set(head, name, &value);
         }
+    }
+
+    /// Of the rates this exchange counts against, the one that will be used up first.
+    fn tightest_limit(&self) -> Option<Level> {
+        let (live, key) = (&self.exchange.live, self.exchange.key.as_ref()?);
+        let state = live.key(key.index);
+        let requested = self.exchange.record.model_requested.as_ref();
+        let model = requested.and_then(|model| state.model(&key.model_limits, model.as_str()));
+        let gates = [Some(&state.gate), Some(live.group(key.group.index)), model];
+        let levels = gates.into_iter().flatten().filter_map(|gate| gate.rpm.level(self.world.now()));
+        levels.min_by_key(|level| level.remaining)
     }
 
     pub(super) async fn write_head(&mut self, head: ResponseHeader) -> bool {
@@ -154,6 +167,7 @@ impl Reply<'_> {
             // In pieces, because the time a write may take is counted for each.
             let part = rest.split_to(rest.len().min(WRITE_PIECE));
             let length = part.len() as u64;
+            self.exchange.sends(length);
             if self.client.write_response_body(part, false).await.is_err() {
                 return false;
             }
