@@ -24,10 +24,9 @@ pub fn identify(
             Code::MissingApiKey,
             "No API key in this request. Send it as 'Authorization: Bearer sk-…' or 'x-api-key: sk-…'.",
         )),
-        Presented::Malformed(what) => Err(Refusal::new(
-            Code::MalformedApiKey,
-            format!("The API key is malformed. {what}"),
-        )),
+        Presented::Malformed(what) => {
+            Err(Refusal::new(Code::MalformedApiKey, format!("The API key is malformed. {what}")))
+        }
         Presented::Keys(secrets) => {
             secrets.iter().find_map(|secret| snapshot.key(&secret.digest())).map(Arc::clone).ok_or_else(
                 || {

@@ -6,16 +6,26 @@
 
 mod support;
 
+mod addresses;
+mod admin;
 mod bodies;
+mod commands;
 mod exactness;
 mod failover;
 mod heads;
 mod last_word;
 mod leaving;
+mod limits;
+mod models;
 mod odd_streams;
 mod process;
+mod refusals;
 mod relay;
+mod reload;
+mod running;
+mod secrets;
 mod streams;
 mod tunnel;
+mod weights;
 mod wholes;
 mod wire;

@@ -1,6 +1,8 @@
 //! A gateway, providers and clients for one test.
 
+pub(crate) mod ask;
 pub(crate) mod client;
+pub(crate) mod process;
 pub(crate) mod speech;
 
 use std::path::{Path, PathBuf};

@@ -1,0 +1,189 @@
+//! The binary itself, as a process of its own.
+
+use std::io::{BufRead as _, BufReader, Read, Write as _};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// The binary: where nextest moved it, else where cargo built it.
+fn binary() -> PathBuf {
+    std::env::var_os("NEXTEST_BIN_EXE_tollgate")
+        .map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_tollgate")), PathBuf::from)
+}
+
+fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(binary());
+    command.args(arguments).current_dir(env!("CARGO_MANIFEST_DIR"));
+    for variable in ["TOLLGATE_ADMIN_TOKEN", "OPENAI_API_KEY", "ANTHROPIC_API_KEY", "RUST_LOG"] {
+        command.env_remove(variable);
+    }
+    command
+}
+
+/// What a command that ends by itself did.
+#[derive(Debug)]
+pub(crate) struct Done {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+/// Runs a command to its end.
+pub(crate) fn tollgate(arguments: &[&str]) -> Done {
+    tollgate_with(arguments, &[], "")
+}
+
+/// The same with an environment and something on standard input.
+pub(crate) fn tollgate_with(arguments: &[&str], environment: &[(&str, &str)], input: &str) -> Done {
+    let mut child = command(arguments)
+        .envs(environment.iter().copied())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary starts");
+    let mut stdin = child.stdin.take().expect("it is piped");
+    // A command that reads nothing may be gone already.
+    drop(stdin.write_all(input.as_bytes()));
+    drop(stdin);
+    let Output { status, stdout, stderr } = child.wait_with_output().expect("it ends");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
+    Done { code: status.code(), stdout: text(stdout), stderr: text(stderr) }
+}
+
+/// A process that stays up until it is told, or dropped.
+pub(crate) struct Process {
+    child: Child,
+    pub(crate) stdout: Lines,
+    pub(crate) stderr: Lines,
+}
+
+impl Process {
+    pub(crate) fn start(arguments: &[&str]) -> Self {
+        let mut child = command(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary starts");
+        let stdout = Lines::of(child.stdout.take().expect("it is piped"));
+        let stderr = Lines::of(child.stderr.take().expect("it is piped"));
+        Self { child, stdout, stderr }
+    }
+
+    /// Sends a signal by its name.
+    pub(crate) fn signal(&self, name: &str) {
+        let kill = format!("kill -{name} {}", self.child.id());
+        assert!(Command::new("sh").args(["-c", &kill]).status().expect("a shell").success(), "{kill}");
+    }
+
+    /// Its exit code, once it has ended.
+    pub(crate) async fn ended(&mut self) -> Option<i32> {
+        self.stdout.closed().await;
+        self.child.wait().expect("it was started").code()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// What a process writes, line by line; waiting for a line is an event.
+#[derive(Clone)]
+pub(crate) struct Lines {
+    text: Arc<Mutex<String>>,
+    state: watch::Receiver<(usize, bool)>,
+}
+
+impl Lines {
+    fn of(pipe: impl Read + Send + 'static) -> Self {
+        let text = Arc::new(Mutex::new(String::new()));
+        let (grown, state) = watch::channel((0, false));
+        let kept = Arc::clone(&text);
+        std::thread::spawn(move || {
+            for line in BufReader::new(pipe).lines().map_while(Result::ok) {
+                let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+                kept.push_str(&line);
+                kept.push('\n');
+                drop(kept);
+                grown.send_modify(|(lines, _)| *lines += 1);
+            }
+            grown.send_modify(|(_, closed)| *closed = true);
+        });
+        Self { text, state }
+    }
+
+    /// Everything so far.
+    pub(crate) fn text(&self) -> String {
+        self.text.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The first line with this in it, once it is there.
+    pub(crate) async fn line(&self, wanted: &str) -> String {
+        let mut state = self.state.clone();
+        loop {
+            let closed = state.borrow_and_update().1;
+            let found = self.text().lines().find(|line| line.contains(wanted)).map(str::to_owned);
+            if let Some(line) = found {
+                return line;
+            }
+            assert!(!closed, "it ended without saying {wanted}: {}", self.text());
+            let _changed = tokio::time::timeout(PATIENCE, state.changed())
+                .await
+                .unwrap_or_else(|_| panic!("nothing said {wanted}: {}", self.text()));
+        }
+    }
+
+    async fn closed(&self) {
+        let mut state = self.state.clone();
+        tokio::time::timeout(PATIENCE, state.wait_for(|(_, closed)| *closed))
+            .await
+            .unwrap_or_else(|_| panic!("it does not end: {}", self.text()))
+            .expect("the reader outlives the pipe");
+    }
+}
+
+/// `tollgate run` on a configuration of its own.
+pub(crate) struct Run {
+    pub(crate) process: Process,
+    pub(crate) addr: SocketAddr,
+    pub(crate) admin: SocketAddr,
+}
+
+impl Run {
+    /// Starts it on this file, whose addresses have port 0, and waits until it is up.
+    pub(crate) async fn start(config: &Path) -> Self {
+        let process = Process::start(&["run", "-c", config.to_str().expect("a plain path")]);
+        let line = process.stderr.line("tollgate is up").await;
+        let address = |name: &str| {
+            let value = line.split(name).nth(1).unwrap_or_else(|| panic!("no {name} in {line}"));
+            let value = value.trim_start_matches('"');
+            let end = value.find(['"', ' ']).unwrap_or(value.len());
+            value[..end].parse().unwrap_or_else(|error| panic!("{name} in {line}: {error}"))
+        };
+        let (addr, admin) = (address("listen="), address("admin="));
+        Self { process, addr, admin }
+    }
+
+    /// `http://…` of the admin listener.
+    pub(crate) fn admin_url(&self) -> String {
+        format!("http://{}", self.admin)
+    }
+}
+
+/// Asks again and again until it is so; bounded, and below the file watch's own slow poll.
+pub(crate) async fn until<F: Future<Output = bool>>(what: &str, mut is_so: impl FnMut() -> F) {
+    let waiting = async { while !is_so().await {} };
+    tokio::time::timeout(NOTICED_MAX, waiting).await.unwrap_or_else(|_| panic!("never: {what}"));
+}
+
+/// The promise is one second; a loaded machine gets a few, but never the five of the poll.
+const NOTICED_MAX: Duration = Duration::from_secs(4);
+/// A test that waits longer for a process fails.
+const PATIENCE: Duration = Duration::from_secs(20);
