@@ -2,7 +2,7 @@
 
 use crate::support::ask::{Kept, Speaks, channels, key_named};
 use crate::support::client::{self, Answer, Connection};
-use crate::support::{Gateway, KEY, StillWorld, channel, key, provider};
+use crate::support::{Gateway, KEY, StillWorld, channel, provider};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
@@ -290,7 +290,8 @@ async fn a_channels_limits_steer_to_its_sibling_and_only_then_refuse() {
     let (first, second) = (provider().await, provider().await);
     let text = channel("first", "openai", &first, "limits = { rpm = 3, concurrency = 1 }")
         + &channel("second", "openai", &second, "priority = 1\nlimits = { rpm = 4 }")
-        + &key();
+        + "[[profile]]\nname = \"p\"\nmappings = [{ from = \"asked\", to = \"mapped\" }]\n"
+        + &key_named("alice", KEY, "profiles = [\"p\"]\nactive_profile = \"p\"");
     let gateway = Gateway::in_world("", &text, StillWorld::new()).await;
     first.script(Selector::Any, vec![Fault::HoldFirstByte]);
     let mut held = Connection::open(gateway.addr()).await;
@@ -305,9 +306,14 @@ async fn a_channels_limits_steer_to_its_sibling_and_only_then_refuse() {
         assert_eq!(Speaks::OpenAi.ask(gateway.addr(), KEY, "m").await.status, 200);
     }
     assert_eq!((first.request_count(), second.request_count()), (3, 4));
-    let none_left = Speaks::OpenAi.ask(gateway.addr(), KEY, "m").await;
+    let none_left = Speaks::OpenAi.ask(gateway.addr(), KEY, "asked").await;
     assert_eq!((none_left.status, none_left.code().as_str()), (503, "no_channel_available"));
     assert_eq!(number(&none_left, "retry-after"), 15, "until the first of them is free");
+    let told = none_left.text();
+    assert!(
+        told.contains("'asked'") && !told.contains("mapped"),
+        "where it is sent is nobody's business: {told}"
+    );
     gateway.log.lines(8).await;
     assert_eq!(gateway.metric("tollgate_leases_open").await, 0.0);
 }

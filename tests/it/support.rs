@@ -62,7 +62,10 @@ impl Gateway {
 
     /// Writes another configuration and makes it effective, as `tollgate reload` does.
     pub(crate) fn reload(&self, server: &str, text: &str) -> Result<(), String> {
-        std::fs::write(&self.config, full(server, text)).expect("the configuration is written");
+        // In one step: the file watch looks too, and a half-written file would count as a failed reload.
+        let next = self.config.with_extension("next");
+        std::fs::write(&next, full(server, text)).expect("the configuration is written");
+        std::fs::rename(&next, &self.config).expect("it takes its place");
         let reloader = self.running.reloader.as_ref().expect("it was started from a file");
         reloader.reload().map(|_| ()).map_err(|problems| problems.to_string())
     }
