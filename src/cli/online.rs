@@ -5,7 +5,7 @@ use super::{DEFAULT_CONFIG, Failed, print};
 use crate::config::{self, FsSource};
 use crate::protocol::Dialect;
 use serde_json::Value;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
@@ -111,22 +111,28 @@ impl Admin {
             return Ok(Self::at(url));
         }
         let path = config.unwrap_or(Path::new(DEFAULT_CONFIG));
-        let loaded = match config::load(path, &FsSource) {
-            Ok(loaded) => loaded,
-            Err(_) if config.is_none() && !path.exists() => return Ok(Self::at(DEFAULT_ADMIN)),
-            Err(problems) => {
+        let loaded = config::load(path, &FsSource);
+        let server = loaded.as_ref().ok().map(|loaded| &loaded.snapshot.server);
+        let address = server.map(|server| server.admin).or_else(|| config::admin_address(path, &FsSource));
+        let mut admin = match (address, &loaded) {
+            (Some(address), _) => Self::at(&reachable(address)),
+            (None, Err(problems)) if config.is_some() || path.exists() => {
                 return Err(format!("cannot tell the gateway's address (give --admin URL):\n{problems}"));
             }
+            (None, _) => Self::at(DEFAULT_ADMIN),
         };
-        let server = &loaded.snapshot.server;
-        let ip =
-            if server.admin.ip().is_unspecified() { IpAddr::from([127, 0, 0, 1]) } else { server.admin.ip() };
-        let mut admin = Self::at(&std::net::SocketAddr::new(ip, server.admin.port()).to_string());
         if admin.token.is_none() {
-            admin.token = server.admin_token.as_ref().map(|token| token.expose().to_owned());
+            let token = server.and_then(|server| server.admin_token.as_ref());
+            admin.token = token.map(|token| token.expose().to_owned());
         }
         Ok(admin)
     }
+}
+
+/// A listener on every address is called on loopback.
+fn reachable(listener: SocketAddr) -> String {
+    let ip = if listener.ip().is_unspecified() { IpAddr::from([127, 0, 0, 1]) } else { listener.ip() };
+    SocketAddr::new(ip, listener.port()).to_string()
 }
 
 fn call(admin: &Admin, method: &str, path: &str) -> Result<(u16, Value), Failed> {

@@ -11,6 +11,7 @@ use super::schema::Schema;
 use super::snapshot::Snapshot;
 use super::source::{Reads, Source, Watched};
 use std::collections::HashSet;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 /// A configuration that stands.
@@ -60,6 +61,16 @@ pub fn load_to_run(entry: &Path, source: &dyn Source) -> Result<Loaded, Problems
     match loaded.example_key.take() {
         Some(problem) => Err(Problems::one(problem, loaded.watched)),
         None => Ok(loaded),
+    }
+}
+
+/// Where the admin listener is, by a file that need not be sound: a command finds the running gateway also
+/// while its file is broken, or where a secret it names is not in the command's environment.
+pub fn admin_address(entry: &Path, source: &dyn Source) -> Option<SocketAddr> {
+    let root = node::parse(entry, &source.read(entry).ok()?).ok()?;
+    match &root.get("server")?.node.get("admin")?.node.value {
+        Value::Text(address) => address.parse().ok(),
+        _ => None,
     }
 }
 

@@ -186,6 +186,29 @@ async fn status_says_how_a_running_gateway_is_and_ready_says_it_by_exit_code() {
     assert_eq!(tollgate(&["status", "--ready", "--admin", bare]).code, Some(0), "without http://");
 }
 
+#[test]
+fn a_running_gateway_is_looked_for_where_its_file_says_even_a_broken_one() {
+    let check = |name: &str, text: &str, address: &str| {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join(name);
+        std::fs::write(&path, text).expect("it is written");
+        let done = tollgate(&["status", "-c", path.to_str().expect("a plain path")]);
+        assert_eq!(done.code, Some(1));
+        assert!(done.stderr.contains(&format!("http://{address}: ")), "{name}: {}", done.stderr);
+    };
+    let channel = "[[channel]]\nname = \"c\"\ntype = \"openai\"\napi_keys = [\"sk-c-0123456789\"]\n";
+    let sound = channel.to_owned() + &key_named("k", KEY, "");
+    check("t.toml", &format!("[server]\nadmin = \"127.0.0.1:1\"\n{sound}"), "127.0.0.1:1");
+    check(
+        "t.toml",
+        &format!("[server]\nadmin = \"0.0.0.0:1\"\nadmin_token = \"{KEY}\"\n{sound}"),
+        "127.0.0.1:1",
+    );
+    let absent = "[[key]]\nname = \"k\"\nsecret = { env = \"TOLLGATE_TEST_NOT_SET\" }\n";
+    check("t.toml", &format!("[server]\nadmin = \"127.0.0.1:2\"\n{absent}"), "127.0.0.1:2");
+    check("t.yaml", "server:\n  admin: 127.0.0.1:3\nunheard: of\n", "127.0.0.1:3");
+}
+
 #[tokio::test]
 async fn the_admin_token_is_taken_from_the_environment() {
     let upstream = provider().await;
