@@ -18,7 +18,7 @@ pub fn admit(live: &Live, registry: &Registry, key: &Key, now: Nanos) -> Result<
     permit.pass(&gates, now).map_err(|(at, shut)| {
         let (whose, rate, slots) = match at {
             0 => ("This API key's".to_owned(), "rpm", "concurrency"),
-            _ => (format!("The group {}'s", quoted(key.group.id.as_str())), "group_rpm", "group_concurrency"),
+            _ => (format!("The group {}'s", key.group.id), "group_rpm", "group_concurrency"),
         };
         refuse(&whose, shut, (rate, slots))
     })?;
@@ -36,7 +36,7 @@ pub fn reserve(
     let Some(gate) = live.key(key.index).model(&key.model_limits, requested) else { return Ok(()) };
     permit.pass(&[gate], now).map_err(|(_, shut)| {
         permit.refund();
-        let whose = format!("This API key's, for {},", quoted(requested));
+        let whose = format!("For the model {}, this API key's", quoted(requested));
         refuse(&whose, shut, ("model_rpm", "model_concurrency"))
     })
 }
