@@ -277,7 +277,7 @@ fn lint(metrics: &str) {
         .stderr(Stdio::piped())
         .spawn();
     let Ok(mut promtool) = started else {
-        return eprintln!("skipped: promtool is not installed");
+        return drop(writeln!(std::io::stderr(), "skipped: promtool is not installed"));
     };
     let mut stdin = promtool.stdin.take().expect("it is piped");
     stdin.write_all(metrics.as_bytes()).expect("it reads");

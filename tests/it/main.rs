@@ -3,6 +3,8 @@
 //! One binary, so that Pingora is linked once. Tests wait for events, never for time; every address is
 //! ephemeral and every test has its own gateway and providers, so all of them run in parallel.
 #![expect(clippy::expect_used, clippy::panic, reason = "a test's helper fails the test")]
+#![expect(clippy::float_cmp, reason = "Prometheus has only floats, and counts are whole")]
+#![expect(clippy::format_push_string, reason = "texts of a test are built to be read")]
 
 mod support;
 

@@ -114,6 +114,9 @@ async fn every_refusal_has_its_word_in_every_dialect_and_costs_no_provider_anyth
     assert_eq!(gateway.metric("tollgate_errors_total{code=\"expired_api_key\"}").await, 3.0);
 }
 
+/// One raw request and its refusal: method, path, headers, body, status, code.
+type Raw<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)], &'a str, u16, &'a str);
+
 #[tokio::test]
 async fn a_request_without_a_key_or_a_method_or_a_sensible_body_is_told_so_in_its_dialect() {
     let upstream = provider().await;
@@ -128,7 +131,7 @@ async fn a_request_without_a_key_or_a_method_or_a_sensible_body_is_told_so_in_it
         let untranslatable = if speaks == Speaks::OpenAi { "at-anthropic" } else { "at-openai" };
         let foreign_body = speaks.body(untranslatable, false);
         let foreign_path = speaks.path(untranslatable, false);
-        let cases: &[(&str, &str, &[(&str, &str)], &str, u16, &str)] = &[
+        let cases: &[Raw<'_>] = &[
             ("POST", &path, &[], &body, 401, "missing_api_key"),
             ("GET", &path, &auth, "", 405, "method_not_allowed"),
             ("DELETE", &path, &[], "", 405, "method_not_allowed"),

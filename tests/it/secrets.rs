@@ -123,8 +123,7 @@ fn said(text: &str) -> Fault {
 async fn drive(run: &Run, upstream: &Provider) -> Written {
     let mut authored = Written::new();
     let mut keep = |what: String, answer: &Answer| {
-        let head: String = answer.headers.iter().map(|(name, value)| format!("{name}: {value}\n")).collect();
-        authored.insert(what, head + &answer.text());
+        authored.insert(what, format!("{:?}\n{}", answer.headers, answer.text()));
     };
     for speaks in Speaks::ALL {
         for stream in [false, true] {

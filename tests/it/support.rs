@@ -50,11 +50,6 @@ impl Gateway {
         Self { running, config, log, _dir: dir }
     }
 
-    /// `http://127.0.0.1:PORT`.
-    pub(crate) fn url(&self) -> String {
-        format!("http://{}", self.running.public[0])
-    }
-
     /// Its address.
     pub(crate) fn addr(&self) -> std::net::SocketAddr {
         self.running.public[0]
@@ -160,7 +155,7 @@ impl std::io::Write for Log {
     fn write(&mut self, written: &[u8]) -> std::io::Result<usize> {
         let mut bytes = self.bytes.lock().unwrap_or_else(PoisonError::into_inner);
         bytes.extend_from_slice(written);
-        let lines = bytes.iter().filter(|byte| **byte == b'\n').count();
+        let lines = memchr::memchr_iter(b'\n', &bytes).count();
         self.grown.send_replace(lines);
         Ok(written.len())
     }

@@ -308,16 +308,12 @@ async fn once_h2(
         Answer { status: response.status().as_u16(), headers, body: Vec::new(), ended: Ended::Whole };
     let mut download = response.into_body();
     while let Some(data) = download.data().await {
-        match data {
-            Ok(data) => {
-                answer.body.extend_from_slice(&data);
-                drop(download.flow_control().release_capacity(data.len()));
-            }
-            Err(_) => {
-                answer.ended = Ended::Cut;
-                break;
-            }
-        }
+        let Ok(data) = data else {
+            answer.ended = Ended::Cut;
+            break;
+        };
+        answer.body.extend_from_slice(&data);
+        drop(download.flow_control().release_capacity(data.len()));
     }
     driving.abort();
     answer
