@@ -60,10 +60,10 @@ async fn an_empty_file_and_a_missing_one_are_refused() {
     let gateway = Gateway::start(&good).await;
     let reloader = gateway.running.reloader.clone().expect("it was started from a file");
     std::fs::write(&gateway.config, "").expect("it is written");
-    assert!(reloader.reload().0.expect_err("empty").to_string().contains("is empty"));
+    assert!(reloader.reload().expect_err("empty").to_string().contains("is empty"));
     check_refused(&gateway, "is empty").await;
     std::fs::remove_file(&gateway.config).expect("it is removed");
-    assert!(reloader.reload().0.expect_err("gone").to_string().contains("cannot be read"));
+    assert!(reloader.reload().expect_err("gone").to_string().contains("cannot be read"));
     check_refused(&gateway, "cannot be read").await;
     gateway.reload("", &good).expect("the good one again");
 }
