@@ -215,7 +215,10 @@ async fn a_limit_for_some_models_counts_beside_the_keys_own_and_a_refusal_by_it_
 #[tokio::test]
 async fn slots_come_back_however_an_exchange_ends() {
     let upstream = provider().await;
-    let gateway = limited(&upstream, "limits = { concurrency = 1 }", &StillWorld::new()).await;
+    let world = StillWorld::new();
+    let gateway = limited(&upstream, "limits = { concurrency = 1 }", &world).await;
+    // A channel that failed rests; an hour later it serves again.
+    let rested = || world.advance(Duration::from_secs(3_600));
     let whole = |fault: Fault| vec![fault.clone(), fault.clone(), fault];
     let mut lines = 0;
     for (fault, stream) in [
@@ -233,6 +236,7 @@ async fn slots_come_back_however_an_exchange_ends() {
         upstream.clear_scripts();
         lines += 1;
         all_given_back(&gateway, lines).await;
+        rested();
     }
     for fault in [Fault::HoldFirstByte, Fault::HoldMidStream { after_events: 1 }] {
         upstream.script(Selector::Any, vec![fault]);
