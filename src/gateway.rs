@@ -23,7 +23,7 @@ use crate::code::Code;
 use crate::config::snapshot::Key;
 use crate::failure::Sent::MaybeBegun;
 use crate::failure::{Failure, FailureKind};
-use crate::gateway::exchange::{Accepted, Exchange, Tried, UnderWay};
+use crate::gateway::exchange::{Accepted, Exchange, UnderWay};
 use crate::gateway::forward::{Outcome, Target};
 use crate::gateway::peer::Upstream;
 use crate::gateway::relay::Relayed;
@@ -188,48 +188,39 @@ impl Gateway {
                 now_unix: self.world.unix_ms() / 1000,
             };
             let attempted = forward::attempt(&self.upstream, &target, &outgoing, client).await;
-            let mut tried = Tried {
-                status: None,
-                failure: None,
-                took: elapsed(began, self.world.now()),
-                reused: attempted.link.reused,
-                connect: attempted.link.connect,
-            };
+            exchange.attempted(&attempt, attempted.tried(elapsed(began, self.world.now())));
             match attempted.outcome {
                 Outcome::Answered(answer) => {
-                    exchange.record.charged = answer.head.status.is_success();
-                    tried.status = Some(answer.head.status.as_u16());
-                    exchange.attempted(&attempt, tried);
-                    drop((outgoing, accepted.body, accepted.share));
+                    let relayed = Relayed {
+                        operation: accepted.entry.operation,
+                        rename: rename.map(str::to_owned),
+                        idle: attempt.channel.timeouts.idle,
+                        streams: self.registry.streams(),
+                        share: self.registry.bodies().share(),
+                    };
+                    // From the first byte on nothing is sent again: the body's memory goes now.
+                    drop((outgoing, accepted));
                     exchange.held.extend(attempt.slot.take());
-                    let idle = attempt.channel.timeouts.idle;
-                    let streams = self.registry.streams();
-                    let rename = rename.map(str::to_owned);
-                    let share = self.registry.bodies().share();
-                    let operation = accepted.entry.operation;
-                    let relayed = Relayed { operation, rename, idle, streams, share };
                     let sent = self.reply(client, exchange).relay(&self.upstream, *answer, relayed).await;
                     exchange.answered_until(self.world.now(), began);
                     self.judge_end(exchange, &attempt);
                     return sent;
                 }
                 Outcome::Failed(failure) => {
-                    tried.status = failure.status;
-                    tried.failure = Some(&failure);
-                    exchange.attempted(&attempt, tried);
-                    let last = !failure.may_fail_over(accepted.creates());
-                    let jitter = self.world.random().to_le_bytes()[0];
-                    accepted.plan.failed(&live, &attempt, failure, (self.world.now(), jitter));
-                    if last {
+                    if !failure.may_fail_over(accepted.creates()) {
                         accepted.plan.give_up();
                     }
+                    let at = (self.world.now(), self.jitter());
+                    accepted.plan.failed(&live, &attempt, failure, at);
                 }
-                Outcome::ClientGone => {
-                    exchange.attempted(&attempt, tried);
-                    return self.reply(client, exchange).client_left();
-                }
+                Outcome::ClientGone => return self.reply(client, exchange).client_left(),
             }
         }
+    }
+
+    /// Spreads what many gateways would otherwise do at the same moment.
+    fn jitter(&self) -> u8 {
+        self.world.random().to_le_bytes()[0]
     }
 
     /// What the end of an answer says of its channel: a stream that broke off is a failure too, a client
@@ -239,8 +230,7 @@ impl Gateway {
         match end {
             End::StreamTruncated | End::StreamIdleTimeout => {
                 let failure = Failure::new(FailureKind::Reset, MaybeBegun, end.word());
-                let jitter = self.world.random().to_le_bytes()[0];
-                route::note(&exchange.live, attempt, &failure, (self.world.now(), jitter));
+                route::note(&exchange.live, attempt, &failure, (self.world.now(), self.jitter()));
             }
             End::ClientClosed | End::Drained => {}
             End::Ok | End::Refused | End::Failed => {

@@ -9,7 +9,7 @@ use crate::failure::Failure;
 use crate::id::{ExchangeId, TraceId};
 use crate::limit::Nanos;
 use crate::protocol::inspect::Inspection;
-use crate::protocol::{Dialect, entry::Entry};
+use crate::protocol::{Dialect, Operation, entry::Entry};
 use crate::record::{
     AttemptFailure, AttemptRecord, End, Excerpt, KeyFacts, Labels, Overhead, Path, Record, Text,
 };
@@ -176,6 +176,9 @@ impl Exchange {
         });
         self.record.channel = Some(attempt.channel.id.clone());
         self.record.model_upstream = model;
+        // Providers bill answers, not errors, in whatever status they come.
+        let billed = tried.failure.is_none() && self.record.operation.is_some_and(Operation::has_usage);
+        self.record.charged |= billed && tried.status.is_some_and(|status| (200..300).contains(&status));
     }
 
     /// Books that so many bytes of the body are about to go down; the last of them give the slots back.

@@ -10,6 +10,7 @@
 use crate::balance;
 use crate::config::snapshot::Channel;
 use crate::failure::{Failure, FailureKind, Sent};
+use crate::gateway::exchange::Tried;
 use crate::gateway::peer::Upstream;
 use crate::gateway::status;
 use crate::limit::Nanos;
@@ -65,6 +66,18 @@ pub struct Attempted {
     pub outcome: Outcome,
     /// The connection.
     pub link: Link,
+}
+
+impl Attempted {
+    /// What is booked of it.
+    pub fn tried(&self, took: Duration) -> Tried<'_> {
+        let (status, failure) = match &self.outcome {
+            Outcome::Answered(answer) => (Some(answer.head.status.as_u16()), None),
+            Outcome::Failed(failure) => (failure.status, Some(failure)),
+            Outcome::ClientGone => (None, None),
+        };
+        Tried { status, failure, took, reused: self.link.reused, connect: self.link.connect }
+    }
 }
 
 /// How a connection came about.
