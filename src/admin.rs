@@ -26,8 +26,17 @@ use std::sync::atomic::Ordering;
 pub struct Admin {
     shared: Shared,
     reloader: Option<Arc<Reloader>>,
-    address: SocketAddr,
+    bound: Bound,
     started_unix_ms: u64,
+}
+
+/// Where the process really listens, whatever the configuration says since.
+#[derive(Debug)]
+pub struct Bound {
+    /// For clients.
+    pub public: Vec<SocketAddr>,
+    /// For operators.
+    pub admin: SocketAddr,
 }
 
 /// An answer: status, content type, body.
@@ -71,10 +80,10 @@ impl ServeHttp for Admin {
 }
 
 impl Admin {
-    /// For a process on this admin address.
-    pub fn new(shared: Shared, reloader: Option<Arc<Reloader>>, address: SocketAddr) -> Self {
+    /// For a process on these addresses.
+    pub fn new(shared: Shared, reloader: Option<Arc<Reloader>>, bound: Bound) -> Self {
         let started_unix_ms = shared.world.unix_ms();
-        Self { shared, reloader, address, started_unix_ms }
+        Self { shared, reloader, bound, started_unix_ms }
     }
 
     /// Who may not: without the token where one is set, and any page of another site that wants a change.
@@ -155,7 +164,7 @@ impl Admin {
 
     fn status(&self) -> Value {
         let last = self.reloader.as_ref().map(|reloader| reloader.last());
-        views::status(&self.shared, last.as_ref(), self.started_unix_ms, self.address)
+        views::status(&self.shared, last.as_ref(), self.started_unix_ms, &self.bound)
     }
 
     fn models(&self, query: &str) -> Page {

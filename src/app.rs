@@ -8,7 +8,7 @@ pub mod accept;
 pub mod demo;
 pub mod run;
 
-use crate::admin::Admin;
+use crate::admin::{Admin, Bound};
 use crate::app::accept::{Caps, Connections, accept};
 use crate::config::Loaded;
 use crate::gateway::Gateway;
@@ -86,7 +86,8 @@ pub async fn start(
     }
     let listener = listen(snapshot.server.admin).await?;
     let admin = listener.local_addr()?;
-    let app = Arc::new(HttpServer::new_app(Admin::new(shared.clone(), reloader.clone(), admin)));
+    let bound = Bound { public: public.clone(), admin };
+    let app = Arc::new(HttpServer::new_app(Admin::new(shared.clone(), reloader.clone(), bound)));
     let unlimited =
         || Caps { connections: ADMIN_CONNECTIONS_MAX, per_ip: 0, first_byte: ADMIN_FIRST_BYTE, head: None };
     // Operators look while the gateway drains, so this one ends with the process.

@@ -191,6 +191,7 @@ impl Gateway {
             exchange.attempted(&attempt, attempted.tried(elapsed(began, self.world.now())));
             match attempted.outcome {
                 Outcome::Answered(answer) => {
+                    exchange.answered = self.world.now();
                     let relayed = Relayed {
                         operation: accepted.entry.operation,
                         rename: rename.map(str::to_owned),

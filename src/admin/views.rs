@@ -1,11 +1,11 @@
 //! What the admin listener shows, as values: read from the live state at the moment of the call.
 
+use super::Bound;
 use crate::process::Shared;
 use crate::process::reload::Last;
 use crate::state::Live;
 use crate::telemetry::{access, metrics};
 use serde_json::{Value, json};
-use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 
 /// Everything for Prometheus.
@@ -72,15 +72,15 @@ pub(super) fn usable_channels(shared: &Shared) -> usize {
 }
 
 /// The process at a glance.
-pub(super) fn status(shared: &Shared, last: Option<&Last>, started_unix_ms: u64, admin: SocketAddr) -> Value {
+pub(super) fn status(shared: &Shared, last: Option<&Last>, started_unix_ms: u64, bound: &Bound) -> Value {
     let live = shared.live.load();
     let uptime_ms = shared.world.unix_ms().saturating_sub(started_unix_ms);
     json!({
         "version": env!("CARGO_PKG_VERSION"),
         "uptime_seconds": uptime_ms / 1000,
         "draining": shared.draining.load(Ordering::Acquire),
-        "listen": live.snapshot.server.listen,
-        "admin": admin,
+        "listen": bound.public,
+        "admin": bound.admin,
         "config": { "hash": live.snapshot.hash, "reload": last.map(reload) },
         "inflight": shared.under_way.load(Ordering::Acquire),
         "channels": { "configured": live.snapshot.channels.len(), "usable": usable_channels(shared) },

@@ -28,6 +28,8 @@ use std::time::Duration;
 pub struct Exchange {
     /// When it began.
     pub started: Nanos,
+    /// When a provider's answer had begun; 0: not yet.
+    pub answered: Nanos,
     /// The configuration and counters it keeps to its end.
     pub live: Arc<Live>,
     /// What will be logged.
@@ -121,6 +123,7 @@ impl Exchange {
         };
         Self {
             started: now,
+            answered: 0,
             live,
             record,
             key: None,

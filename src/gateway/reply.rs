@@ -156,6 +156,9 @@ impl Reply<'_> {
         if self.draining {
             self.client.set_keepalive(None);
         }
+        if self.exchange.answered > 0 {
+            self.exchange.record.overhead.response = elapsed(self.exchange.answered, self.world.now());
+        }
         // Pingora bounds the writes of a body, not those of a head and of the end.
         let written = timeout(CLIENT_STALL_MAX, self.client.write_response_header(Box::new(head)));
         written.await.is_ok_and(|written| written.is_ok())
