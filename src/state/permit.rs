@@ -8,14 +8,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-/// Slots held at up to [`GATES_MAX`] gates.
+/// Slots held at the gates of a key, its group and its rule for a model.
 #[derive(Debug)]
 pub struct Permit {
     gates: [Option<Arc<Gate>>; GATES_MAX],
     leases: Arc<AtomicI64>,
 }
 
-/// Key, group, and (key, model).
+/// Key, group, and (key, model), as many as there are kinds.
 const GATES_MAX: usize = 3;
 
 /// Why a gate did not open.
