@@ -78,6 +78,11 @@ impl Reply<'_> {
             }
             match self.next_chunk(&mut answer).await {
                 Chunk::Bytes(chunk) => over = observer.feed(&chunk, &mut out) == Progress::Terminal,
+                Chunk::ClientGone if observer.phase() == Phase::Terminal => {
+                    // It has the whole answer (Gemini's has no word for the end but the end itself).
+                    self.usage(observer.usage());
+                    return self.cut(End::Ok, None);
+                }
                 Chunk::ClientGone => {
                     self.usage(observer.usage());
                     return self.client_left();
@@ -154,8 +159,8 @@ impl Reply<'_> {
                 }
                 Chunk::End => answer.complete = true,
                 Chunk::ClientGone => return self.client_left(),
-                Chunk::Idle => return self.cut(End::StreamIdleTimeout, Code::StreamIdleTimeout),
-                Chunk::Lost => return self.cut(End::StreamTruncated, Code::StreamTruncated),
+                Chunk::Idle => return self.cut(End::StreamIdleTimeout, Some(Code::StreamIdleTimeout)),
+                Chunk::Lost => return self.cut(End::StreamTruncated, Some(Code::StreamTruncated)),
             }
         }
         if let Some(body) = seen.whole() {
@@ -240,8 +245,8 @@ impl Reply<'_> {
         }
     }
 
-    fn cut(&mut self, end: End, code: Code) -> Sent {
-        self.exchange.ended(end, Some(code));
+    fn cut(&mut self, end: End, code: Option<Code>) -> Sent {
+        self.exchange.ended(end, code);
         Sent::Broken
     }
 

@@ -184,10 +184,8 @@ impl Reply<'_> {
             return self.client_left();
         }
         let ended = timeout(CLIENT_STALL_MAX, self.client.write_response_body(Bytes::new(), true));
-        if !ended.await.is_ok_and(|ended| ended.is_ok()) {
-            return self.client_left();
-        }
-        Sent::Whole
+        // A client that has everything may well be gone by now; that is no early leaving.
+        if ended.await.is_ok_and(|ended| ended.is_ok()) { Sent::Whole } else { Sent::Broken }
     }
 
     /// Books that the client left; where nothing was sent, as 499, which no client ever sees.

@@ -119,3 +119,18 @@ async fn the_first_byte_timeout_runs_from_the_request_to_the_first_event() {
     let answer = client.answer().await.expect("an answer");
     assert_eq!((answer.status, answer.code().as_str()), (504, "upstream_timeout"));
 }
+
+#[tokio::test]
+async fn a_client_that_leaves_with_the_whole_answer_has_not_left_early() {
+    let upstream = provider().await;
+    let gateway = Gateway::start(&(channel("main", "gemini", &upstream, "") + &key())).await;
+    upstream.script(Selector::Any, vec![Fault::HangAfterTerminal]);
+    let mut client = Connection::open(gateway.addr()).await;
+    client.send(&Speech::Gemini.request(KEY, MODEL, true)).await;
+    assert_eq!(client.head().await.expect("a head").status, 200);
+    client.chunks_until("\"finishReason\":\"STOP\"").await;
+    drop(client);
+    let line = gateway.log.line().await;
+    assert_eq!((&line["end"], &line["code"]), (&json!("ok"), &Value::Null));
+    assert_eq!(line["usage_source"], "reported");
+}
