@@ -12,12 +12,13 @@ mod profiles;
 mod secrets;
 mod server;
 mod units;
+mod upstream;
 mod usefulness;
 
 use super::file::{File, Limits as WrittenLimits, present};
 use super::node::{NAME_CHARS_MAX, Sheet, Step};
 use super::problem::{Findings, Problem, did_you_mean, shown};
-use super::snapshot::{Channel, Group, Limits, Profile, Rate, Snapshot, UpstreamTimeouts};
+use super::snapshot::{Channel, Group, Limits, Profile, Rate, Snapshot};
 use super::source::Reads;
 use crate::id::{GroupId, ProfileId};
 use std::collections::HashMap;
@@ -58,10 +59,10 @@ pub(super) fn compile(
         channels: Vec::new(),
     };
     let (server, trace, log) = compiler.edge(&files[0]);
-    let (timeouts, attempts) = compiler.upstream(files[0].upstream.as_ref());
+    let upstream = compiler.upstream(files[0].upstream.as_ref());
     compiler.groups(files);
     compiler.profiles(files);
-    compiler.channels(files, &timeouts);
+    compiler.channels(files, &upstream);
     let keys = compiler.keys(files);
     compiler.look_for_the_useless(files, &keys.listed);
     let snapshot = Snapshot {
@@ -69,7 +70,8 @@ pub(super) fn compile(
         server,
         trace,
         log,
-        attempts,
+        attempts: upstream.attempts,
+        retry_budget_permille: upstream.retry_budget_permille,
         keys: keys.listed,
         groups: compiler.groups,
         channels: compiler.channels,
@@ -226,33 +228,9 @@ impl Compiler<'_, '_> {
             self.problem(&at.key("burst"), "limits nothing without `rpm`", None);
         }
         let rate = |rpm| Rate { per_minute: rpm, burst: written.burst.unwrap_or(rpm) };
-        Limits { rpm: written.rpm.map(rate), concurrency: written.concurrency }
-    }
-
-    fn upstream(&mut self, written: Option<&super::file::Upstream>) -> (UpstreamTimeouts, usize) {
-        use std::time::Duration;
-        let at = At::section(0, "upstream");
-        let (connect, first, response, idle) = written.map_or((None, None, None, None), |w| {
-            (
-                w.connect_timeout.as_ref(),
-                w.first_byte_timeout.as_ref(),
-                w.response_timeout.as_ref(),
-                w.idle_timeout.as_ref(),
-            )
-        });
-        let timeouts = UpstreamTimeouts {
-            connect: self.wait(&at.key("connect_timeout"), connect, Duration::from_secs(3)),
-            first_byte: self.wait(&at.key("first_byte_timeout"), first, Duration::from_secs(60)),
-            response: self.wait(&at.key("response_timeout"), response, Duration::from_secs(600)),
-            idle: self.wait(&at.key("idle_timeout"), idle, Duration::from_secs(120)),
-        };
-        let attempts = written.and_then(|written| written.attempts).unwrap_or(ATTEMPTS);
-        (timeouts, usize::try_from(attempts).unwrap_or(1))
+        Limits { rpm: written.rpm.map(rate), tpm: None, concurrency: written.concurrency }
     }
 }
 
 /// Exists without being declared.
 const DEFAULT_GROUP: &str = "default";
-
-/// How many channels an exchange tries where nothing else is said.
-const ATTEMPTS: u32 = 3;

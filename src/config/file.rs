@@ -167,6 +167,30 @@ pub(super) struct Upstream {
     /// How many channels one exchange may try; 3 if absent.
     #[schemars(range(min = 1, max = 10))]
     pub(super) attempts: Option<u32>,
+    /// Retries may be at most this fraction of the recent traffic of the same channels; 0.2 if absent.
+    #[schemars(range(min = 0.0, max = 10.0))]
+    pub(super) retry_budget: Option<f64>,
+    /// How one of several channels of the best priority is chosen; weighted if absent.
+    #[schemars(extend("enum" = ["weighted", "least_latency", "least_busy"]))]
+    pub(super) balance: Option<String>,
+    /// How many exchanges may wait for a place when every channel is full; 0 if absent: they are refused.
+    #[schemars(range(min = 0, max = 1_000_000))]
+    pub(super) queue: Option<u32>,
+    /// How long one waits there; 10s if absent.
+    pub(super) queue_timeout: Option<Wait>,
+    /// How long a stream is silent before the client gets a keep-alive; 0s: none; 15s if absent.
+    pub(super) ping_interval: Option<Wait>,
+    /// Whether keep-alives go out before the first event too, which commits to status 200; false if absent.
+    pub(super) ping_before_first_event: Option<bool>,
+    /// What becomes of the provider's answer when the client leaves; cancel if absent.
+    #[schemars(extend("enum" = ["cancel", "drain"]))]
+    pub(super) on_client_abort: Option<String>,
+    /// What becomes of thinking that another provider signed; strip if absent.
+    #[schemars(extend("enum" = ["strip", "refuse"]))]
+    pub(super) foreign_thinking: Option<String>,
+    /// HTTP towards the provider; auto: what TLS agrees on, 1.1 without; auto if absent.
+    #[schemars(extend("enum" = ["auto", "1.1", "2"]))]
+    pub(super) http_version: Option<String>,
 }
 
 /// Where session ids are looked for.
@@ -177,8 +201,12 @@ pub(super) struct Trace {
     pub(super) claude_code_trace_enabled: Option<bool>,
     /// Codex's session ids and `prompt_cache_key` count; false if absent.
     pub(super) codex_trace_enabled: Option<bool>,
+    /// opencode's session headers count; false if absent.
+    pub(super) opencode_trace_enabled: Option<bool>,
     /// Further request headers that carry a session id, in order.
     pub(super) headers: Option<List<String>>,
+    /// Whether the exchanges of a trace prefer the channel that last served it; true if absent.
+    pub(super) sticky: Option<bool>,
 }
 
 /// The log.
@@ -204,6 +232,27 @@ pub(super) struct Limits {
     /// How many requests may come at once; `rpm` if absent.
     #[schemars(range(min = 1, max = 1_000_000_000))]
     pub(super) burst: Option<u64>,
+    /// Exchanges at once.
+    #[schemars(range(min = 1, max = 1_000_000_000))]
+    pub(super) concurrency: Option<u32>,
+}
+
+/// Limits of a channel or of its credentials; what is absent is unlimited.
+#[derive(Debug, Default, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ChannelLimits {
+    /// Requests per minute, refilled evenly.
+    #[schemars(range(min = 1, max = 1_000_000_000))]
+    pub(super) rpm: Option<u64>,
+    /// How many requests may come at once; `rpm` if absent.
+    #[schemars(range(min = 1, max = 1_000_000_000))]
+    pub(super) burst: Option<u64>,
+    /// Tokens per minute, input and output together, refilled evenly.
+    #[schemars(range(min = 1, max = 1_000_000_000_000u64))]
+    pub(super) tpm: Option<u64>,
+    /// How many tokens may be spent at once; `tpm` if absent.
+    #[schemars(range(min = 1, max = 1_000_000_000_000u64))]
+    pub(super) tpm_burst: Option<u64>,
     /// Exchanges at once.
     #[schemars(range(min = 1, max = 1_000_000_000))]
     pub(super) concurrency: Option<u32>,
@@ -240,7 +289,10 @@ pub(super) struct Channel {
     pub(super) enabled: Option<bool>,
     /// Past these it is passed over.
     #[serde(default)]
-    pub(super) limits: Limits,
+    pub(super) limits: ChannelLimits,
+    /// Past these one of its `api_keys` is passed over; each has them for itself.
+    #[serde(default)]
+    pub(super) credential_limits: ChannelLimits,
     /// Headers of the requests to it.
     #[serde(default)]
     pub(super) request_headers: RequestHeaders,
@@ -252,6 +304,27 @@ pub(super) struct Channel {
     pub(super) response_timeout: Option<Wait>,
     /// Between bytes of an answer; as in `[upstream]` if absent.
     pub(super) idle_timeout: Option<Wait>,
+    /// How one of several channels of the best priority is chosen; as in `[upstream]` if absent.
+    #[schemars(extend("enum" = ["weighted", "least_latency", "least_busy"]))]
+    pub(super) balance: Option<String>,
+    /// How many exchanges may wait for a place when every channel is full; as in `[upstream]` if absent.
+    #[schemars(range(min = 0, max = 1_000_000))]
+    pub(super) queue: Option<u32>,
+    /// How long one waits there; as in `[upstream]` if absent.
+    pub(super) queue_timeout: Option<Wait>,
+    /// How long a stream is silent before the client gets a keep-alive; 0s: none; as in `[upstream]` if absent.
+    pub(super) ping_interval: Option<Wait>,
+    /// Whether keep-alives go out before the first event too, which commits to status 200; as in `[upstream]` if absent.
+    pub(super) ping_before_first_event: Option<bool>,
+    /// What becomes of the provider's answer when the client leaves; as in `[upstream]` if absent.
+    #[schemars(extend("enum" = ["cancel", "drain"]))]
+    pub(super) on_client_abort: Option<String>,
+    /// What becomes of thinking that another provider signed; as in `[upstream]` if absent.
+    #[schemars(extend("enum" = ["strip", "refuse"]))]
+    pub(super) foreign_thinking: Option<String>,
+    /// HTTP towards the provider; auto: what TLS agrees on, 1.1 without; as in `[upstream]` if absent.
+    #[schemars(extend("enum" = ["auto", "1.1", "2"]))]
+    pub(super) http_version: Option<String>,
     /// Lifts the ban on link-local and metadata addresses; false if absent.
     pub(super) allow_link_local: Option<bool>,
 }

@@ -4,8 +4,8 @@
 //! set. Everything is in a fixed order, so that two dumps can be compared.
 
 use super::snapshot::{
-    AccessTarget, Channel, Key, Limits, Mapping, MappingFrom, Patterns, Profile, Server, Snapshot,
-    UpstreamTimeouts,
+    AccessTarget, Balance, Channel, ClientAbort, Conduct, ForeignThinking, HttpVersion, Key, Limits, Mapping,
+    MappingFrom, Patterns, Profile, Server, Snapshot, UpstreamTimeouts,
 };
 use serde_json::{Map, Value, json};
 use std::fmt::Display;
@@ -18,11 +18,16 @@ pub fn redacted(snapshot: &Snapshot) -> Value {
     json!({
         "hash": snapshot.hash,
         "server": server(&snapshot.server),
-        "upstream": { "attempts": snapshot.attempts },
+        "upstream": {
+            "attempts": snapshot.attempts,
+            "retry_budget": f64::from(snapshot.retry_budget_permille) / 1000.0,
+        },
         "trace": {
             "claude_code_trace_enabled": snapshot.trace.claude_code,
             "codex_trace_enabled": snapshot.trace.codex,
+            "opencode_trace_enabled": snapshot.trace.opencode,
             "headers": snapshot.trace.headers,
+            "sticky": snapshot.trace.sticky,
         },
         "log": {
             "labels": snapshot.log.labels,
@@ -91,12 +96,41 @@ fn channel(channel: &Channel) -> Value {
         "groups": groups,
         "enabled": channel.enabled,
         "allow_link_local": channel.allow_link_local,
-        "limits": limits(&channel.limits),
+        "limits": channel_limits(&channel.limits),
+        "credential_limits": channel_limits(&channel.credential_limits),
         "request_headers": {
             "set": channel.set_headers.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(),
             "remove": channel.remove_headers.iter().map(http::HeaderName::as_str).collect::<Vec<_>>(),
         },
         "timeouts": timeouts(&channel.timeouts),
+        "conduct": conduct(&channel.conduct),
+    })
+}
+
+fn conduct(conduct: &Conduct) -> Value {
+    json!({
+        "balance": match conduct.balance {
+            Balance::Weighted => "weighted",
+            Balance::LeastLatency => "least_latency",
+            Balance::LeastBusy => "least_busy",
+        },
+        "queue": conduct.queue,
+        "queue_timeout": wait(conduct.queue_timeout),
+        "ping_interval": wait(conduct.ping_interval),
+        "ping_before_first_event": conduct.ping_before_first_event,
+        "on_client_abort": match conduct.on_client_abort {
+            ClientAbort::Cancel => "cancel",
+            ClientAbort::Drain => "drain",
+        },
+        "foreign_thinking": match conduct.foreign_thinking {
+            ForeignThinking::Strip => "strip",
+            ForeignThinking::Refuse => "refuse",
+        },
+        "http_version": match conduct.http_version {
+            HttpVersion::Auto => "auto",
+            HttpVersion::Http1 => "1.1",
+            HttpVersion::Http2 => "2",
+        },
     })
 }
 
@@ -147,6 +181,13 @@ fn limits(limits: &Limits) -> Value {
         "burst": limits.rpm.map(|rate| rate.burst),
         "concurrency": limits.concurrency,
     })
+}
+
+fn channel_limits(of: &Limits) -> Value {
+    let mut shown = limits(of);
+    shown["tpm"] = json!(of.tpm.map(|rate| rate.per_minute));
+    shown["tpm_burst"] = json!(of.tpm.map(|rate| rate.burst));
+    shown
 }
 
 fn patterns(patterns: Option<&Patterns>) -> Value {

@@ -28,6 +28,8 @@ pub struct Snapshot {
     pub log: Log,
     /// How many channels one exchange may try.
     pub attempts: usize,
+    /// Retries per thousand exchanges of recent traffic.
+    pub retry_budget_permille: u32,
     /// Keys by position; `Key::index` is the place here.
     pub keys: Vec<Arc<Key>>,
     /// Groups by position; `Group::index` is the place here.
@@ -110,6 +112,10 @@ pub struct Trace {
     pub claude_code: bool,
     /// Codex's session headers and `prompt_cache_key` count.
     pub codex: bool,
+    /// opencode's session headers count.
+    pub opencode: bool,
+    /// Exchanges of a trace prefer the channel and credential that last served it.
+    pub sticky: bool,
     /// Further headers, lower case, in order; they always count.
     pub headers: Vec<String>,
 }
@@ -242,6 +248,8 @@ impl MappingFrom {
 pub struct Limits {
     /// Requests per minute, with how many may come at once.
     pub rpm: Option<Rate>,
+    /// Tokens per minute, with how many may be spent at once.
+    pub tpm: Option<Rate>,
     /// Exchanges at once.
     pub concurrency: Option<u32>,
 }
@@ -369,12 +377,16 @@ pub struct Channel {
     pub allow_link_local: bool,
     /// Its own limits: past them it is passed over.
     pub limits: Limits,
+    /// The limits of each of its credentials: past them that credential is passed over.
+    pub credential_limits: Limits,
     /// Headers set on every request to it; names lower case.
     pub set_headers: Vec<(http::HeaderName, http::HeaderValue)>,
     /// Headers taken off every request to it.
     pub remove_headers: Vec<http::HeaderName>,
     /// Its deadlines.
     pub timeouts: UpstreamTimeouts,
+    /// How it is used.
+    pub conduct: Conduct,
 }
 
 impl Channel {
@@ -422,6 +434,67 @@ pub struct UpstreamTimeouts {
     pub response: Duration,
     /// Between bytes of a response.
     pub idle: Duration,
+}
+
+/// How a channel is used, beside where it is and how long it is waited for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Conduct {
+    /// How one of several channels is chosen; the first in the file speaks for a priority.
+    pub balance: Balance,
+    /// How many exchanges may wait for a place; 0: they are refused.
+    pub queue: usize,
+    /// How long one waits there.
+    pub queue_timeout: Duration,
+    /// Silence of a stream before the client gets a keep-alive; zero: none.
+    pub ping_interval: Duration,
+    /// Whether keep-alives go out before the first event too, which commits to status 200.
+    pub ping_before_first_event: bool,
+    /// What becomes of the provider's answer when the client leaves.
+    pub on_client_abort: ClientAbort,
+    /// What becomes of thinking that another provider signed.
+    pub foreign_thinking: ForeignThinking,
+    /// HTTP towards the provider.
+    pub http_version: HttpVersion,
+}
+
+/// How one of several channels of the best priority is chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Balance {
+    /// In proportion to the weights.
+    Weighted,
+    /// The quicker of two taken at random, by the time to its first byte and what it has in flight.
+    LeastLatency,
+    /// The one of two taken at random with less in flight for its weight.
+    LeastBusy,
+}
+
+/// What becomes of the provider's answer when the client leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClientAbort {
+    /// It is dropped, so that the provider stops.
+    Cancel,
+    /// It is read to its end, for its usage.
+    Drain,
+}
+
+/// What becomes of thinking that another provider signed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ForeignThinking {
+    /// Its blocks are cut out of the request.
+    Strip,
+    /// The channel is passed over.
+    Refuse,
+}
+
+/// HTTP towards the provider.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HttpVersion {
+    /// What TLS agrees on; HTTP/1.1 without TLS.
+    Auto,
+    /// HTTP/1.1 only.
+    Http1,
+    /// HTTP/2 only; without TLS by prior knowledge.
+    Http2,
 }
 
 #[cfg(test)]

@@ -105,7 +105,7 @@ mod tests {
     fn gate(rpm: Option<u64>, concurrency: Option<u32>) -> Arc<Gate> {
         let gate = Arc::new(Gate::default());
         let rpm = rpm.map(|per_minute| Rate { per_minute, burst: per_minute });
-        gate.configure(&Limits { rpm, concurrency }, 0);
+        gate.configure(&Limits { rpm, tpm: None, concurrency }, 0);
         gate
     }
 

@@ -2,6 +2,7 @@
 
 use super::secrets::Found;
 use super::server::SECRET_HEADERS;
+use super::upstream::Upstream;
 use super::{At, Compiler, address, entries, kinds};
 use crate::config::file::{Channel as Written, File, present};
 use crate::config::problem::shown;
@@ -14,26 +15,28 @@ use std::sync::Arc;
 
 impl Compiler<'_, '_> {
     /// Compiles every channel.
-    pub(super) fn channels(&mut self, files: &[File], timeouts: &UpstreamTimeouts) {
+    pub(super) fn channels(&mut self, files: &[File], upstream: &Upstream) {
         let mut first = HashMap::new();
         for (at, written) in entries(files, ("channel", |file| &file.channel)) {
             self.name(&at, &written.name, &mut first);
-            if let Some(channel) = self.channel(&at, written, timeouts) {
+            if let Some(channel) = self.channel(&at, written, upstream) {
                 self.channels.push(Arc::new(channel));
             }
         }
     }
 
-    fn channel(&mut self, at: &At, written: &Written, defaults: &UpstreamTimeouts) -> Option<Channel> {
+    fn channel(&mut self, at: &At, written: &Written, defaults: &Upstream) -> Option<Channel> {
         let enabled = written.enabled.unwrap_or(true);
         let credentials = self.credentials(at, written, enabled);
         let models = self.texts(&at.key("models"), written.models.as_ref(), "every model");
         let models = models.map(|texts| texts.into_iter().map(|(_, text)| text).collect::<Vec<_>>());
         self.model_map(at, written);
         let groups = self.allowed_groups(at, written);
-        let limits = self.limits(&at.key("limits"), written.limits);
+        let limits = self.channel_limits(&at.key("limits"), written.limits);
+        let credential_limits = self.channel_limits(&at.key("credential_limits"), written.credential_limits);
         let (set_headers, remove_headers) = self.headers(&at.key("request_headers"), written);
-        let timeouts = self.channel_timeouts(at, written, defaults);
+        let timeouts = self.channel_timeouts(at, written, &defaults.timeouts);
+        let conduct = self.conduct(at, &written.into(), &defaults.conduct);
         let kind = kinds::kind(&written.kind)?; // the schema knows no other
         let endpoint = self.endpoint(at, written, kind.base_url)?;
         Some(Channel {
@@ -51,9 +54,11 @@ impl Compiler<'_, '_> {
             enabled,
             allow_link_local: written.allow_link_local.unwrap_or(false),
             limits,
+            credential_limits,
             set_headers,
             remove_headers,
             timeouts,
+            conduct,
         })
     }
 

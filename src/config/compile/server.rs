@@ -30,7 +30,7 @@ impl Compiler<'_, '_> {
             }
             (Some(trace), None) => self.trace(&At::section(0, "trace"), trace),
             (None, Some(trace)) => self.trace(&At::section(0, "server").key("trace"), trace),
-            (None, None) => Trace::default(),
+            (None, None) => self.trace(&At::section(0, "trace"), &WrittenTrace::default()),
         };
         let log = self.log(file.log.as_ref());
         (self.server(written), trace, log)
@@ -158,6 +158,8 @@ impl Compiler<'_, '_> {
         Trace {
             claude_code: written.claude_code_trace_enabled.unwrap_or(false),
             codex: written.codex_trace_enabled.unwrap_or(false),
+            opencode: written.opencode_trace_enabled.unwrap_or(false),
+            sticky: written.sticky.unwrap_or(true),
             headers: self.logged_headers(&at.key("headers"), &headers, TRACE_HEADERS_MAX),
         }
     }
