@@ -32,8 +32,9 @@ use crate::protocol::entry::{self, Entry};
 use crate::protocol::inspect;
 use crate::record::{End, Path, Text};
 use crate::refusal::Refusal;
+use crate::stage::plan::{self, Attempt, Next};
 use crate::stage::rewrite::{Original, rewrite};
-use crate::stage::route::{Attempt, Next, Wanted};
+use crate::stage::route::Wanted;
 use crate::stage::{admit, identify, route, session};
 use crate::state::{Live, Registry};
 use crate::telemetry::Telemetry;
@@ -231,7 +232,7 @@ impl Gateway {
         match end {
             End::StreamTruncated | End::StreamIdleTimeout => {
                 let failure = Failure::new(FailureKind::Reset, MaybeBegun, end.word());
-                route::note(&exchange.live, attempt, &failure, (self.world.now(), self.jitter()));
+                plan::note(&exchange.live, attempt, &failure, (self.world.now(), self.jitter()));
             }
             End::ClientClosed | End::Drained => {}
             End::Ok | End::Refused | End::Failed => {

@@ -8,6 +8,7 @@ pub mod admit;
 pub mod explain;
 pub mod identify;
 pub mod models;
+pub mod plan;
 pub mod rewrite;
 pub mod route;
 pub mod session;

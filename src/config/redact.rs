@@ -5,7 +5,7 @@
 
 use super::snapshot::{
     AccessTarget, Balance, Channel, ClientAbort, Conduct, ForeignThinking, HttpVersion, Key, Limits, Mapping,
-    MappingFrom, Patterns, Profile, Server, Snapshot, UpstreamTimeouts,
+    MappingFrom, Patterns, Profile, Server, Snapshot, Tool, UpstreamTimeouts,
 };
 use serde_json::{Map, Value, json};
 use std::fmt::Display;
@@ -23,9 +23,9 @@ pub fn redacted(snapshot: &Snapshot) -> Value {
             "retry_budget": f64::from(snapshot.retry_budget_permille) / 1000.0,
         },
         "trace": {
-            "claude_code_trace_enabled": snapshot.trace.claude_code,
-            "codex_trace_enabled": snapshot.trace.codex,
-            "opencode_trace_enabled": snapshot.trace.opencode,
+            "claude_code_trace_enabled": snapshot.trace.tools.contains(&Tool::ClaudeCode),
+            "codex_trace_enabled": snapshot.trace.tools.contains(&Tool::Codex),
+            "opencode_trace_enabled": snapshot.trace.tools.contains(&Tool::Opencode),
             "headers": snapshot.trace.headers,
             "sticky": snapshot.trace.sticky,
         },

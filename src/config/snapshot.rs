@@ -108,16 +108,23 @@ pub struct ServerLimits {
 /// `[trace]`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Trace {
-    /// Claude Code's session header and `metadata.user_id` count.
-    pub claude_code: bool,
-    /// Codex's session headers and `prompt_cache_key` count.
-    pub codex: bool,
-    /// opencode's session headers count.
-    pub opencode: bool,
+    /// The tools whose own session ids count.
+    pub tools: Vec<Tool>,
     /// Exchanges of a trace prefer the channel and credential that last served it.
     pub sticky: bool,
     /// Further headers, lower case, in order; they always count.
     pub headers: Vec<String>,
+}
+
+/// A client that names its sessions in a way of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tool {
+    /// Its session header and `metadata.user_id`.
+    ClaudeCode,
+    /// Its session headers and `prompt_cache_key`.
+    Codex,
+    /// Its session headers.
+    Opencode,
 }
 
 /// `[log]`.

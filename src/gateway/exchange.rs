@@ -13,7 +13,7 @@ use crate::protocol::{Dialect, Operation, entry::Entry};
 use crate::record::{
     AttemptFailure, AttemptRecord, End, Excerpt, KeyFacts, Labels, Overhead, Path, Record, Text,
 };
-use crate::stage::route::{Attempt, Plan};
+use crate::stage::plan::{Attempt, Plan};
 use crate::state::Live;
 use crate::state::bodies::Share;
 use crate::state::permit::Permit;

@@ -10,7 +10,8 @@ use crate::gateway::{Gateway, Stop, body};
 use crate::protocol::entry::Entry;
 use crate::protocol::key_forms;
 use crate::record::End;
-use crate::stage::route::{Next, Wanted};
+use crate::stage::plan::{self, Next};
+use crate::stage::route::Wanted;
 use crate::stage::{admit, rewrite, route};
 use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, TRANSFER_ENCODING};
 use pingora::http::{RequestHeader, ResponseHeader};
@@ -129,7 +130,7 @@ impl Gateway {
             };
             Failure::new(kind, FailureSent::MaybeBegun, error.etype.as_str())
         });
-        let refusal = route::upstream_failed(failure, None);
+        let refusal = plan::upstream_failed(failure, None);
         // Its outcome is in the record; the connection is closed in either case.
         let _sent = self.reply(client, exchange).refuse(&refusal).await;
     }
@@ -151,7 +152,7 @@ impl Gateway {
         exchange.attempted(&tunnel.attempt, tried);
         if let Some(failure) = tunnel.failure {
             let jitter = self.world.random().to_le_bytes()[0];
-            route::note(&exchange.live, &tunnel.attempt, &failure, (now, jitter));
+            plan::note(&exchange.live, &tunnel.attempt, &failure, (now, jitter));
         }
     }
 }

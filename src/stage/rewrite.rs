@@ -11,7 +11,7 @@ use crate::protocol::inspect::ModelField;
 use crate::protocol::key_forms;
 use crate::protocol::splice;
 use crate::secret::Secret;
-use crate::stage::route::Attempt;
+use crate::stage::plan::Attempt;
 use bytes::Bytes;
 use http::Method;
 use http::header::{

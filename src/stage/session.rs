@@ -2,7 +2,7 @@
 //!
 //! Invariant: only what the configuration looks for counts; what is found is bounded where it is recorded.
 
-use crate::config::snapshot::Trace;
+use crate::config::snapshot::{Tool, Trace};
 use crate::protocol::inspect::Sessions;
 use http::HeaderMap;
 
@@ -13,10 +13,14 @@ pub fn find(trace: &Trace, headers: &HeaderMap, body: &Sessions) -> Option<Strin
         (!value.is_empty()).then(|| value.to_owned())
     };
     let configured = trace.headers.iter().find_map(|name| header(name));
-    let claude =
-        || trace.claude_code.then(|| header("x-claude-code-session-id").or_else(|| body.claude_code.clone()));
+    let claude = || {
+        trace
+            .tools
+            .contains(&Tool::ClaudeCode)
+            .then(|| header("x-claude-code-session-id").or_else(|| body.claude_code.clone()))
+    };
     let codex = || {
-        trace.codex.then(|| {
+        trace.tools.contains(&Tool::Codex).then(|| {
             header("session-id").or_else(|| header("session_id")).or_else(|| body.prompt_cache_key.clone())
         })
     };

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 use tollgate::config::{self, FsSource};
 use tollgate::protocol::Dialect;
-use tollgate::stage::route::{self, Next, Wanted};
+use tollgate::stage::plan::Next;
+use tollgate::stage::route::{self, Wanted};
 use tollgate::state::{Live, Registry};
 
 /// How often each channel is chosen for this many requests; nothing is sent.

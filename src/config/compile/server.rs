@@ -4,7 +4,7 @@ use super::secrets::Found;
 use super::{At, Compiler};
 use crate::config::file::{File, Log as WrittenLog, Server as Written, Trace as WrittenTrace, present};
 use crate::config::problem::shown;
-use crate::config::snapshot::{AccessTarget, Log, Server, ServerLimits, ServerTimeouts, Trace};
+use crate::config::snapshot::{AccessTarget, Log, Server, ServerLimits, ServerTimeouts, Tool, Trace};
 use crate::secret::Secret;
 use http::HeaderName;
 use std::net::SocketAddr;
@@ -155,10 +155,13 @@ impl Compiler<'_, '_> {
     fn trace(&mut self, at: &At, written: &WrittenTrace) -> Trace {
         let headers = present(written.headers.as_deref().unwrap_or_default());
         let headers: Vec<(usize, &str)> = headers.map(|(index, text)| (index, text.as_str())).collect();
+        let tools = [
+            (written.claude_code_trace_enabled, Tool::ClaudeCode),
+            (written.codex_trace_enabled, Tool::Codex),
+            (written.opencode_trace_enabled, Tool::Opencode),
+        ];
         Trace {
-            claude_code: written.claude_code_trace_enabled.unwrap_or(false),
-            codex: written.codex_trace_enabled.unwrap_or(false),
-            opencode: written.opencode_trace_enabled.unwrap_or(false),
+            tools: tools.into_iter().filter(|(on, _)| *on == Some(true)).map(|(_, tool)| tool).collect(),
             sticky: written.sticky.unwrap_or(true),
             headers: self.logged_headers(&at.key("headers"), &headers, TRACE_HEADERS_MAX),
         }
