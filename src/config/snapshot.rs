@@ -5,8 +5,13 @@
 //! `Channel::index`, `Group::index`) are positions in this snapshot's own tables and mean nothing in
 //! another one; what survives a reload is kept elsewhere under the *name*.
 
-use crate::id::{ChannelId, GroupId, KeyId, ProfileId};
-use crate::protocol::Dialect;
+mod channel;
+
+pub use self::channel::{
+    Balance, Channel, ClientAbort, Conduct, Endpoint, ForeignThinking, HttpVersion, UpstreamTimeouts,
+};
+
+use crate::id::{GroupId, KeyId, ProfileId};
 use crate::secret::{KeyDigest, Secret};
 use ipnet::IpNet;
 use std::collections::{HashMap, HashSet};
@@ -351,157 +356,6 @@ impl Patterns {
     pub fn listed(&self) -> &[String] {
         &self.listed
     }
-}
-
-/// One account at one provider.
-#[derive(Debug)]
-pub struct Channel {
-    /// Its name.
-    pub id: ChannelId,
-    /// Position in [`Snapshot::channels`].
-    pub index: usize,
-    /// The `type` as written, a row of the channel-type table.
-    pub kind: &'static str,
-    /// What it speaks.
-    pub dialect: Dialect,
-    /// Where it is reached.
-    pub endpoint: Endpoint,
-    /// The provider's keys, never empty for an enabled channel.
-    pub credentials: Vec<Secret>,
-    /// What it serves; `None`: every model.
-    pub models: Option<Patterns>,
-    /// Name here → name at the provider.
-    pub model_map: HashMap<String, String>,
-    /// Lower first.
-    pub priority: i32,
-    /// Share within one priority; 0: no new exchanges.
-    pub weight: u32,
-    /// Who may use it; `None`: every group.
-    pub groups: Option<HashSet<GroupId>>,
-    /// `false`: listed, never used.
-    pub enabled: bool,
-    /// Whether it may point (or resolve) at link-local and metadata addresses.
-    pub allow_link_local: bool,
-    /// Its own limits: past them it is passed over.
-    pub limits: Limits,
-    /// The limits of each of its credentials: past them that credential is passed over.
-    pub credential_limits: Limits,
-    /// Headers set on every request to it; names lower case.
-    pub set_headers: Vec<(http::HeaderName, http::HeaderValue)>,
-    /// Headers taken off every request to it.
-    pub remove_headers: Vec<http::HeaderName>,
-    /// Its deadlines.
-    pub timeouts: UpstreamTimeouts,
-    /// How it is used.
-    pub conduct: Conduct,
-}
-
-impl Channel {
-    /// Whether it takes new exchanges of this group at all.
-    pub fn open_to(&self, group: &GroupId) -> bool {
-        self.enabled && self.weight > 0 && self.groups.as_ref().is_none_or(|groups| groups.contains(group))
-    }
-
-    /// Whether it serves the model, by the name used here.
-    pub fn serves(&self, model: &str) -> bool {
-        self.models.as_ref().is_none_or(|models| models.matches(model))
-    }
-
-    /// The model's name at the provider.
-    pub fn upstream_model<'a>(&'a self, model: &'a str) -> &'a str {
-        self.model_map.get(model).map_or(model, String::as_str)
-    }
-}
-
-/// Where a channel is reached.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Endpoint {
-    /// TLS or not.
-    pub tls: bool,
-    /// Host name or address literal, without brackets.
-    pub host: String,
-    /// Port.
-    pub port: u16,
-    /// `host` with the port where it is not the scheme's own: the `Host` header.
-    pub authority: String,
-    /// What the base URL's path puts before the operation's own path: no trailing slash, no version.
-    pub base_path: String,
-    /// The API version the base URL names (`v1`, `v1beta`); `None`: the operation's usual one.
-    pub version: Option<String>,
-}
-
-/// Deadlines of one attempt.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UpstreamTimeouts {
-    /// TCP and TLS.
-    pub connect: Duration,
-    /// Streams: from sending the request to the first real event.
-    pub first_byte: Duration,
-    /// Non-stream answers: until their first byte.
-    pub response: Duration,
-    /// Between bytes of a response.
-    pub idle: Duration,
-}
-
-/// How a channel is used, beside where it is and how long it is waited for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Conduct {
-    /// How one of several channels is chosen; the first in the file speaks for a priority.
-    pub balance: Balance,
-    /// How many exchanges may wait for a place; 0: they are refused.
-    pub queue: usize,
-    /// How long one waits there.
-    pub queue_timeout: Duration,
-    /// Silence of a stream before the client gets a keep-alive; zero: none.
-    pub ping_interval: Duration,
-    /// Whether keep-alives go out before the first event too, which commits to status 200.
-    pub ping_before_first_event: bool,
-    /// What becomes of the provider's answer when the client leaves.
-    pub on_client_abort: ClientAbort,
-    /// What becomes of thinking that another provider signed.
-    pub foreign_thinking: ForeignThinking,
-    /// HTTP towards the provider.
-    pub http_version: HttpVersion,
-}
-
-/// How one of several channels of the best priority is chosen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Balance {
-    /// In proportion to the weights.
-    Weighted,
-    /// The quicker of two taken at random, by the time to its first byte and what it has in flight.
-    LeastLatency,
-    /// The one of two taken at random with less in flight for its weight.
-    LeastBusy,
-}
-
-/// What becomes of the provider's answer when the client leaves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ClientAbort {
-    /// It is dropped, so that the provider stops.
-    Cancel,
-    /// It is read to its end, for its usage.
-    Drain,
-}
-
-/// What becomes of thinking that another provider signed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ForeignThinking {
-    /// Its blocks are cut out of the request.
-    Strip,
-    /// The channel is passed over.
-    Refuse,
-}
-
-/// HTTP towards the provider.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum HttpVersion {
-    /// What TLS agrees on; HTTP/1.1 without TLS.
-    Auto,
-    /// HTTP/1.1 only.
-    Http1,
-    /// HTTP/2 only; without TLS by prior knowledge.
-    Http2,
 }
 
 #[cfg(test)]

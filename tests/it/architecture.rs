@@ -256,7 +256,8 @@ const ADDRESSES: [&str; 5] = ["", "IpAddr", "Ipv4Addr", "Ipv6Addr", "SocketAddr"
 
 /// A place is a file, or a room with everything below it.
 fn is_in(path: &str, place: &str) -> bool {
-    path == place || room_of(path) == place
+    let below = |path: &str| path.strip_prefix(place).is_some_and(|rest| rest.starts_with('/'));
+    path == place || room_of(path) == place || below(path)
 }
 
 /// Name, line and length of every function with a body.

@@ -1,0 +1,150 @@
+//! Channels and how they are reached, as written.
+
+use super::{List, SecretText, Wait};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+
+/// Defaults for reaching channels.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in super::super) struct Upstream {
+    /// For TCP and TLS; 3s if absent.
+    pub(in super::super) connect_timeout: Option<Wait>,
+    /// Streams: from sending the request to the first real event; 60s if absent.
+    pub(in super::super) first_byte_timeout: Option<Wait>,
+    /// Other answers: until their first byte; 600s if absent.
+    pub(in super::super) response_timeout: Option<Wait>,
+    /// Between bytes of an answer; 120s if absent.
+    pub(in super::super) idle_timeout: Option<Wait>,
+    /// How many channels one exchange may try; 3 if absent.
+    #[schemars(range(min = 1, max = 10))]
+    pub(in super::super) attempts: Option<u32>,
+    /// Retries may be at most this fraction of the recent traffic of the same channels; 0.2 if absent.
+    #[schemars(range(min = 0.0, max = 10.0))]
+    pub(in super::super) retry_budget: Option<f64>,
+    /// How one of several channels of the best priority is chosen; weighted if absent.
+    #[schemars(extend("enum" = ["weighted", "least_latency", "least_busy"]))]
+    pub(in super::super) balance: Option<String>,
+    /// How many exchanges may wait for a place when every channel is full; 0 if absent: they are refused.
+    #[schemars(range(min = 0, max = 1_000_000))]
+    pub(in super::super) queue: Option<u32>,
+    /// How long one waits there; 10s if absent.
+    pub(in super::super) queue_timeout: Option<Wait>,
+    /// How long a stream is silent before the client gets a keep-alive; 0s: none; 15s if absent.
+    pub(in super::super) ping_interval: Option<Wait>,
+    /// Whether keep-alives go out before the first event too, which commits to status 200; false if absent.
+    pub(in super::super) ping_before_first_event: Option<bool>,
+    /// What becomes of the provider's answer when the client leaves; cancel if absent.
+    #[schemars(extend("enum" = ["cancel", "drain"]))]
+    pub(in super::super) on_client_abort: Option<String>,
+    /// What becomes of thinking that another provider signed; strip if absent.
+    #[schemars(extend("enum" = ["strip", "refuse"]))]
+    pub(in super::super) foreign_thinking: Option<String>,
+    /// HTTP towards the provider; auto: what TLS agrees on, 1.1 without; auto if absent.
+    #[schemars(extend("enum" = ["auto", "1.1", "2"]))]
+    pub(in super::super) http_version: Option<String>,
+}
+
+/// Limits of a channel or of its credentials; what is absent is unlimited.
+#[derive(Debug, Default, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in super::super) struct ChannelLimits {
+    /// Requests per minute, refilled evenly.
+    #[schemars(range(min = 1, max = 1_000_000_000))]
+    pub(in super::super) rpm: Option<u64>,
+    /// How many requests may come at once; `rpm` if absent.
+    #[schemars(range(min = 1, max = 1_000_000_000))]
+    pub(in super::super) burst: Option<u64>,
+    /// Tokens per minute, input and output together, refilled evenly.
+    #[schemars(range(min = 1, max = 1_000_000_000_000u64))]
+    pub(in super::super) tpm: Option<u64>,
+    /// How many tokens may be spent at once; `tpm` if absent.
+    #[schemars(range(min = 1, max = 1_000_000_000_000u64))]
+    pub(in super::super) tpm_burst: Option<u64>,
+    /// Exchanges at once.
+    #[schemars(range(min = 1, max = 1_000_000_000))]
+    pub(in super::super) concurrency: Option<u32>,
+}
+
+/// An account at a provider.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in super::super) struct Channel {
+    /// Its name, in logs and metrics.
+    pub(in super::super) name: String,
+    /// What it speaks, how the credential is sent, and the default base URL.
+    #[serde(rename = "type")]
+    #[schemars(extend("enum" = super::super::compile::kinds::names()))]
+    pub(in super::super) kind: String,
+    /// Where it is reached; the provider's own address if absent.
+    pub(in super::super) base_url: Option<String>,
+    /// The provider's keys. An enabled channel needs at least one.
+    pub(in super::super) api_keys: Option<List<SecretText>>,
+    /// What it serves: names, or patterns with `*`; absent: everything.
+    pub(in super::super) models: Option<List<String>>,
+    /// A model's name here, and its name at the provider.
+    #[serde(default)]
+    pub(in super::super) model_map: BTreeMap<String, String>,
+    /// Lower first; 0 if absent.
+    #[schemars(range(min = -1_000_000, max = 1_000_000))]
+    pub(in super::super) priority: Option<i32>,
+    /// Its share among channels of one priority; 1 if absent; 0: no new exchanges.
+    #[schemars(range(min = 0, max = 1_000_000))]
+    pub(in super::super) weight: Option<u32>,
+    /// The groups that may use it; absent: every group.
+    pub(in super::super) groups: Option<List<String>>,
+    /// Whether it is used; true if absent.
+    pub(in super::super) enabled: Option<bool>,
+    /// Past these it is passed over.
+    #[serde(default)]
+    pub(in super::super) limits: ChannelLimits,
+    /// Past these one of its `api_keys` is passed over; each has them for itself.
+    #[serde(default)]
+    pub(in super::super) credential_limits: ChannelLimits,
+    /// Headers of the requests to it.
+    #[serde(default)]
+    pub(in super::super) request_headers: RequestHeaders,
+    /// For TCP and TLS; as in `[upstream]` if absent.
+    pub(in super::super) connect_timeout: Option<Wait>,
+    /// Streams: from sending the request to the first real event; as in `[upstream]` if absent.
+    pub(in super::super) first_byte_timeout: Option<Wait>,
+    /// Other answers: until their first byte; as in `[upstream]` if absent.
+    pub(in super::super) response_timeout: Option<Wait>,
+    /// Between bytes of an answer; as in `[upstream]` if absent.
+    pub(in super::super) idle_timeout: Option<Wait>,
+    /// How one of several channels of the best priority is chosen; as in `[upstream]` if absent.
+    #[schemars(extend("enum" = ["weighted", "least_latency", "least_busy"]))]
+    pub(in super::super) balance: Option<String>,
+    /// How many exchanges may wait for a place when every channel is full; as in `[upstream]` if absent.
+    #[schemars(range(min = 0, max = 1_000_000))]
+    pub(in super::super) queue: Option<u32>,
+    /// How long one waits there; as in `[upstream]` if absent.
+    pub(in super::super) queue_timeout: Option<Wait>,
+    /// How long a stream is silent before the client gets a keep-alive; 0s: none; as in `[upstream]` if absent.
+    pub(in super::super) ping_interval: Option<Wait>,
+    /// Whether keep-alives go out before the first event too, which commits to status 200; as in `[upstream]` if absent.
+    pub(in super::super) ping_before_first_event: Option<bool>,
+    /// What becomes of the provider's answer when the client leaves; as in `[upstream]` if absent.
+    #[schemars(extend("enum" = ["cancel", "drain"]))]
+    pub(in super::super) on_client_abort: Option<String>,
+    /// What becomes of thinking that another provider signed; as in `[upstream]` if absent.
+    #[schemars(extend("enum" = ["strip", "refuse"]))]
+    pub(in super::super) foreign_thinking: Option<String>,
+    /// HTTP towards the provider; auto: what TLS agrees on, 1.1 without; as in `[upstream]` if absent.
+    #[schemars(extend("enum" = ["auto", "1.1", "2"]))]
+    pub(in super::super) http_version: Option<String>,
+    /// Lifts the ban on link-local and metadata addresses; false if absent.
+    pub(in super::super) allow_link_local: Option<bool>,
+}
+
+/// Headers of the requests to a channel.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in super::super) struct RequestHeaders {
+    /// Set on every request.
+    #[serde(default)]
+    pub(in super::super) set: BTreeMap<String, String>,
+    /// Taken off every request.
+    pub(in super::super) remove: Option<List<String>>,
+}
