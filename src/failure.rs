@@ -33,6 +33,8 @@ pub enum FailureKind {
     ConnectTimeout,
     /// Closed or reset before a byte of the answer.
     Reset,
+    /// The provider stopped reading the request.
+    SendTimeout,
     /// No first byte in time.
     FirstByteTimeout,
     /// Bytes that are not an HTTP answer, or a stream without an event.
@@ -72,7 +74,9 @@ impl Failure {
     pub fn code(&self) -> Code {
         match self.kind {
             FailureKind::Dns | FailureKind::Connect | FailureKind::Reset => Code::UpstreamUnreachable,
-            FailureKind::ConnectTimeout | FailureKind::FirstByteTimeout => Code::UpstreamTimeout,
+            FailureKind::ConnectTimeout | FailureKind::SendTimeout | FailureKind::FirstByteTimeout => {
+                Code::UpstreamTimeout
+            }
             FailureKind::Garbage | FailureKind::ServerError | FailureKind::StreamError => Code::UpstreamError,
             FailureKind::Unauthorized | FailureKind::Forbidden => Code::UpstreamUnauthorized,
             FailureKind::RateLimited => Code::UpstreamRateLimited,
@@ -88,6 +92,7 @@ impl Failure {
             FailureKind::Connect => "connect",
             FailureKind::ConnectTimeout => "connect_timeout",
             FailureKind::Reset => "reset",
+            FailureKind::SendTimeout => "send_timeout",
             FailureKind::FirstByteTimeout => "first_byte_timeout",
             FailureKind::Garbage => "garbage",
             FailureKind::Unauthorized => "unauthorized",

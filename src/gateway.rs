@@ -18,6 +18,7 @@ pub mod relay;
 pub mod reply;
 pub mod status;
 pub mod tunnel;
+pub mod wire;
 
 use crate::code::Code;
 use crate::config::snapshot::Key;
@@ -203,7 +204,7 @@ impl Gateway {
                     // From the first byte on nothing is sent again: the body's memory goes now.
                     drop((outgoing, accepted));
                     exchange.held.extend(attempt.slot.take());
-                    let sent = self.reply(client, exchange).relay(&self.upstream, *answer, relayed).await;
+                    let sent = self.reply(client, exchange).relay(*answer, relayed).await;
                     exchange.answered_until(self.world.now(), began);
                     self.judge_end(exchange, &attempt);
                     return sent;

@@ -8,6 +8,7 @@
 
 pub mod encoding;
 pub mod entry;
+pub mod http1;
 pub mod inspect;
 pub mod key_forms;
 pub mod observe;

@@ -1,8 +1,7 @@
 //! One attempt at one upstream: connect, send, read up to the first thing worth showing.
 //!
 //! The only way out of here is an [`Outcome`]: an answer to relay, a failure another candidate may make
-//! good, or a client that left. Everything behind it is Pingora's connector (decision 0001); a codec of our
-//! own can take its place without the page noticing.
+//! good, or a client that left. What carries it is [`super::wire`]'s business.
 //! Invariants: nothing has gone down to the client when an attempt fails; a stream counts as answered with
 //! its first real event, not with its status; a connection goes back to the pool only when both directions
 //! are complete; the time to the first byte is bounded, and so is what is held until then.
@@ -13,6 +12,7 @@ use crate::failure::{Failure, FailureKind, Sent};
 use crate::gateway::exchange::Tried;
 use crate::gateway::peer::Upstream;
 use crate::gateway::status;
+use crate::gateway::wire::{AnswerHead, Lost, Stage, Wire};
 use crate::limit::Nanos;
 use crate::protocol::Operation;
 use crate::protocol::observe::{Phase, Progress, StreamObserver};
@@ -21,11 +21,7 @@ use crate::stage::rewrite::Outgoing;
 use bytes::Bytes;
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
-use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::http::ServerSession;
-use pingora::protocols::http::client::HttpSession;
-use pingora::upstreams::peer::HttpPeer;
-use pingora::{BError, ErrorType};
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -92,7 +88,7 @@ pub struct Link {
 /// An answer that has begun.
 pub struct Answer {
     /// Its head.
-    pub head: ResponseHeader,
+    pub head: AnswerHead,
     /// What was read of its body already and belongs to the client.
     pub held: Vec<Bytes>,
     /// How its body is to be read.
@@ -100,11 +96,7 @@ pub struct Answer {
     /// Whether the body is already complete in `held`.
     pub complete: bool,
     /// The connection it comes on.
-    pub session: HttpSession,
-    /// The peer the connection belongs to.
-    pub peer: HttpPeer,
-    /// Whether the whole request was sent, without which the connection is not reused.
-    pub sent_whole: bool,
+    pub wire: Wire,
     /// When the wait for the first byte, and of a stream for its first event, is over.
     deadline: Nanos,
 }
@@ -148,110 +140,94 @@ pub async fn gone(client: &mut ServerSession) {
 
 async fn run(upstream: &Upstream, target: &Target<'_>, outgoing: &Outgoing, link: &mut Link) -> Outcome {
     for _ in 0..=STALE_CONNECTIONS_MAX {
-        let (session, peer) = match upstream.connect(target.channel, target.credential, link).await {
-            Ok(connected) => connected,
+        let wire = match upstream.connect(target.channel, target.credential, link).await {
+            Ok(wire) => wire,
             Err(failure) => return Outcome::Failed(failure),
         };
-        match exchange(upstream, session, peer, target, outgoing).await {
+        match exchange(upstream, wire, target, outgoing).await {
             Ok(answer) => return judge(upstream, answer, target).await,
-            Err(lost) if link.reused && lost.stale && !target.creates => {}
-            Err(lost) => return Outcome::Failed(lost.failure),
+            Err(failed) if !failed.may_be_stale(link.reused, target.creates) => {
+                return Outcome::Failed(failed.failure);
+            }
+            Err(_) => {}
         }
     }
     Outcome::Failed(Failure::new(FailureKind::Reset, Sent::MaybeBegun, "every pooled connection was stale"))
 }
 
-/// Sends the request and reads the head of the answer.
+/// Sends the request and reads the head of the answer, whichever comes first.
 async fn exchange(
     upstream: &Upstream,
-    mut session: HttpSession,
-    peer: HttpPeer,
+    mut wire: Wire,
     target: &Target<'_>,
     outgoing: &Outgoing,
-) -> Result<Answer, Lost> {
+) -> Result<Answer, NoAnswer> {
     let timeouts = &target.channel.timeouts;
     let limit = if target.stream { timeouts.first_byte } else { timeouts.response };
-    session.set_write_timeout(Some(SEND_STALL_MAX));
-    let head = request_head(outgoing).map_err(|detail| Lost {
-        failure: Failure::new(FailureKind::Connect, Sent::NotBegun, detail),
-        stale: false,
-    })?;
-    let sent = timeout(SEND_MAX, send(&mut session, head, &outgoing.body)).await;
-    let sent = sent.unwrap_or_else(|_| Err(pingora::Error::new_up(ErrorType::WriteTimedout)));
-    // An upstream may refuse early and stop reading: its answer counts, so it is read all the same.
-    let wait = if sent.is_ok() { limit } else { limit.min(AFTER_BROKEN_SEND) };
+    wire.begin(outgoing)?;
+    let early = send(&mut wire, limit.min(SEND_STALL_MAX)).await?;
+    // After a send that broke, an answer is either there or never comes.
+    let wait = if early.is_some() || wire.is_sent() { limit } else { limit.min(AFTER_BROKEN_SEND) };
     let deadline = upstream.now().saturating_add(u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX));
-    match timeout(wait, read_head(&mut session)).await {
-        Ok(Ok(head)) => {
-            let (held, reading, sent_whole) = (Vec::new(), Reading::Whole, sent.is_ok());
-            Ok(Answer { head, held, reading, complete: false, session, peer, sent_whole, deadline })
-        }
-        Ok(Err(error)) => Err(lost(sent.err().as_ref().unwrap_or(&error), &error)),
-        Err(_) => {
-            session.shutdown().await;
-            let kind = if sent.is_ok() { FailureKind::FirstByteTimeout } else { FailureKind::Reset };
-            let failure = Failure::new(kind, Sent::MaybeBegun, "no answer in time");
-            Err(Lost { failure, stale: false })
+    let head = match early {
+        Some(head) => head,
+        None => timeout(wait, wire.head()).await.map_err(|_| NoAnswer::late(&wire))??,
+    };
+    if !wire.is_sent() && !head.status.is_success() {
+        wire.stop_sending();
+    }
+    Ok(Answer { head, held: Vec::new(), reading: Reading::Whole, complete: false, wire, deadline })
+}
+
+/// Waits until the request is out, or its answer begins before; a send that stands still is given up.
+async fn send(wire: &mut Wire, stall: Duration) -> Result<Option<AnswerHead>, NoAnswer> {
+    loop {
+        let before = wire.moved();
+        match timeout(stall, wire.sent_or_answered()).await {
+            Ok(done) => return Ok(done?),
+            Err(_) if wire.moved() == before => return Err(NoAnswer::stalled()),
+            Err(_) => {}
         }
     }
 }
 
-/// A request that was lost on its way, before a byte of the answer.
-struct Lost {
+/// A request that was lost on its way, before the head of an answer.
+struct NoAnswer {
     failure: Failure,
-    /// Whether it can have been a pooled connection that had died unnoticed: nothing was answered on it.
-    stale: bool,
+    stage: Stage,
 }
 
-fn lost(first: &BError, last: &BError) -> Lost {
-    let garbage =
-        matches!(last.etype, ErrorType::InvalidHTTPHeader | ErrorType::H1Error | ErrorType::H2Error);
-    let kind = if garbage { FailureKind::Garbage } else { FailureKind::Reset };
-    let stale = !garbage
-        && matches!(last.etype, ErrorType::ConnectionClosed | ErrorType::ReadError | ErrorType::WriteError);
-    Lost { failure: Failure::new(kind, Sent::MaybeBegun, first.etype.as_str()), stale }
-}
-
-fn request_head(outgoing: &Outgoing) -> Result<Box<RequestHeader>, String> {
-    let built = RequestHeader::build(
-        outgoing.method.clone(),
-        outgoing.target.as_bytes(),
-        Some(outgoing.headers.len()),
-    );
-    let mut head = built.map_err(|error| format!("unusable path: {}", error.etype.as_str()))?;
-    for (name, value) in &outgoing.headers {
-        head.append_header(name.clone(), value.clone())
-            .map_err(|error| format!("unusable header: {}", error.etype.as_str()))?;
+impl NoAnswer {
+    fn late(wire: &Wire) -> Self {
+        let kind = if wire.is_sent() { FailureKind::FirstByteTimeout } else { FailureKind::Reset };
+        Self { failure: Failure::new(kind, Sent::MaybeBegun, "no answer in time"), stage: Stage::Answering }
     }
-    Ok(Box::new(head))
-}
 
-async fn send(session: &mut HttpSession, head: Box<RequestHeader>, body: &[Bytes]) -> Result<(), BError> {
-    session.write_request_header(head).await?;
-    for piece in body {
-        let mut rest = piece.clone();
-        while !rest.is_empty() {
-            let part = rest.split_to(rest.len().min(SEND_PIECE));
-            session.write_request_body(part, false).await?;
+    fn stalled() -> Self {
+        let detail = "the provider stopped reading the request";
+        Self {
+            failure: Failure::new(FailureKind::SendTimeout, Sent::MaybeBegun, detail),
+            stage: Stage::Answering,
         }
     }
-    session.finish_request_body().await
-}
 
-/// Reads the final head; informational ones are for the hop that sent them.
-async fn read_head(session: &mut HttpSession) -> Result<ResponseHeader, BError> {
-    for _ in 0..INFORMATIONAL_MAX {
-        session.read_response_header().await?;
-        let Some(head) = session.response_header() else { break };
-        if !head.status.is_informational() {
-            return Ok(head.clone());
-        }
-        let is_http1 = matches!(session, HttpSession::H1(_));
-        if head.status.as_u16() == 101 || !is_http1 {
-            break;
+    /// Whether another connection may simply be tried: the provider said that it has not begun, or a kept
+    /// connection may have died unnoticed, and nothing would be created twice.
+    fn may_be_stale(&self, reused: bool, creates: bool) -> bool {
+        match self.stage {
+            Stage::Refused => reused,
+            Stage::Silent => reused && !creates,
+            Stage::Answering => false,
         }
     }
-    Err(pingora::Error::explain(ErrorType::InvalidHTTPHeader, "informational answers without a final one"))
+}
+
+impl From<Lost> for NoAnswer {
+    fn from(lost: Lost) -> Self {
+        let kind = if lost.garbled { FailureKind::Garbage } else { FailureKind::Reset };
+        let sent = if lost.stage == Stage::Refused { Sent::NotBegun } else { Sent::MaybeBegun };
+        Self { failure: Failure::new(kind, sent, lost.detail), stage: lost.stage }
+    }
 }
 
 /// Decides by status and, for streams, by the first event whether this is an answer or a failure.
@@ -278,7 +254,7 @@ async fn judge(upstream: &Upstream, mut answer: Answer, target: &Target<'_>) -> 
         sent: status::progress(kind),
         detail: status::detail(&body, target.credential),
     };
-    recycle(upstream, answer);
+    recycle(answer);
     Outcome::Failed(failure)
 }
 
@@ -287,7 +263,7 @@ async fn error_body(answer: &mut Answer) -> Vec<u8> {
     let mut body = Vec::new();
     let read = timeout(ERROR_BODY_WAIT, async {
         while body.len() < ERROR_BODY_MAX {
-            match answer.session.read_response_body().await {
+            match answer.wire.read().await {
                 Ok(Some(chunk)) => {
                     body.extend_from_slice(&chunk);
                     answer.held.push(chunk);
@@ -313,9 +289,9 @@ async fn first_event(upstream: &Upstream, mut answer: Answer, target: &Target<'_
         let sent = Sent::MaybeBegun;
         Outcome::Failed(Failure { status: Some(status), ..Failure::new(kind, sent, detail) })
     };
-    let (session, held) = (&mut answer.session, &mut answer.held);
+    let (wire, held) = (&mut answer.wire, &mut answer.held);
     let left = Duration::from_nanos(answer.deadline.saturating_sub(upstream.now()));
-    match timeout(left, until_event(session, held, &mut observer)).await {
+    match timeout(left, until_event(wire, held, &mut observer)).await {
         Ok(Some(Progress::ErrorFirst(detail))) => {
             failed(FailureKind::StreamError, &status::detail(detail.as_bytes(), target.credential))
         }
@@ -330,13 +306,13 @@ async fn first_event(upstream: &Upstream, mut answer: Answer, target: &Target<'_
 
 /// Reads up to the first real event; `None`: there is none.
 async fn until_event(
-    session: &mut HttpSession,
+    wire: &mut Wire,
     held: &mut Vec<Bytes>,
     observer: &mut StreamObserver,
 ) -> Option<Progress> {
     let mut read = 0usize;
     while read <= HELD_MAX {
-        let Some(chunk) = session.read_response_body().await.ok().flatten() else {
+        let Some(chunk) = wire.read().await.ok().flatten() else {
             let progress = observer.finish(held);
             // A last event may lack its blank line.
             let said = matches!(progress, Progress::ErrorFirst(_)) || observer.phase() == Phase::Terminal;
@@ -360,44 +336,34 @@ pub fn is_event_stream(headers: &HeaderMap) -> bool {
 
 /// Reads what is left of an answer nobody waits for, so that its connection can serve again; gives it up
 /// where that takes long.
-pub fn recycle(upstream: &Upstream, mut answer: Answer) {
-    if !answer.sent_whole {
+pub fn recycle(mut answer: Answer) {
+    if answer.complete || answer.wire.is_complete() {
+        return answer.wire.release();
+    }
+    if !answer.wire.is_worth_finishing() {
         return;
     }
-    if answer.complete || answer.session.response_done() {
-        upstream.release(answer.session, answer.peer);
-        return;
-    }
-    let upstream = upstream.clone();
     tokio::spawn(async move {
         let mut left = RECYCLED_BYTES_MAX;
         let drained = timeout(RECYCLE_WAIT, async {
-            while let Ok(Some(chunk)) = answer.session.read_response_body().await {
+            while let Ok(Some(chunk)) = answer.wire.read().await {
                 left = left.saturating_sub(chunk.len());
                 if left == 0 {
-                    return false;
+                    return;
                 }
             }
-            answer.session.response_done()
         });
-        if drained.await == Ok(true) {
-            upstream.release(answer.session, answer.peer);
-        }
+        drop(drained.await);
+        answer.wire.release();
     });
 }
 
 /// A write that moves nothing for this long is given up; the answer may still come.
 const SEND_STALL_MAX: Duration = Duration::from_secs(30);
-/// The longest an upload to a provider may take, however steadily it moves.
-const SEND_MAX: Duration = Duration::from_secs(300);
 /// After a send that broke, an answer is either there or never comes.
 const AFTER_BROKEN_SEND: Duration = Duration::from_secs(2);
-/// Small enough that a stall shows at once, large enough to cost no extra system calls.
-const SEND_PIECE: usize = 64 * 1024;
 /// Pooled connections that may turn out dead before the attempt counts as failed.
 const STALE_CONNECTIONS_MAX: usize = 2;
-/// More 1xx answers than this are an attack, not information.
-const INFORMATIONAL_MAX: usize = 16;
 /// Enough of an error for its code and message.
 const ERROR_BODY_MAX: usize = 64 * 1024;
 const ERROR_BODY_WAIT: Duration = Duration::from_secs(5);

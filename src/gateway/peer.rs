@@ -4,17 +4,20 @@
 //! server name, without which Pingora would not verify it (the configuration refuses an empty one).
 
 use crate::config::is_link_local;
-use crate::config::snapshot::Channel;
+use crate::config::snapshot::{Channel, HttpVersion};
 use crate::failure::{Failure, FailureKind, Sent};
 use crate::gateway::forward::Link;
+use crate::gateway::wire::{Http1, Http2, Wire};
 use crate::limit::Nanos;
 use crate::resolve::Resolver;
 use crate::secret::Secret;
 use crate::world::World;
-use pingora::connectors::ConnectorOptions;
-use pingora::connectors::http::Connector;
+use pingora::connectors::http::v2::Connector as Http2Connector;
+use pingora::connectors::{ConnectorOptions, TransportConnector};
+use pingora::protocols::Stream;
 use pingora::protocols::http::client::HttpSession;
-use pingora::upstreams::peer::HttpPeer;
+use pingora::protocols::http::v2::client::Http2Session;
+use pingora::upstreams::peer::{HttpPeer, Peer as _};
 use pingora::{BError, ErrorType};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::{IpAddr, SocketAddr};
@@ -24,7 +27,7 @@ use std::time::Duration;
 /// The way to every provider; clones share one pool.
 #[derive(Clone)]
 pub struct Upstream {
-    connector: Arc<Connector>,
+    lines: Arc<Lines>,
     resolver: Arc<Resolver>,
     world: Arc<dyn World>,
 }
@@ -38,8 +41,7 @@ impl std::fmt::Debug for Upstream {
 impl Upstream {
     /// An empty pool.
     pub fn new(resolver: Arc<Resolver>, world: Arc<dyn World>) -> Self {
-        let connector = Arc::new(Connector::new(Some(ConnectorOptions::new(POOLED_MAX))));
-        Self { connector, resolver, world }
+        Self { lines: Arc::new(Lines::new()), resolver, world }
     }
 
     /// A connection to this channel, pooled or new; several addresses are tried in turn.
@@ -48,17 +50,17 @@ impl Upstream {
         channel: &Channel,
         credential: &Secret,
         link: &mut Link,
-    ) -> Result<(HttpSession, HttpPeer), Failure> {
+    ) -> Result<Wire, Failure> {
         let addresses = self.addresses(channel).await?;
         let mut last = None;
         for address in addresses.iter().take(ADDRESSES_TRIED_MAX) {
             let peer = peer(channel, credential, *address);
             let began = self.world.now();
-            match self.connector.get_http_session(&peer).await {
-                Ok((session, reused)) => {
+            match self.lines.open(peer, channel.conduct.http_version).await {
+                Ok((wire, reused)) => {
                     let took = Duration::from_nanos(self.world.now().saturating_sub(began));
                     *link = Link { reused, connect: (!reused).then_some(took) };
-                    return Ok((session, peer));
+                    return Ok(wire);
                 }
                 Err(error) => last = Some(error),
             }
@@ -70,7 +72,12 @@ impl Upstream {
     pub async fn peer(&self, channel: &Channel, credential: &Secret) -> Result<HttpPeer, Failure> {
         let addresses = self.addresses(channel).await?;
         let first = addresses.first().copied();
-        first.map(|address| peer(channel, credential, address)).ok_or_else(|| connect_failure(None))
+        let mut peer =
+            first.map(|address| peer(channel, credential, address)).ok_or_else(|| connect_failure(None))?;
+        if channel.conduct.http_version != HttpVersion::Http2 {
+            peer.options.set_http_version(1, 1);
+        }
+        Ok(peer)
     }
 
     async fn addresses(&self, channel: &Channel) -> Result<Arc<[IpAddr]>, Failure> {
@@ -88,13 +95,71 @@ impl Upstream {
     pub fn now(&self) -> Nanos {
         self.world.now()
     }
+}
 
-    /// Gives a connection back, complete in both directions.
-    pub fn release(&self, session: HttpSession, peer: HttpPeer) {
-        let connector = Arc::clone(&self.connector);
-        tokio::spawn(async move {
-            connector.release_http_session(session, &peer, peer.options.idle_timeout).await;
-        });
+impl std::fmt::Debug for Lines {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Lines").finish_non_exhaustive()
+    }
+}
+
+/// The connections themselves: kept ones of either HTTP, and how new ones come about.
+pub struct Lines {
+    transport: TransportConnector,
+    http2: Http2Connector,
+}
+
+impl Lines {
+    fn new() -> Self {
+        let options = || Some(ConnectorOptions::new(POOLED_MAX));
+        Self { transport: TransportConnector::new(options()), http2: Http2Connector::new(options()) }
+    }
+
+    /// A connection or a stream of one, and whether it was there already.
+    async fn open(self: &Arc<Self>, peer: HttpPeer, version: HttpVersion) -> Result<(Wire, bool), BError> {
+        let only_http1 = match version {
+            HttpVersion::Http1 => true,
+            HttpVersion::Auto => !peer.is_tls(),
+            HttpVersion::Http2 => false,
+        };
+        if only_http1 {
+            let (stream, reused) = self.transport.get_stream(&peer).await?;
+            return Ok((self.http1(stream, peer), reused));
+        }
+        if let Some(session) = self.http2.reused_http_session(&peer).await? {
+            return Ok((self.http2(session, peer), true));
+        }
+        // A provider may turn out to speak HTTP/1.1 only; its connections are kept with the others.
+        if version == HttpVersion::Auto
+            && let Some(stream) = self.transport.reused_stream(&peer).await
+        {
+            return Ok((self.http1(stream, peer), true));
+        }
+        match self.http2.new_http_session::<_, ()>(&peer).await? {
+            HttpSession::H2(session) => Ok((self.http2(session, peer), false)),
+            HttpSession::H1(session) if version == HttpVersion::Auto => {
+                Ok((self.http1(session.into_inner(), peer), false))
+            }
+            _ => Err(pingora::Error::explain(ErrorType::H2Downgrade, "the provider does not speak HTTP/2")),
+        }
+    }
+
+    fn http1(self: &Arc<Self>, stream: Stream, peer: HttpPeer) -> Wire {
+        Wire::Http1(Box::new(Http1::new(stream, Arc::clone(self), peer)))
+    }
+
+    fn http2(self: &Arc<Self>, session: Http2Session, peer: HttpPeer) -> Wire {
+        Wire::Http2(Box::new(Http2::new(session, Arc::clone(self), peer)))
+    }
+
+    /// Keeps a connection that is complete in both directions.
+    pub(super) fn keep(&self, stream: Stream, peer: &HttpPeer) {
+        self.transport.release_stream(stream, peer.reuse_hash(), peer.options.idle_timeout);
+    }
+
+    /// Gives a stream of an HTTP/2 connection back, however far it got.
+    pub(super) fn give_back(&self, session: Http2Session, peer: &HttpPeer) {
+        self.http2.release_http_session(session, peer, peer.options.idle_timeout);
     }
 }
 
@@ -121,6 +186,15 @@ fn peer(channel: &Channel, credential: &Secret, address: IpAddr) -> HttpPeer {
     peer.options.connection_timeout = Some(channel.timeouts.connect);
     peer.options.total_connection_timeout = Some(channel.timeouts.connect);
     peer.options.idle_timeout = Some(POOL_IDLE);
+    match channel.conduct.http_version {
+        HttpVersion::Http1 => peer.options.set_http_version(1, 1),
+        HttpVersion::Auto => peer.options.set_http_version(if endpoint.tls { 2 } else { 1 }, 1),
+        HttpVersion::Http2 => peer.options.set_http_version(2, 2),
+    }
+    peer.options.max_h2_streams = HTTP2_STREAMS_MAX;
+    peer.options.h2_ping_interval = Some(HTTP2_PING);
+    peer.options.h2_stream_window_size = Some(HTTP2_STREAM_WINDOW);
+    peer.options.h2_connection_window_size = Some(HTTP2_CONNECTION_WINDOW);
     peer
 }
 
@@ -137,4 +211,12 @@ fn connect_failure(error: Option<&BError>) -> Failure {
 const POOLED_MAX: usize = 1024;
 /// Below the 60 s after which most servers close an idle connection, so that reuse seldom meets a dead one.
 const POOL_IDLE: Duration = Duration::from_secs(55);
+/// Streams of one HTTP/2 connection; what providers allow, and few enough to fall with it.
+const HTTP2_STREAMS_MAX: usize = 100;
+/// A connection that died without a word is noticed by then.
+const HTTP2_PING: Duration = Duration::from_secs(30);
+/// How much of an answer waits here for a slow client.
+const HTTP2_STREAM_WINDOW: u32 = 64 * 1024;
+/// Room for every stream's window, so that slow clients never hold up the other streams of the connection.
+const HTTP2_CONNECTION_WINDOW: u32 = 128 * HTTP2_STREAM_WINDOW;
 const ADDRESSES_TRIED_MAX: usize = 3;

@@ -9,8 +9,8 @@ use crate::code::Code;
 use crate::gateway::body::declared_length;
 use crate::gateway::exchange::UnderWay;
 use crate::gateway::forward::{self, Answer, Reading};
-use crate::gateway::peer::Upstream;
 use crate::gateway::reply::{Reply, Sent, set};
+use crate::gateway::wire::AnswerHead;
 use crate::protocol::observe::{self, Phase, Progress, StreamObserver};
 use crate::protocol::{Operation, render};
 use crate::record::End;
@@ -19,11 +19,10 @@ use crate::state::bodies::Share;
 use crate::usage::{Usage, UsageSource};
 use bytes::{Bytes, BytesMut};
 use http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE};
-use pingora::ErrorType;
-use pingora::http::ResponseHeader;
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 use std::time::Duration;
+use tokio::time::timeout;
 
 /// What the relay needs to know of the attempt besides its answer.
 #[derive(Debug)]
@@ -42,17 +41,17 @@ pub struct Relayed<'a> {
 
 impl Reply<'_> {
     /// Relays a provider's answer to its end.
-    pub async fn relay(&mut self, upstream: &Upstream, answer: Answer, relayed: Relayed<'_>) -> Sent {
+    pub async fn relay(&mut self, answer: Answer, relayed: Relayed<'_>) -> Sent {
         match answer.reading {
-            Reading::Events(_) => self.relay_events(upstream, answer, relayed).await,
+            Reading::Events(_) => self.relay_events(answer, relayed).await,
             Reading::Whole if relayed.rename.is_some() && is_plain_success(&answer.head) => {
-                self.relay_renamed(upstream, answer, relayed).await
+                self.relay_renamed(answer, relayed).await
             }
-            Reading::Whole => self.relay_whole(upstream, answer, relayed).await,
+            Reading::Whole => self.relay_whole(answer, relayed).await,
         }
     }
 
-    async fn relay_events(&mut self, upstream: &Upstream, mut answer: Answer, relayed: Relayed<'_>) -> Sent {
+    async fn relay_events(&mut self, mut answer: Answer, relayed: Relayed<'_>) -> Sent {
         let _streaming = UnderWay::new(relayed.streams);
         let reading = std::mem::replace(&mut answer.reading, Reading::Whole);
         let Reading::Events(mut observer) = reading else { return Sent::Broken };
@@ -62,7 +61,6 @@ impl Reply<'_> {
         if !self.write_head(head).await {
             return self.client_left();
         }
-        answer.session.set_read_timeout(Some(relayed.idle));
         let mut out = std::mem::take(&mut answer.held);
         // The first event may have been the last.
         let mut over = observer.is_over();
@@ -76,7 +74,7 @@ impl Reply<'_> {
             if over {
                 break ending(&mut observer, &Chunk::End, &mut out);
             }
-            match self.next_chunk(&mut answer).await {
+            match self.next_chunk(&mut answer, relayed.idle).await {
                 Chunk::Bytes(chunk) => over = observer.feed(&chunk, &mut out) == Progress::Terminal,
                 Chunk::ClientGone if observer.phase() == Phase::Terminal => {
                     // It has the whole answer (Gemini's has no word for the end but the end itself).
@@ -97,7 +95,7 @@ impl Reply<'_> {
             }
         }
         let sent = self.end_stream(ending, &observer, relayed.operation).await;
-        forward::recycle(upstream, answer);
+        forward::recycle(answer);
         sent
     }
 
@@ -135,13 +133,12 @@ impl Reply<'_> {
     }
 
     /// Relays a body as it comes, and reads the usage from a copy of its slices.
-    async fn relay_whole(&mut self, upstream: &Upstream, mut answer: Answer, relayed: Relayed<'_>) -> Sent {
+    async fn relay_whole(&mut self, mut answer: Answer, relayed: Relayed<'_>) -> Sent {
         let watched = is_plain_success(&answer.head) && answer.head.status.is_success();
         let head = self.client_head(&answer.head, declared_length(&answer.head.headers));
         if !self.write_head(head).await {
             return self.client_left();
         }
-        answer.session.set_read_timeout(Some(relayed.idle));
         let mut seen = Seen::new(watched, relayed.share);
         for piece in std::mem::take(&mut answer.held) {
             seen.push(&piece);
@@ -150,7 +147,7 @@ impl Reply<'_> {
             }
         }
         while !answer.complete {
-            match self.next_chunk(&mut answer).await {
+            match self.next_chunk(&mut answer, relayed.idle).await {
                 Chunk::Bytes(chunk) => {
                     seen.push(&chunk);
                     if !self.write(chunk).await {
@@ -168,25 +165,19 @@ impl Reply<'_> {
         }
         self.exchange.ended(End::Ok, None);
         let sent = self.write_last(Bytes::new()).await;
-        forward::recycle(upstream, answer);
+        forward::recycle(answer);
         sent
     }
 
     /// Holds a JSON answer whole to show the model under the name the client asked for.
-    async fn relay_renamed(
-        &mut self,
-        upstream: &Upstream,
-        mut answer: Answer,
-        mut relayed: Relayed<'_>,
-    ) -> Sent {
-        answer.session.set_read_timeout(Some(relayed.idle));
+    async fn relay_renamed(&mut self, mut answer: Answer, mut relayed: Relayed<'_>) -> Sent {
         let mut seen = Seen::new(true, std::mem::take(&mut relayed.share));
         let mut early = std::mem::take(&mut answer.held);
         for piece in &early {
             seen.push(piece);
         }
         while !answer.complete {
-            match self.next_chunk(&mut answer).await {
+            match self.next_chunk(&mut answer, relayed.idle).await {
                 Chunk::Bytes(chunk) => {
                     seen.push(&chunk);
                     early.push(chunk);
@@ -194,7 +185,7 @@ impl Reply<'_> {
                         // Too large to hold: passed on as it is, under the provider's name for the model.
                         answer.held = early;
                         relayed.rename = None;
-                        return self.relay_whole(upstream, answer, relayed).await;
+                        return self.relay_whole(answer, relayed).await;
                     }
                 }
                 Chunk::End => answer.complete = true,
@@ -222,7 +213,7 @@ impl Reply<'_> {
         }
         self.exchange.ended(End::Ok, None);
         let sent = self.write_last(Bytes::new()).await;
-        forward::recycle(upstream, answer);
+        forward::recycle(answer);
         sent
     }
 
@@ -231,17 +222,17 @@ impl Reply<'_> {
         self.refuse(&refusal).await
     }
 
-    async fn next_chunk(&mut self, answer: &mut Answer) -> Chunk {
+    async fn next_chunk(&mut self, answer: &mut Answer, idle: Duration) -> Chunk {
         let read = tokio::select! {
             biased;
-            read = answer.session.read_response_body() => read,
+            read = timeout(idle, answer.wire.read()) => read,
             () = forward::gone(self.client) => return Chunk::ClientGone,
         };
         match read {
-            Ok(Some(bytes)) => Chunk::Bytes(bytes),
-            Ok(None) => Chunk::End,
-            Err(error) if error.etype == ErrorType::ReadTimedout => Chunk::Idle,
-            Err(_) => Chunk::Lost,
+            Ok(Ok(Some(bytes))) => Chunk::Bytes(bytes),
+            Ok(Ok(None)) => Chunk::End,
+            Ok(Err(_)) => Chunk::Lost,
+            Err(_) => Chunk::Idle,
         }
     }
 
@@ -328,7 +319,7 @@ impl Seen {
 }
 
 /// JSON we can read: a 2xx that is not compressed.
-fn is_plain_success(head: &ResponseHeader) -> bool {
+fn is_plain_success(head: &AnswerHead) -> bool {
     let json =
         head.headers.get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"application/json"));
     let plain = head.headers.get(CONTENT_ENCODING).is_none_or(|coding| coding == "identity");

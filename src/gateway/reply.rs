@@ -6,6 +6,7 @@
 use crate::config::snapshot::Server;
 use crate::gateway::body;
 use crate::gateway::exchange::Exchange;
+use crate::gateway::wire::AnswerHead;
 use crate::limit::{Level, Nanos};
 use crate::protocol::key_forms;
 use crate::protocol::render::{self, LimitView};
@@ -90,7 +91,7 @@ impl Reply<'_> {
     }
 
     /// The head the client gets: the provider's, without what is nobody's business, with our ids.
-    pub(super) fn client_head(&mut self, upstream: &ResponseHeader, length: Option<usize>) -> ResponseHeader {
+    pub(super) fn client_head(&mut self, upstream: &AnswerHead, length: Option<usize>) -> ResponseHeader {
         let status = upstream.status.as_u16();
         self.exchange.record.status = status;
         let mut head = ResponseHeader::build(status, Some(upstream.headers.len() + 8))

@@ -249,6 +249,7 @@ pub fn upstream_failed(failure: &Failure, soonest: Option<Duration>) -> Refusal 
         FailureKind::Connect => "The AI provider could not be reached.",
         FailureKind::ConnectTimeout => "Connecting to the AI provider took too long (connect timeout).",
         FailureKind::Reset => "The AI provider closed the connection before answering.",
+        FailureKind::SendTimeout => "The AI provider stopped reading the request (send timeout).",
         FailureKind::FirstByteTimeout => {
             "The AI provider did not begin to answer in time (first byte timeout)."
         }

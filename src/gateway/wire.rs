@@ -1,0 +1,225 @@
+//! One exchange on a connection to a provider, whichever HTTP it speaks.
+//!
+//! Sending and receiving go on at once: an answer that comes while the request is still on its way is heard,
+//! and a provider that refuses early is not sent the rest.
+//! Invariants: every wait can be given up and taken up again without losing a byte; what is read is bounded
+//! by what the reader asks for; a connection serves again only when both directions are complete and nothing
+//! unasked came.
+
+mod http1;
+mod http2;
+
+pub use self::http1::Http1;
+pub use self::http2::Http2;
+
+use crate::stage::rewrite::Outgoing;
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::task::{Context, Poll};
+
+/// A connection, or a stream of one, for one exchange.
+#[derive(Debug)]
+pub enum Wire {
+    /// A connection of its own, our codec.
+    Http1(Box<Http1>),
+    /// A stream of a shared connection, Pingora's.
+    Http2(Box<Http2>),
+}
+
+/// The head of an answer.
+#[derive(Debug)]
+pub struct AnswerHead {
+    /// Its status, never informational.
+    pub status: StatusCode,
+    /// Its headers.
+    pub headers: HeaderMap,
+}
+
+/// Why nothing more comes.
+#[derive(Debug)]
+pub struct Lost {
+    /// What came was no answer, or no sound one.
+    pub garbled: bool,
+    /// How far the request can have got.
+    pub stage: Stage,
+    /// For the operator's log.
+    pub detail: String,
+}
+
+/// How far a request had got when its answer was lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// The provider says that it has not begun, or nothing was sent.
+    Refused,
+    /// Nothing of an answer had come: it may be a kept connection that had died unnoticed.
+    Silent,
+    /// Something of an answer had come.
+    Answering,
+}
+
+/// How the request is getting on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sending {
+    /// There is more to send.
+    Open,
+    /// All of it is out.
+    Whole,
+    /// It was given up: the provider does not take it, or has answered without.
+    Stopped,
+}
+
+impl Wire {
+    /// Takes up the request; it goes out while the answer is waited for.
+    pub fn begin(&mut self, outgoing: &Outgoing) -> Result<(), Lost> {
+        match self {
+            Self::Http1(wire) => wire.begin(outgoing),
+            Self::Http2(wire) => wire.begin(outgoing),
+        }
+    }
+
+    /// Waits until the request is out (`None`; also if it cannot be sent on), or its answer begins before.
+    pub async fn sent_or_answered(&mut self) -> Result<Option<AnswerHead>, Lost> {
+        poll_fn(|context| {
+            let sent = self.poll_send(context).is_ready();
+            match self.poll_head(context) {
+                Poll::Ready(head) => Poll::Ready(head.map(Some)),
+                Poll::Pending if sent => Poll::Ready(Ok(None)),
+                Poll::Pending => Poll::Pending,
+            }
+        })
+        .await
+    }
+
+    /// Waits for the head of the answer.
+    pub async fn head(&mut self) -> Result<AnswerHead, Lost> {
+        poll_fn(|context| {
+            let _sent = self.poll_send(context);
+            self.poll_head(context)
+        })
+        .await
+    }
+
+    /// The next bytes of the answer; `None`: it is whole.
+    pub async fn read(&mut self) -> Result<Option<Bytes>, Lost> {
+        poll_fn(|context| {
+            let _sent = self.poll_send(context);
+            match self {
+                Self::Http1(wire) => wire.poll_body(context),
+                Self::Http2(wire) => wire.poll_body(context),
+            }
+        })
+        .await
+    }
+
+    /// How many bytes of the request have been handed on; a stall is when this stands still.
+    pub fn moved(&self) -> u64 {
+        match self {
+            Self::Http1(wire) => wire.moved(),
+            Self::Http2(wire) => wire.moved(),
+        }
+    }
+
+    /// Whether the whole request is out.
+    pub fn is_sent(&self) -> bool {
+        match self {
+            Self::Http1(wire) => wire.sending() == Sending::Whole,
+            Self::Http2(wire) => wire.sending() == Sending::Whole,
+        }
+    }
+
+    /// Sends no more of the request: its answer is an error, and known.
+    pub fn stop_sending(&mut self) {
+        match self {
+            Self::Http1(wire) => wire.stop_sending(),
+            Self::Http2(wire) => wire.stop_sending(),
+        }
+    }
+
+    /// Whether the answer has been read to its end.
+    pub fn is_complete(&self) -> bool {
+        match self {
+            Self::Http1(wire) => wire.is_complete(),
+            Self::Http2(wire) => wire.is_complete(),
+        }
+    }
+
+    /// Whether reading the rest of the answer would let the connection serve again.
+    pub fn is_worth_finishing(&self) -> bool {
+        match self {
+            Self::Http1(wire) => wire.is_persistent(),
+            // The connection serves on whatever becomes of one stream.
+            Self::Http2(_) => false,
+        }
+    }
+
+    /// Gives the connection back to the pool if it can serve again.
+    pub fn release(self) {
+        match self {
+            Self::Http1(wire) => wire.release(),
+            Self::Http2(wire) => drop(wire),
+        }
+    }
+
+    fn poll_send(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        match self {
+            Self::Http1(wire) => wire.poll_send(context),
+            Self::Http2(wire) => wire.poll_send(context),
+        }
+    }
+
+    fn poll_head(&mut self, context: &mut Context<'_>) -> Poll<Result<AnswerHead, Lost>> {
+        match self {
+            Self::Http1(wire) => wire.poll_head(context),
+            Self::Http2(wire) => wire.poll_head(context),
+        }
+    }
+}
+
+impl Lost {
+    fn new(stage: Stage, detail: impl Into<String>) -> Self {
+        Self { garbled: false, stage, detail: detail.into() }
+    }
+
+    fn garbled(detail: impl Into<String>) -> Self {
+        Self { garbled: true, stage: Stage::Answering, detail: detail.into() }
+    }
+}
+
+/// What is still to be sent, in the client's own bytes.
+#[derive(Debug, Default)]
+struct Outbox {
+    pieces: VecDeque<Bytes>,
+    moved: u64,
+}
+
+impl Outbox {
+    fn push(&mut self, piece: Bytes) {
+        if !piece.is_empty() {
+            self.pieces.push_back(piece);
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.pieces.is_empty()
+    }
+
+    /// Takes off what has been sent.
+    fn advance(&mut self, mut sent: usize) {
+        self.moved += sent as u64;
+        while sent > 0 {
+            let Some(front) = self.pieces.front_mut() else { return };
+            if sent < front.len() {
+                drop(front.split_to(sent));
+                return;
+            }
+            sent -= front.len();
+            self.pieces.pop_front();
+        }
+    }
+
+    fn clear(&mut self) {
+        self.pieces.clear();
+    }
+}

@@ -1,0 +1,236 @@
+//! HTTP/1.1 to a provider: our codec over Pingora's connection.
+//!
+//! Head and body leave in one write where they fit, and an answer is read into slices of one buffer that are
+//! handed on without a copy.
+//! Invariant: reading never waits for writing, nor writing for reading.
+
+use super::{AnswerHead, Lost, Outbox, Sending, Stage};
+use crate::gateway::peer::Lines;
+use crate::protocol::http1::{self, BodyReader, HeadScan, Step};
+use crate::stage::rewrite::Outgoing;
+use bytes::{Buf as _, Bytes, BytesMut};
+use http::StatusCode;
+use pingora::protocols::Stream;
+use pingora::upstreams::peer::HttpPeer;
+use std::future::Future as _;
+use std::io::{self, IoSlice};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use tokio::io::{AsyncReadExt as _, AsyncWrite as _};
+
+/// A connection for one exchange.
+pub struct Http1 {
+    stream: Stream,
+    lines: Arc<Lines>,
+    peer: HttpPeer,
+    outbox: Outbox,
+    sending: Sending,
+    /// What has come and is not read yet.
+    inbox: BytesMut,
+    /// How much room the next read gets.
+    room: usize,
+    scan: HeadScan,
+    informational: usize,
+    body: Option<BodyReader>,
+    persistent: bool,
+}
+
+impl std::fmt::Debug for Http1 {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Http1")
+            .field("sending", &self.sending)
+            .field("body", &self.body)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Http1 {
+    /// An exchange on this connection.
+    pub fn new(stream: Stream, lines: Arc<Lines>, peer: HttpPeer) -> Self {
+        Self {
+            stream,
+            lines,
+            peer,
+            outbox: Outbox::default(),
+            sending: Sending::Open,
+            inbox: BytesMut::new(),
+            room: READ_ROOM_MIN,
+            scan: HeadScan::default(),
+            informational: 0,
+            body: None,
+            persistent: false,
+        }
+    }
+
+    pub(super) fn begin(&mut self, outgoing: &Outgoing) -> Result<(), Lost> {
+        if !http1::is_sound_target(&outgoing.target) {
+            return Err(Lost::new(Stage::Refused, "unusable path"));
+        }
+        let body: usize = outgoing.body.iter().map(Bytes::len).sum();
+        let together = body <= TOGETHER_MAX;
+        let mut head = Vec::with_capacity(HEAD_CAPACITY + if together { body } else { 0 });
+        http1::write_request_head(&outgoing.method, &outgoing.target, &outgoing.headers, &mut head);
+        if together {
+            outgoing.body.iter().for_each(|piece| head.extend_from_slice(piece));
+        }
+        self.outbox.push(head.into());
+        if !together {
+            outgoing.body.iter().for_each(|piece| self.outbox.push(piece.clone()));
+        }
+        Ok(())
+    }
+
+    /// Sends what the connection takes; ready when nothing more will be sent.
+    pub(super) fn poll_send(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if self.sending != Sending::Open {
+            return Poll::Ready(());
+        }
+        self.sending = match ready!(self.poll_write(context)) {
+            Ok(()) => Sending::Whole,
+            // A provider may refuse early and stop reading: its answer counts, so it is read all the same.
+            Err(_) => Sending::Stopped,
+        };
+        self.outbox.clear();
+        Poll::Ready(())
+    }
+
+    fn poll_write(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.outbox.is_empty() {
+            let mut slices = [IoSlice::new(&[]); SLICES];
+            let pieces = self.outbox.pieces.iter().take(SLICES);
+            let count =
+                slices.iter_mut().zip(pieces).map(|(slot, piece)| *slot = IoSlice::new(piece)).count();
+            let stream = Pin::new(&mut self.stream);
+            match ready!(stream.poll_write_vectored(context, &slices[..count])) {
+                Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Ok(sent) => self.outbox.advance(sent),
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    /// The final head; informational ones are for the hop that sent them.
+    pub(super) fn poll_head(&mut self, context: &mut Context<'_>) -> Poll<Result<AnswerHead, Lost>> {
+        loop {
+            let end = match self.scan.end(&self.inbox) {
+                Ok(end) if !self.inbox.is_empty() => end,
+                Ok(_) => None,
+                Err(garbled) => return Poll::Ready(Err(Lost::garbled(garbled.0))),
+            };
+            let Some(end) = end else {
+                match ready!(self.poll_fill(context)) {
+                    Ok(0) => return Poll::Ready(Err(self.lost("closed before an answer"))),
+                    Ok(_) => continue,
+                    Err(error) => return Poll::Ready(Err(self.lost(&error.kind().to_string()))),
+                }
+            };
+            match self.take_head(end) {
+                Ok(None) => {}
+                Ok(Some(head)) => return Poll::Ready(Ok(head)),
+                Err(lost) => return Poll::Ready(Err(lost)),
+            }
+        }
+    }
+
+    /// Takes a whole head off the input; `None`: it was informational.
+    fn take_head(&mut self, end: usize) -> Result<Option<AnswerHead>, Lost> {
+        let head = http1::head(&self.inbox[..end]).map_err(|garbled| Lost::garbled(garbled.0))?;
+        self.inbox.advance(end);
+        self.scan = HeadScan::default();
+        if head.status == StatusCode::SWITCHING_PROTOCOLS {
+            return Err(Lost::garbled("it switches protocols, which nobody asked for"));
+        }
+        if head.status.is_informational() {
+            self.informational += 1;
+            let endless = self.informational > INFORMATIONAL_MAX;
+            return if endless { Err(Lost::garbled("informational answers without end")) } else { Ok(None) };
+        }
+        self.body = Some(BodyReader::new(head.framing));
+        self.persistent = head.persistent;
+        Ok(Some(AnswerHead { status: head.status, headers: head.headers }))
+    }
+
+    pub(super) fn poll_body(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Lost>> {
+        loop {
+            let Some(body) = &mut self.body else {
+                return Poll::Ready(Err(Lost::garbled("a body before its head")));
+            };
+            match body.next(&mut self.inbox) {
+                Ok(Step::Data(data)) => return Poll::Ready(Ok(Some(data))),
+                Ok(Step::End) => return Poll::Ready(Ok(None)),
+                Ok(Step::More) => {}
+                Err(garbled) => return Poll::Ready(Err(Lost::garbled(garbled.0))),
+            }
+            let open = body.ends_with_connection();
+            match ready!(self.poll_fill(context)) {
+                Ok(0) if open => return Poll::Ready(Ok(None)),
+                Ok(0) => return Poll::Ready(Err(self.lost("closed before the answer's end"))),
+                Ok(_) => {}
+                Err(error) => return Poll::Ready(Err(self.lost(&error.kind().to_string()))),
+            }
+        }
+    }
+
+    /// Reads what is there; more room where the last read filled all it had.
+    fn poll_fill(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.inbox.capacity() - self.inbox.len() < READ_ROOM_LEAST {
+            self.inbox.reserve(self.room);
+        }
+        let room = self.inbox.capacity() - self.inbox.len();
+        let read = ready!(pin!(self.stream.read_buf(&mut self.inbox)).poll(context));
+        if read.as_ref().is_ok_and(|read| *read >= room) {
+            self.room = (self.room * 2).min(READ_ROOM_MAX);
+        }
+        Poll::Ready(read)
+    }
+
+    fn lost(&self, detail: &str) -> Lost {
+        let silent = self.body.is_none() && self.inbox.is_empty() && self.informational == 0;
+        Lost::new(if silent { Stage::Silent } else { Stage::Answering }, detail)
+    }
+
+    pub(super) fn stop_sending(&mut self) {
+        if self.sending == Sending::Open {
+            self.sending = Sending::Stopped;
+            self.outbox.clear();
+        }
+    }
+
+    pub(super) fn sending(&self) -> Sending {
+        self.sending
+    }
+
+    pub(super) fn moved(&self) -> u64 {
+        self.outbox.moved
+    }
+
+    pub(super) fn is_complete(&self) -> bool {
+        self.body.as_ref().is_some_and(BodyReader::is_ended)
+    }
+
+    pub(super) fn is_persistent(&self) -> bool {
+        self.persistent && self.sending == Sending::Whole
+    }
+
+    /// Back to the pool, if both directions are complete and nothing unasked came.
+    pub(super) fn release(self: Box<Self>) {
+        if self.is_persistent() && self.is_complete() && self.inbox.is_empty() {
+            self.lines.keep(self.stream, &self.peer);
+        }
+    }
+}
+
+/// A request up to this size leaves in one piece with its head: copying it costs less than a second write.
+const TOGETHER_MAX: usize = 8 * 1024;
+/// Most heads fit.
+const HEAD_CAPACITY: usize = 1024;
+/// Head, body before the model, model, body after it; more pieces take another write.
+const SLICES: usize = 8;
+/// Below this much room a new buffer is taken, so that small slices never pin much larger ones.
+const READ_ROOM_LEAST: usize = 2 * 1024;
+const READ_ROOM_MIN: usize = 16 * 1024;
+const READ_ROOM_MAX: usize = 64 * 1024;
+/// More 1xx answers than this are an attack, not information.
+const INFORMATIONAL_MAX: usize = 16;

@@ -1,0 +1,199 @@
+//! Answers of providers that mean well, and of providers that do not.
+
+use super::*;
+use bytes::BytesMut;
+use proptest::prelude::*;
+
+const OK: &str = "HTTP/1.1 200 OK\r\n";
+
+fn read(text: &str) -> Result<Head, Garbled> {
+    head(text.as_bytes())
+}
+
+#[test]
+fn framing_is_read_or_refused() {
+    for (lines, framing) in [
+        ("content-length: 5\r\n", Some(Framing::Length(5))),
+        ("Content-Length: 0\r\n", Some(Framing::Empty)),
+        ("transfer-encoding: Chunked\r\n", Some(Framing::Chunked)),
+        ("", Some(Framing::UntilClose)),
+        ("content-length: 5\r\ncontent-length: 5\r\n", None),
+        ("content-length: 5\r\ncontent-length: 6\r\n", None),
+        ("content-length: 5, 5\r\n", None),
+        ("content-length: -5\r\n", None),
+        ("content-length: +5\r\n", None),
+        ("content-length: 0x5\r\n", None),
+        ("content-length: \r\n", None),
+        ("content-length: 99999999999999999999\r\n", None),
+        ("content-length: 5\r\ntransfer-encoding: chunked\r\n", None),
+        ("transfer-encoding: gzip, chunked\r\n", None),
+        ("transfer-encoding: identity\r\n", None),
+        ("transfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n", None),
+        ("transfer-encoding: chunked, identity\r\n", None),
+    ] {
+        let head = read(&format!("{OK}{lines}\r\n"));
+        assert_eq!(head.ok().map(|head| head.framing), framing, "{lines:?}");
+    }
+}
+
+#[test]
+fn statuses_without_a_body_have_none_whatever_they_say() {
+    for (status, framing) in [(100, Framing::Empty), (204, Framing::Empty), (304, Framing::Empty)] {
+        let head = read(&format!("HTTP/1.1 {status} x\r\ncontent-length: 7\r\n\r\n"));
+        assert_eq!(head.map(|head| head.framing), Ok(framing), "{status}");
+    }
+    assert!(read("HTTP/1.1 204 x\r\ntransfer-encoding: chunked\r\n\r\n").is_err());
+}
+
+#[test]
+fn a_connection_serves_again_only_where_both_sides_know_the_end() {
+    for (text, persistent) in [
+        ("HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\n", true),
+        ("HTTP/1.1 200 OK\r\ncontent-length: 1\r\nconnection: keep-alive\r\n\r\n", true),
+        ("HTTP/1.1 200 OK\r\ncontent-length: 1\r\nconnection: x, Close\r\n\r\n", false),
+        ("HTTP/1.1 200 OK\r\n\r\n", false),
+        ("HTTP/1.0 200 OK\r\ncontent-length: 1\r\nconnection: keep-alive\r\n\r\n", false),
+    ] {
+        assert_eq!(read(text).map(|head| head.persistent), Ok(persistent), "{text:?}");
+    }
+}
+
+#[test]
+fn heads_that_could_be_read_in_two_ways_are_refused() {
+    let many = "x: y\r\n".repeat(HEADERS_MAX + 1);
+    for text in [
+        "HTTP/1.1 200 OK\r\nfolded: a\r\n b\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nname : a\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nna\0me: a\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nname: a\0b\r\n\r\n",
+        "HTTP/1.1 200 OK\r\n: a\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nnoname\r\n\r\n",
+        "HTTP/1.1 20 OK\r\n\r\n",
+        "HTTP/1.1 999 OK\r\n\r\n",
+        "HTTP/1.1 99 OK\r\n\r\n",
+        "HTTP/1.0 200 OK\r\ntransfer-encoding: chunked\r\n\r\n",
+        "HTTP/2.0 200 OK\r\n\r\n",
+        &format!("{OK}{many}\r\n"),
+    ] {
+        assert!(read(text).is_err(), "{text:?}");
+    }
+    let obs = head(b"HTTP/1.1 200 \xe9\r\nx: caf\xe9\r\ncontent-length: 0\r\n\r\n");
+    assert_eq!(obs.map(|head| head.headers["x"].as_bytes().to_vec()), Ok(b"caf\xe9".to_vec()));
+}
+
+#[test]
+fn the_end_of_a_head_is_found_wherever_the_input_is_cut() {
+    let text = format!("{OK}a: b\r\ncontent-length: 2\r\n\r\nhi");
+    for cut in 1..text.len() {
+        let mut scan = HeadScan::default();
+        let first = scan.end(&text.as_bytes()[..cut]).expect("sound so far");
+        let end = text.len() - 2;
+        assert_eq!(first, (cut >= end).then_some(end), "{cut}");
+        if first.is_none() {
+            assert_eq!(scan.end(text.as_bytes()), Ok(Some(end)), "{cut}");
+        }
+    }
+}
+
+#[test]
+fn what_is_no_head_is_known_early() {
+    for text in ["SSH-2.0-x\r\n", "\r\nHTTP/1.1 200 OK\r\n\r\n", "HTTP/2", "h", "HTTP/1.1 200 OK\nx: y\n\n"] {
+        assert!(HeadScan::default().end(text.as_bytes()).is_err(), "{text:?}");
+    }
+    let endless = format!("{OK}x: {}", "y".repeat(HEAD_BYTES_MAX));
+    assert!(HeadScan::default().end(endless.as_bytes()).is_err());
+    let mut scan = HeadScan::default();
+    for length in 1..HEAD_BYTES_MAX {
+        assert_eq!(scan.end(&endless.as_bytes()[..length]), Ok(None));
+    }
+    assert!(scan.end(&endless.as_bytes()[..HEAD_BYTES_MAX]).is_err());
+}
+
+/// The body, and what is left of the input behind it; `None` for one that has not ended.
+fn body(framing: Framing, pieces: &[&[u8]]) -> Result<(Vec<u8>, Option<Vec<u8>>), Garbled> {
+    let mut reader = BodyReader::new(framing);
+    let (mut input, mut body) = (BytesMut::new(), Vec::new());
+    for piece in pieces {
+        input.extend_from_slice(piece);
+        while let Step::Data(data) = reader.next(&mut input)? {
+            body.extend_from_slice(&data);
+        }
+    }
+    Ok((body, reader.is_ended().then(|| input.to_vec())))
+}
+
+#[test]
+fn chunked_bodies_are_read_wherever_they_are_cut() {
+    let text = b"4\r\nWiki\r\n5;a=b;c=\"d\"\r\npedia\r\nA\r\n in\r\n\r\nch!\r\n0\r\nx-sum: 1\r\n\r\nHTTP/1.1";
+    let whole = (b"Wikipedia in\r\n\r\nch!".to_vec(), Some(b"HTTP/1.1".to_vec()));
+    assert_eq!(body(Framing::Chunked, &[text]), Ok(whole.clone()));
+    for cut in 0..text.len() {
+        assert_eq!(body(Framing::Chunked, &[&text[..cut], &text[cut..]]), Ok(whole.clone()), "{cut}");
+    }
+    let bytes: Vec<&[u8]> = text.chunks(1).collect();
+    assert_eq!(body(Framing::Chunked, &bytes), Ok(whole));
+}
+
+#[test]
+fn broken_chunks_are_refused() {
+    let long = format!("4;{}\r\nWiki\r\n0\r\n\r\n", "x".repeat(300));
+    let trailer = format!("0\r\nx: {}\r\n\r\n", "y".repeat(9_000));
+    for text in [
+        "\r\n",
+        "g\r\n",
+        "-4\r\nWiki\r\n",
+        "0x4\r\nWiki\r\n",
+        "4 \r\nWiki\r\n",
+        "4\nWiki\r\n",
+        "4\r\nWiki5\r\n",
+        "4\r\nWiki\n5\r\n",
+        "4\r\nWikipedia\r\n",
+        "4\r\r\n",
+        "fffffffffffff\r\n",
+        "4;a\n\r\nWiki",
+        "0\r\nx\n\r\n",
+        &long,
+        &trailer,
+    ] {
+        assert!(body(Framing::Chunked, &[text.as_bytes()]).is_err(), "{text:?}");
+    }
+}
+
+#[test]
+fn counted_and_open_bodies_end_where_they_should() {
+    let hi = |left: &[u8]| (b"hi".to_vec(), Some(left.to_vec()));
+    assert_eq!(body(Framing::Length(2), &[b"hi"]), Ok(hi(b"")));
+    assert_eq!(body(Framing::Length(2), &[b"h", b"i!"]), Ok(hi(b"!")));
+    assert_eq!(body(Framing::Length(3), &[b"hi"]), Ok((b"hi".to_vec(), None)));
+    assert_eq!(body(Framing::UntilClose, &[b"h", b"i"]), Ok((b"hi".to_vec(), None)));
+    assert_eq!(body(Framing::Empty, &[b"hi"]), Ok((Vec::new(), Some(b"hi".to_vec()))));
+}
+
+#[test]
+fn a_request_is_written_as_it_is_given() {
+    let mut headers = HeaderMap::new();
+    headers.insert("host", HeaderValue::from_static("a.example"));
+    headers.append("x-a", HeaderValue::from_static("1"));
+    headers.append("x-a", HeaderValue::from_static("2"));
+    let mut out = Vec::new();
+    write_request_head(&Method::POST, "/v1/x?y=z", &headers, &mut out);
+    assert_eq!(
+        String::from_utf8(out).unwrap(),
+        "POST /v1/x?y=z HTTP/1.1\r\nhost: a.example\r\nx-a: 1\r\nx-a: 2\r\n\r\n"
+    );
+    for (target, sound) in [("/v1/x?y=%20", true), ("/é", true), ("/a b", false), ("/a\r\n", false)] {
+        assert_eq!(is_sound_target(target), sound, "{target:?}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn arbitrary_bytes_never_panic_and_cutting_changes_nothing(
+        bytes in prop::collection::vec(prop::sample::select(b"0123aAfF;\r\n\r\n x:".to_vec()), 0..80), cut in 0usize..80
+    ) {
+        let cut = cut.min(bytes.len());
+        let whole = body(Framing::Chunked, &[&bytes]);
+        prop_assert_eq!(body(Framing::Chunked, &[&bytes[..cut], &bytes[cut..]]), whole);
+        drop(head(&bytes));
+    }
+}
