@@ -12,7 +12,7 @@ use std::sync::Arc;
 use tollgate::config::{self, TextSource};
 use tollgate::protocol::inspect::inspect;
 use tollgate::protocol::observe::StreamObserver;
-use tollgate::protocol::splice::splice;
+use tollgate::protocol::splice::{Edit, splice};
 use tollgate::protocol::{Dialect, Operation};
 use tollgate::secret::KeyDigest;
 use tollgate::stage::route::{Wanted, route};
@@ -49,7 +49,9 @@ fn splicing(criterion: &mut Criterion) {
         let body = Bytes::from(body(size));
         let at = inspect(Operation::ChatCompletions, &body).expect("valid").model.expect("there").at;
         group.bench_function(BenchmarkId::from_parameter(size), |bencher| {
-            bencher.iter(|| splice(black_box(&body), black_box(&at), "gpt-4.1-2025-04-14"));
+            bencher.iter(|| {
+                splice(black_box(&body), &[Edit::text(black_box(at.clone()), "gpt-4.1-2025-04-14")])
+            });
         });
     }
     group.finish();

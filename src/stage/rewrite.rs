@@ -56,7 +56,7 @@ pub fn rewrite(original: &Original<'_>, attempt: &Attempt) -> Outgoing {
             // Gemini's bodies may repeat the path's model, with the path's prefix.
             let prefix = if field.name.starts_with(RESOURCE) { RESOURCE } else { "" };
             let name = format!("{prefix}{}", attempt.model_upstream);
-            splice::splice(original.body, &field.at, &name).to_vec()
+            splice::splice(original.body, &[splice::Edit::text(field.at.clone(), &name)])
         }
         _ => vec![original.body.clone()],
     };
