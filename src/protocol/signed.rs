@@ -380,7 +380,7 @@ const ESCAPED: &[u8] = b"\\u00";
 /// <https://ai.google.dev/gemini-api/docs/thought-signatures>
 const GEMINI_UNSIGNED: &[u8] = b"\"skip_thought_signature_validator\"";
 /// More than the part at the end of any signature that differs from all others.
-const DIGESTED_BYTES: usize = 512;
+const DIGESTED_BYTES: usize = 256;
 /// No conversation is near it; past it blocks are relayed as they are.
 const SIGNED_BLOCKS_MAX: usize = 16 * 1024;
 

@@ -90,7 +90,7 @@ mod tests {
             Edit { at: 8..10, with: Bytes::from_static(b"!") },
         ];
         assert_eq!(joined(&splice(&body, &edits)), b"23\"x\"67!");
-        assert_eq!(splice(&body, &[])[..], [body.clone()]);
+        assert_eq!(splice(&body, &[]), vec![body.clone()]);
         assert_eq!(joined(&splice(&body, &[Edit::remove(0..10)])), b"");
     }
 
