@@ -285,6 +285,15 @@ fn answers_give_their_signatures_whole_or_event_by_event() {
     }
 }
 
+#[test]
+fn more_blocks_than_any_conversation_has_are_left_as_they_are() {
+    let block = r#"{"type":"thinking","signature":"s"}"#;
+    let content = vec![block; SIGNED_BLOCKS_MAX + 2].join(",");
+    let body = format!(r#"{{"messages":[{{"role":"assistant","content":[{content}]}}]}}"#);
+    let left = format!(r#"{{"messages":[{{"role":"assistant","content":[{block},{block}]}}]}}"#);
+    assert_eq!(stripped(Operation::Messages, &body), (SIGNED_BLOCKS_MAX, left));
+}
+
 /// Text that looks like what is sought.
 fn texts() -> impl Strategy<Value = String> {
     prop_oneof![
