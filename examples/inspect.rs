@@ -28,7 +28,7 @@ fn main() -> Result<(), Refusal> {
 
     // Three slices: what was before, the new name, what was after. Nothing is copied or reformatted.
     if let Some(model) = asked.model {
-        let pieces = splice::splice(&body, &model.at, "gpt-4.1-mini");
+        let pieces = splice::splice(&body, &[splice::Edit::text(model.at.clone(), "gpt-4.1-mini")]);
         println!("content-length {}", splice::concat_len(&pieces));
         println!("{}", String::from_utf8_lossy(&pieces.concat()));
     }

@@ -38,7 +38,13 @@ pub enum Verdict {
 
 /// Whether a failure is the channel's own: what one credential or one request caused says nothing about it.
 pub fn is_channels(failure: &Failure) -> bool {
-    !matches!(failure.kind, FailureKind::RateLimited | FailureKind::Unauthorized | FailureKind::Forbidden)
+    !matches!(
+        failure.kind,
+        FailureKind::RateLimited
+            | FailureKind::Unauthorized
+            | FailureKind::Forbidden
+            | FailureKind::Unverified
+    )
 }
 
 /// Judges one failure. `streak` counts the channel's own failures in a row, this one included; `jitter` is
@@ -50,7 +56,7 @@ pub fn judge(failure: &Failure, streak: u32, jitter: u8) -> Verdict {
         }
         FailureKind::Unauthorized => Verdict::RestCredential(AWAY),
         // A 403 is as often about this one request as about the account: no client may switch a channel off.
-        FailureKind::Forbidden => Verdict::Noted,
+        FailureKind::Forbidden | FailureKind::Unverified => Verdict::Noted,
         _ if failure.retry_after.is_some() => {
             Verdict::RestChannel(failure.retry_after.unwrap_or_default().min(RETRY_AFTER_MAX))
         }

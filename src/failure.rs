@@ -53,6 +53,8 @@ pub enum FailureKind {
     Refused,
     /// A 200 stream whose first event is an error.
     StreamError,
+    /// A 400 about signed thinking in the conversation that can be sent again without it.
+    Unverified,
 }
 
 /// How far the request had got when the attempt failed.
@@ -81,7 +83,7 @@ impl Failure {
             FailureKind::Unauthorized | FailureKind::Forbidden => Code::UpstreamUnauthorized,
             FailureKind::RateLimited => Code::UpstreamRateLimited,
             FailureKind::Overloaded => Code::UpstreamOverloaded,
-            FailureKind::Refused => Code::UpstreamRefused,
+            FailureKind::Refused | FailureKind::Unverified => Code::UpstreamRefused,
         }
     }
 
@@ -102,6 +104,7 @@ impl Failure {
             FailureKind::ServerError => "server_error",
             FailureKind::Refused => "refused",
             FailureKind::StreamError => "stream_error",
+            FailureKind::Unverified => "unverified_thinking",
         }
     }
 

@@ -31,12 +31,13 @@ use crate::gateway::relay::Relayed;
 use crate::gateway::reply::{Reply, Sent, elapsed};
 use crate::protocol::entry::{self, Entry};
 use crate::protocol::inspect;
+use crate::protocol::splice::Edit;
 use crate::record::{End, Path, Text};
 use crate::refusal::Refusal;
 use crate::stage::plan::{self, Attempt, Next};
 use crate::stage::rewrite::{Original, rewrite};
 use crate::stage::route::Wanted;
-use crate::stage::{admit, identify, route, session};
+use crate::stage::{admit, foreign, identify, route, session};
 use crate::state::{Live, Registry};
 use crate::telemetry::Telemetry;
 use crate::world::{self, World};
@@ -157,11 +158,13 @@ impl Gateway {
             exchange.in_session(&session);
         }
         let wanted = Wanted { dialect: entry.dialect, model: Some(&requested), stream: inspection.stream };
-        let plan = route::route(&live, &key, wanted)?;
+        let mut plan = route::route(&live, &key, wanted)?;
+        let thinking = foreign::read(self.registry.signers(), entry.operation, &body, self.world.now());
+        thinking.confine(&live, &mut plan)?;
         admit::reserve(&live, &key, &mut permit, &requested, self.world.now())?;
         exchange.record.overhead.request = elapsed(read_at, self.world.now());
         exchange.held.push(permit);
-        Ok(Accepted { entry, body, inspection, requested, plan, share })
+        Ok(Accepted { entry, body, inspection, requested, plan, thinking, share })
     }
 
     /// rewrite → forward → observe, one attempt at a time; ends with the first answer, or with none left.
@@ -172,25 +175,30 @@ impl Gateway {
         mut accepted: Accepted,
     ) -> Sent {
         let live = Arc::clone(&exchange.live);
+        let mut again = None;
         loop {
-            let mut attempt = match accepted.plan.next(&live, &self.registry, self.world.now()) {
+            let next = again.take().map(Next::Attempt);
+            let next = next.unwrap_or_else(|| accepted.plan.next(&live, &self.registry, self.world.now()));
+            let mut attempt = match next {
                 Next::Attempt(attempt) => attempt,
                 Next::Exhausted(refusal) => return self.reply(client, exchange).refuse(&refusal).await,
             };
             let began = self.world.now();
             let rename = (attempt.model_upstream != accepted.requested).then_some(&*accepted.requested);
-            let outgoing = rewrite(&original(client, &accepted), &attempt);
+            let stripped = accepted.thinking.stripped(&live, &attempt.channel);
+            let outgoing = rewrite(&original(client, &accepted, &stripped.edits), &attempt);
             let target = Target {
                 channel: &attempt.channel,
                 credential: &attempt.credential,
                 operation: accepted.entry.operation,
                 stream: accepted.inspection.stream,
+                stripped: &stripped,
                 creates: accepted.creates(),
                 rename,
                 now_unix: self.world.unix_ms() / 1000,
             };
             let attempted = forward::attempt(&self.upstream, &target, &outgoing, client).await;
-            exchange.attempted(&attempt, attempted.tried(elapsed(began, self.world.now())));
+            exchange.attempted(&attempt, attempted.tried(elapsed(began, self.world.now()), stripped.blocks));
             match attempted.outcome {
                 Outcome::Answered(answer) => {
                     exchange.answered = self.world.now();
@@ -208,6 +216,10 @@ impl Gateway {
                     exchange.answered_until(self.world.now(), began);
                     self.judge_end(exchange, &attempt);
                     return sent;
+                }
+                Outcome::Failed(failure) if failure.kind == FailureKind::Unverified => {
+                    accepted.thinking.refused_by(&attempt.channel);
+                    again = Some(attempt);
                 }
                 Outcome::Failed(failure) => {
                     if !failure.may_fail_over(accepted.creates()) {
@@ -229,6 +241,8 @@ impl Gateway {
     /// What the end of an answer says of its channel: a stream that broke off is a failure too, a client
     /// that left says nothing.
     fn judge_end(&self, exchange: &Exchange, attempt: &Attempt) {
+        let signer = &exchange.live.channel(attempt.channel.index).signer;
+        self.registry.signers().learn(&exchange.signatures, signer, self.world.now());
         let end = exchange.record.end;
         match end {
             End::StreamTruncated | End::StreamIdleTimeout => {
@@ -264,7 +278,7 @@ impl Gateway {
     }
 }
 
-fn original<'a>(client: &'a ServerSession, accepted: &'a Accepted) -> Original<'a> {
+fn original<'a>(client: &'a ServerSession, accepted: &'a Accepted, stripped: &'a [Edit]) -> Original<'a> {
     let head = client.req_header();
     Original {
         method: &head.method,
@@ -272,6 +286,7 @@ fn original<'a>(client: &'a ServerSession, accepted: &'a Accepted) -> Original<'
         headers: &head.headers,
         body: &accepted.body,
         model: accepted.inspection.model.as_ref(),
+        stripped,
         requested: &accepted.requested,
     }
 }

@@ -1,8 +1,8 @@
 //! The wire formats, as pure functions over bytes: no sockets, no clocks, no configuration.
 //!
 //! Read in the order of the sentence: [`entry`] (which address means what), [`key_forms`] (where a key may
-//! stand), [`encoding`] (compressed bodies), [`inspect`] (what the body asks for), [`splice`] (another model
-//! name in the same bytes), [`sse`] and [`observe`] (what an answer says while it passes), [`render`] (an
+//! stand), [`encoding`] (compressed bodies), [`inspect`] (what the body asks for), [`signed`] (which thinking in
+//! it a provider signed), [`splice`] (other values in the same bytes), [`sse`] and [`observe`] (what an answer says while it passes), [`render`] (an
 //! answer of our own in the caller's dialect).
 //! Invariant: nothing here allocates in proportion to a body, except where a compressed one is decoded.
 
@@ -13,6 +13,7 @@ pub mod inspect;
 pub mod key_forms;
 pub mod observe;
 pub mod render;
+pub mod signed;
 pub mod splice;
 pub mod sse;
 

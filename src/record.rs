@@ -120,6 +120,8 @@ pub struct AttemptRecord {
     pub reused: bool,
     /// Time to a new connection, TLS included.
     pub connect: Option<Duration>,
+    /// How many blocks of thinking that another provider signed it was not sent.
+    pub thinking_stripped: u32,
 }
 
 /// A failed attempt in two closed words.
@@ -280,6 +282,7 @@ pub(crate) mod tests {
             took: Duration::from_millis(3),
             reused: false,
             connect: None,
+            thinking_stripped: 0,
         }
     }
 
@@ -292,6 +295,7 @@ pub(crate) mod tests {
             took: Duration::from_micros(1_230_500),
             reused: true,
             connect: None,
+            thinking_stripped: 2,
         }
     }
 

@@ -6,6 +6,7 @@
 
 pub mod admit;
 pub mod explain;
+pub mod foreign;
 pub mod identify;
 pub mod models;
 pub mod plan;

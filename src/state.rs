@@ -1,4 +1,5 @@
-//! What survives a reload: limit counters, exchanges in flight, channel health, buffered bytes.
+//! What survives a reload: limit counters, exchanges in flight, channel health, buffered bytes, and which
+//! provider signed what.
 //!
 //! Two halves. The [`Registry`] lives as long as the process and keeps every counter under the operator's
 //! *name* for the thing. A [`Live`] joins one snapshot with the registry's counters, by position, so that an
@@ -9,6 +10,7 @@
 pub mod bodies;
 pub mod health;
 pub mod permit;
+pub mod signers;
 
 use crate::config::Snapshot;
 use crate::config::snapshot::{Limits, ModelLimit};
@@ -18,6 +20,7 @@ use crate::secret::KeyDigest;
 use bodies::Bodies;
 use dashmap::DashMap;
 use health::Rest;
+use signers::{Signer, Signers};
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
@@ -32,6 +35,7 @@ pub struct Registry {
     leases: Arc<AtomicI64>,
     streams: Arc<AtomicI64>,
     bodies: Arc<Bodies>,
+    signers: Signers,
 }
 
 impl Registry {
@@ -61,6 +65,7 @@ impl Registry {
         let channels = snapshot.channels.iter().map(|channel| ChannelState {
             gate: gate(GateName::Channel(channel.id.clone()), &channel.limits),
             health: Arc::clone(&self.health.entry(channel.id.clone()).or_default()),
+            signer: Signer::of(channel),
             credentials: channel
                 .credentials
                 .iter()
@@ -98,6 +103,11 @@ impl Registry {
     /// The counter of streams being relayed.
     pub fn streams(&self) -> &Arc<AtomicI64> {
         &self.streams
+    }
+
+    /// Which provider signed what.
+    pub fn signers(&self) -> &Signers {
+        &self.signers
     }
 
     /// The budget of buffered request bodies.
@@ -156,6 +166,8 @@ pub struct ChannelState {
     pub gate: Arc<Gate>,
     /// Whether it rests.
     pub health: Arc<ChannelHealth>,
+    /// Whose signatures it verifies.
+    pub signer: Signer,
     /// Whether each of its credentials rests, in the snapshot's order.
     pub credentials: Vec<Arc<Rest>>,
 }

@@ -5,7 +5,8 @@
 use super::offline::{NOW, live, table_or_json};
 use super::{ExplainArgs, Failed, Format, online, print};
 use crate::protocol::inspect::ModelField;
-use crate::protocol::{Dialect, entry, inspect, splice};
+use crate::protocol::splice::{self, Edit};
+use crate::protocol::{Dialect, entry, inspect};
 use crate::stage::explain;
 use bytes::Bytes;
 use http::{HeaderMap, Method};
@@ -58,7 +59,7 @@ fn add_rewritten(told: &mut Value, body: &Bytes, field: &ModelField) {
     let first = candidates.and_then(|all| all.iter().find(|one| one["eligible"] == true));
     let upstream = first.and_then(|one| one["model_upstream"].as_str()).map(str::to_owned);
     if let Some(upstream) = upstream.filter(|upstream| *upstream != field.name) {
-        let pieces = splice::splice(body, &field.at, &upstream);
+        let pieces = splice::splice(body, &[Edit::text(field.at.clone(), &upstream)]);
         told["rewritten"] = json!(String::from_utf8_lossy(&pieces.concat()));
         told["rewritten_bytes"] = json!({ "from": field.at.start, "to": field.at.end });
     }

@@ -9,10 +9,12 @@ use crate::failure::Failure;
 use crate::id::{ExchangeId, TraceId};
 use crate::limit::Nanos;
 use crate::protocol::inspect::Inspection;
+use crate::protocol::signed::SignatureDigest;
 use crate::protocol::{Dialect, Operation, entry::Entry};
 use crate::record::{
     AttemptFailure, AttemptRecord, End, Excerpt, KeyFacts, Labels, Overhead, Path, Record, Text,
 };
+use crate::stage::foreign::Thinking;
 use crate::stage::plan::{Attempt, Plan};
 use crate::state::Live;
 use crate::state::bodies::Share;
@@ -39,6 +41,8 @@ pub struct Exchange {
     /// The slots it holds: its key's, and its channel's while it is answered. Given back just before the end
     /// of the answer, so that a client that waits for the end never meets its own slot.
     pub held: Vec<Permit>,
+    /// The signatures of the thinking in the answer.
+    pub signatures: Vec<SignatureDigest>,
     /// How much of an answer of declared length is still to come.
     pub left: Option<u64>,
     /// A request on its way through Pingora's own pipeline.
@@ -61,6 +65,8 @@ pub struct Accepted {
     pub requested: String,
     /// The candidates.
     pub plan: Plan,
+    /// The signed thinking in the conversation.
+    pub thinking: Thinking,
     /// The buffered bytes it holds; given back when dropped.
     pub share: Share,
 }
@@ -128,6 +134,7 @@ impl Exchange {
             record,
             key: None,
             held: Vec::new(),
+            signatures: Vec::new(),
             left: None,
             tunnel: None,
             logged: true,
@@ -176,6 +183,7 @@ impl Exchange {
             took: tried.took,
             reused: tried.reused,
             connect: tried.connect,
+            thinking_stripped: tried.stripped,
         });
         self.record.channel = Some(attempt.channel.id.clone());
         self.record.model_upstream = model;
@@ -222,6 +230,8 @@ pub struct Tried<'a> {
     pub reused: bool,
     /// Time to a new connection.
     pub connect: Option<Duration>,
+    /// How many blocks of foreign thinking it was not sent.
+    pub stripped: u32,
 }
 
 /// Counts the exchanges under way; a drain waits until there are none.

@@ -15,8 +15,9 @@ use crate::gateway::status;
 use crate::gateway::wire::{AnswerHead, Lost, Stage, Wire};
 use crate::limit::Nanos;
 use crate::protocol::Operation;
-use crate::protocol::observe::{Phase, Progress, StreamObserver};
+use crate::protocol::observe::{self, Phase, Progress, StreamObserver};
 use crate::secret::Secret;
+use crate::stage::foreign::Stripped;
 use crate::stage::rewrite::Outgoing;
 use bytes::Bytes;
 use http::HeaderMap;
@@ -36,6 +37,8 @@ pub struct Target<'a> {
     pub operation: Operation,
     /// Whether a stream was asked for.
     pub stream: bool,
+    /// Signed thinking cut out of the request, and whether more of it could be.
+    pub stripped: &'a Stripped,
     /// Whether it creates something that must not be created twice.
     pub creates: bool,
     /// The model's name to show, where it differs from the one sent.
@@ -66,13 +69,13 @@ pub struct Attempted {
 
 impl Attempted {
     /// What is booked of it.
-    pub fn tried(&self, took: Duration) -> Tried<'_> {
+    pub fn tried(&self, took: Duration, stripped: u32) -> Tried<'_> {
         let (status, failure) = match &self.outcome {
             Outcome::Answered(answer) => (Some(answer.head.status.as_u16()), None),
             Outcome::Failed(failure) => (failure.status, Some(failure)),
             Outcome::ClientGone => (None, None),
         };
-        Tried { status, failure, took, reused: self.link.reused, connect: self.link.connect }
+        Tried { status, failure, took, reused: self.link.reused, connect: self.link.connect, stripped }
     }
 }
 
@@ -241,7 +244,12 @@ async fn judge(upstream: &Upstream, mut answer: Answer, target: &Target<'_>) -> 
     }
     let body = error_body(&mut answer).await;
     let mapped = target.rename.is_some();
-    let Some(kind) = status::failure_kind(target.channel.dialect, status, &body, mapped) else {
+    let kind = if target.stripped.more && observe::is_unverified_thinking(status, &body) {
+        Some(FailureKind::Unverified)
+    } else {
+        status::failure_kind(target.channel.dialect, status, &body, mapped)
+    };
+    let Some(kind) = kind else {
         status::mask(&mut answer.held, target.credential);
         return Outcome::Answered(Box::new(answer));
     };

@@ -11,7 +11,7 @@ use crate::gateway::exchange::UnderWay;
 use crate::gateway::forward::{self, Answer, Reading};
 use crate::gateway::reply::{Reply, Sent, set};
 use crate::gateway::wire::AnswerHead;
-use crate::protocol::observe::{self, Phase, Progress, StreamObserver};
+use crate::protocol::observe::{self, AnswerFacts, Phase, Progress, StreamObserver};
 use crate::protocol::{Operation, render};
 use crate::record::End;
 use crate::refusal::Refusal;
@@ -67,7 +67,7 @@ impl Reply<'_> {
         let ending = loop {
             for piece in out.drain(..) {
                 if !self.write(piece).await {
-                    self.usage(observer.usage());
+                    self.observed(&observer);
                     return self.client_left();
                 }
             }
@@ -78,17 +78,17 @@ impl Reply<'_> {
                 Chunk::Bytes(chunk) => over = observer.feed(&chunk, &mut out) == Progress::Terminal,
                 Chunk::ClientGone if observer.phase() == Phase::Terminal => {
                     // It has the whole answer (Gemini's has no word for the end but the end itself).
-                    self.usage(observer.usage());
+                    self.observed(&observer);
                     return self.cut(End::Ok, None);
                 }
                 Chunk::ClientGone => {
-                    self.usage(observer.usage());
+                    self.observed(&observer);
                     return self.client_left();
                 }
                 ended => break ending(&mut observer, &ended, &mut out),
             }
         };
-        self.usage(observer.usage());
+        self.observed(&observer);
         for piece in out {
             if !self.write(piece).await {
                 return self.client_left();
@@ -161,7 +161,7 @@ impl Reply<'_> {
             }
         }
         if let Some(body) = seen.whole() {
-            self.usage(observe::answer(relayed.operation, &body).usage);
+            self.read(&observe::answer(relayed.operation, &body));
         }
         self.exchange.ended(End::Ok, None);
         let sent = self.write_last(Bytes::new()).await;
@@ -196,7 +196,7 @@ impl Reply<'_> {
         }
         let body = seen.whole().unwrap_or_default();
         let facts = observe::answer(relayed.operation, &body);
-        self.usage(facts.usage);
+        self.read(&facts);
         let pieces = match &relayed.rename {
             Some(requested) => observe::rename_answer(&body, &facts, requested),
             None => vec![body],
@@ -239,6 +239,18 @@ impl Reply<'_> {
     fn cut(&mut self, end: End, code: Option<Code>) -> Sent {
         self.exchange.ended(end, code);
         Sent::Broken
+    }
+
+    /// Books what a stream has said so far.
+    fn observed(&mut self, observer: &StreamObserver) {
+        self.usage(observer.usage());
+        self.exchange.signatures = observer.signatures().to_vec();
+    }
+
+    /// Books what a whole answer says.
+    fn read(&mut self, facts: &AnswerFacts) {
+        self.usage(facts.usage);
+        self.exchange.signatures.clone_from(&facts.signatures);
     }
 
     fn usage(&mut self, usage: Option<Usage>) {

@@ -13,11 +13,12 @@ mod read;
 mod usage;
 
 pub use self::answer::{AnswerFacts, answer, rename_answer};
-pub use self::fault::is_operator_fault;
+pub use self::fault::{is_operator_fault, is_unverified_thinking};
 
 use self::outlet::Outlet;
 use self::read::{Reader, Step};
 use super::Operation;
+use super::signed::SignatureDigest;
 use super::splice::json_string;
 use super::sse::{EVENT_BYTES_MAX, Event, Scanner};
 use crate::usage::Usage;
@@ -152,6 +153,11 @@ impl StreamObserver {
     /// The counts the provider has given so far.
     pub fn usage(&self) -> Option<Usage> {
         self.reader.usage()
+    }
+
+    /// The signatures of the thinking the provider has given so far.
+    pub fn signatures(&self) -> &[SignatureDigest] {
+        self.reader.signatures()
     }
 
     /// Whether the last byte that went out ended an event, so that one of ours may follow.

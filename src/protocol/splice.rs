@@ -1,15 +1,52 @@
-//! Another model name in the same bytes.
+//! Other values in the same bytes, or fewer of them.
 //!
-//! Invariant: every byte outside the replaced token is the byte that was sent, and none of them is copied.
+//! Invariant: every byte outside the edited ranges is the byte that was sent, and none of them is copied.
 
 use bytes::Bytes;
 use std::ops::Range;
 
-/// The body with another string where the model's stood: before, new value, after.
-pub fn splice(body: &Bytes, at: &Range<usize>, model: &str) -> [Bytes; 3] {
-    let end = at.end.min(body.len());
-    let start = at.start.min(end);
-    [body.slice(..start), json_string(model), body.slice(end..)]
+/// A range of a body and what stands there instead.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Edit {
+    /// What goes.
+    pub at: Range<usize>,
+    /// What comes; empty: nothing.
+    pub with: Bytes,
+}
+
+impl Edit {
+    /// A text where another value stood.
+    pub fn text(at: Range<usize>, text: &str) -> Self {
+        Self { at, with: json_string(text) }
+    }
+
+    /// Nothing where something stood.
+    pub fn remove(at: Range<usize>) -> Self {
+        Self { at, with: Bytes::new() }
+    }
+}
+
+/// The body with these edits, which stand in its order; one that lies before the end of the one before it is
+/// left out.
+pub fn splice(body: &Bytes, edits: &[Edit]) -> Vec<Bytes> {
+    let mut pieces = Vec::with_capacity(2 * edits.len() + 1);
+    let mut from = 0;
+    let mut push = |piece: Bytes| {
+        if !piece.is_empty() {
+            pieces.push(piece);
+        }
+    };
+    for edit in edits {
+        let start = edit.at.start.min(body.len());
+        if start < from {
+            continue;
+        }
+        push(body.slice(from..start));
+        push(edit.with.clone());
+        from = edit.at.end.clamp(start, body.len());
+    }
+    push(body.slice(from..));
+    pieces
 }
 
 /// How many bytes the pieces hold together: the new `content-length`.
@@ -37,9 +74,24 @@ mod tests {
     #[test]
     fn a_range_past_the_end_changes_nothing_before_it() {
         let body = Bytes::from_static(b"{}");
-        let pieces = splice(&body, &(5..9), "m");
+        let pieces = splice(&body, &[Edit::text(5..9, "m")]);
         assert_eq!(joined(&pieces), b"{}\"m\"");
         assert_eq!(concat_len(&pieces), 5);
+    }
+
+    #[test]
+    fn edits_stand_in_order_and_never_overlap() {
+        let body = Bytes::from_static(b"0123456789");
+        let edits = [
+            Edit::remove(0..2),
+            Edit::text(4..5, "x"),
+            Edit::remove(3..9),
+            Edit::remove(5..6),
+            Edit { at: 8..10, with: Bytes::from_static(b"!") },
+        ];
+        assert_eq!(joined(&splice(&body, &edits)), b"23\"x\"67!");
+        assert_eq!(splice(&body, &[]), vec![body.clone()]);
+        assert_eq!(joined(&splice(&body, &[Edit::remove(0..10)])), b"");
     }
 
     /// JSON of any shape, with keys and strings that look like the thing sought.
@@ -88,7 +140,7 @@ mod tests {
             let bytes = Bytes::from(text.clone());
             let model = inspect(Operation::ChatCompletions, &bytes).unwrap().model.unwrap();
             prop_assert_eq!(&model.name, &requested);
-            let pieces = splice(&bytes, &model.at, &upstream);
+            let pieces = splice(&bytes, &[Edit::text(model.at.clone(), &upstream)]);
             let spliced = joined(&pieces);
             prop_assert_eq!(spliced.len(), concat_len(&pieces));
             prop_assert!(spliced.starts_with(&text.as_bytes()[..model.at.start]));

@@ -97,6 +97,11 @@ impl Plan {
         &self.candidates
     }
 
+    /// Leaves out the candidates that cannot take this conversation.
+    pub fn retain(&mut self, takes: impl Fn(&Channel) -> bool) {
+        self.candidates.retain(|channel| takes(channel));
+    }
+
     /// The next attempt, with its channel's slot taken, or the answer if there is none.
     pub fn next(&mut self, live: &Live, registry: &Registry, now: Nanos) -> Next {
         let mut full = Vec::new();
@@ -260,6 +265,9 @@ pub fn upstream_failed(failure: &Failure, soonest: Option<Duration>) -> Refusal 
         FailureKind::RateLimited => "The AI provider is limiting requests for this model.",
         FailureKind::Overloaded => "The AI provider is overloaded.",
         FailureKind::ServerError | FailureKind::StreamError => "The AI provider failed to answer.",
+        FailureKind::Unverified => {
+            "The AI provider could not verify signed thinking in the conversation. Go on without it."
+        }
         FailureKind::Refused => {
             "The AI provider refused the request for a reason on the operator's side. Tell the operator."
         }

@@ -1,7 +1,8 @@
-//! The request as one channel gets it: the client's bytes with another model name, the channel's address
-//! and credential, and nothing that identifies the client to the provider.
+//! The request as one channel gets it: the client's bytes with another model name and without thinking that
+//! another provider signed, the channel's address and credential, and nothing that identifies the client to
+//! the provider.
 //!
-//! Invariants: of the body only the model's bytes differ; every credential form of the client is gone;
+//! Invariants: of the body only the model's bytes and the blocks that are cut out differ; every credential form of the client is gone;
 //! unknown headers pass in their order; the length is exact.
 
 use crate::config::snapshot::Channel;
@@ -9,7 +10,7 @@ use crate::protocol::Dialect;
 use crate::protocol::entry::{self, Entry};
 use crate::protocol::inspect::ModelField;
 use crate::protocol::key_forms;
-use crate::protocol::splice;
+use crate::protocol::splice::{Edit, splice};
 use crate::secret::Secret;
 use crate::stage::plan::Attempt;
 use bytes::Bytes;
@@ -44,6 +45,8 @@ pub struct Original<'a> {
     pub body: &'a Bytes,
     /// The model's value in the body, where it stands there.
     pub model: Option<&'a ModelField>,
+    /// What this channel is not sent of the body, in its order.
+    pub stripped: &'a [Edit],
     /// The model by the client's name.
     pub requested: &'a str,
 }
@@ -51,15 +54,15 @@ pub struct Original<'a> {
 /// Writes the request for one attempt.
 pub fn rewrite(original: &Original<'_>, attempt: &Attempt) -> Outgoing {
     let channel = &attempt.channel;
-    let body = match original.model {
-        Some(field) if attempt.model_upstream != original.requested => {
-            // Gemini's bodies may repeat the path's model, with the path's prefix.
-            let prefix = if field.name.starts_with(RESOURCE) { RESOURCE } else { "" };
-            let name = format!("{prefix}{}", attempt.model_upstream);
-            splice::splice(original.body, &field.at, &name).to_vec()
-        }
-        _ => vec![original.body.clone()],
-    };
+    let mut edits = original.stripped.to_vec();
+    if let Some(field) = original.model.filter(|_| attempt.model_upstream != original.requested) {
+        // Gemini's bodies may repeat the path's model, with the path's prefix.
+        let prefix = if field.name.starts_with(RESOURCE) { RESOURCE } else { "" };
+        let name = format!("{prefix}{}", attempt.model_upstream);
+        let place = edits.partition_point(|edit| edit.at.start < field.at.start);
+        edits.insert(place, Edit::text(field.at.clone(), &name));
+    }
+    let body = splice(original.body, &edits);
     let length: usize = body.iter().map(Bytes::len).sum();
     let mut headers = forwarded(original.headers, channel);
     headers.insert(CONTENT_LENGTH, HeaderValue::from(length));

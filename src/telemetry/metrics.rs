@@ -195,6 +195,10 @@ impl Metrics {
         if attempt.reused {
             families.upstream_reused_total.with_label_values(&[channel]).inc();
         }
+        if attempt.thinking_stripped > 0 {
+            let blocks = u64::from(attempt.thinking_stripped);
+            families.thinking_stripped_total.with_label_values(&[channel]).inc_by(blocks);
+        }
         if let Some(failure) = attempt.failure.filter(|_| another_followed) {
             families.failovers_total.with_label_values(&[failure.reason]).inc();
         }

@@ -28,6 +28,7 @@ mod relay;
 mod reload;
 mod running;
 mod secrets;
+mod signatures;
 mod streams;
 mod tunnel;
 mod weights;

@@ -1,9 +1,10 @@
-//! A whole answer that is not a stream: its usage and where it names its model.
+//! A whole answer that is not a stream: its usage, where it names its model, and what it signed.
 
 use super::read::{GeminiChunk, object};
 use super::usage::Tally;
 use crate::protocol::inspect::range_in;
-use crate::protocol::splice::json_string;
+use crate::protocol::signed::{self, SignatureDigest};
+use crate::protocol::splice::{Edit, splice};
 use crate::protocol::{Grammar, Operation};
 use crate::usage::Usage;
 use bytes::Bytes;
@@ -18,6 +19,8 @@ pub struct AnswerFacts {
     pub usage: Option<Usage>,
     /// The JSON strings that name the model, quotes included, in order.
     pub models: Vec<Range<usize>>,
+    /// The signatures of its thinking.
+    pub signatures: Vec<SignatureDigest>,
 }
 
 /// Reads a whole answer. One that is not JSON says nothing.
@@ -44,7 +47,11 @@ pub fn answer(operation: Operation, body: &[u8]) -> AnswerFacts {
             }
         }
     }
-    AnswerFacts { usage: tally.usage(), models }
+    let mut signatures = Vec::new();
+    if signed::mentions(operation.grammar(), body) {
+        signed::given(operation.grammar(), body, &mut signatures);
+    }
+    AnswerFacts { usage: tally.usage(), models, signatures }
 }
 
 #[derive(Deserialize)]
@@ -57,19 +64,8 @@ struct Whole<'a> {
 
 /// The same answer under another model's name: slices of it, with the name between them.
 pub fn rename_answer(body: &Bytes, facts: &AnswerFacts, to: &str) -> Vec<Bytes> {
-    let name = json_string(to);
-    let mut pieces = Vec::with_capacity(2 * facts.models.len() + 1);
-    let mut from = 0;
-    for at in &facts.models {
-        if at.start < from || at.end > body.len() || at.start > at.end {
-            continue;
-        }
-        pieces.push(body.slice(from..at.start));
-        pieces.push(name.clone());
-        from = at.end;
-    }
-    pieces.push(body.slice(from..));
-    pieces
+    let edits: Vec<_> = facts.models.iter().map(|at| Edit::text(at.clone(), to)).collect();
+    splice(body, &edits)
 }
 
 #[cfg(test)]

@@ -24,6 +24,29 @@ pub fn is_operator_fault(dialect: Dialect, status: u16, body: &[u8], mapped: boo
     account || gemini || said || (mapped && error.is_unknown_model(status))
 }
 
+/// Whether an answer refuses the conversation for thinking whose signature the provider cannot verify. Who
+/// asks for such a refusal gets one more try without the thinking, and nothing of anybody else's.
+pub fn is_unverified_thinking(status: u16, body: &[u8]) -> bool {
+    if status != 400 {
+        return false;
+    }
+    let Some(error) = ErrorWords::of(body) else { return false };
+    // Anthropic names the block first: `messages.3.content.0: `.
+    let message = match error.message.split_once(": ") {
+        Some((place, rest)) if place.starts_with("messages.") && !place.contains(' ') => rest,
+        _ => &error.message,
+    };
+    let said = UNVERIFIED.iter().any(|start| begins(message, start));
+    let field = message.strip_prefix("Invalid value at 'contents[");
+    let undecodable = field.is_some_and(|rest| {
+        rest.split_once('\'').is_some_and(|(path, why)| {
+            let signature = path.ends_with("thought_signature") || path.ends_with("thoughtSignature");
+            signature && why.starts_with(" (TYPE_BYTES)")
+        })
+    });
+    said || undecodable || error.words.iter().any(|word| word == "invalid_encrypted_content")
+}
+
 struct ErrorWords {
     /// `code`, `type` and `status`.
     words: Vec<String>,
@@ -130,6 +153,21 @@ const MESSAGES: [&str; 5] = [
     "user location is not supported",
 ];
 
+/// How the messages begin of providers that cannot verify a signature: Anthropic's, OpenAI's and those of
+/// who serves their protocols, Google's.
+const UNVERIFIED: [&str; 10] = [
+    "invalid `signature` in `thinking` block",
+    "invalid signature in thinking block",
+    "invalid `data` in `redacted_thinking` block",
+    "`thinking` or `redacted_thinking` blocks in the latest assistant message cannot be modified",
+    "the encrypted content ",
+    "reasoning `encrypted_content` was not issued to this caller",
+    "corrupted thought signature",
+    "invalid thought signature",
+    "thought signature is not valid",
+    "unable to submit request because thought signature is not valid",
+];
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -216,6 +254,67 @@ mod tests {
                 *fault,
                 "{status} {body} {mapped}"
             );
+        }
+    }
+
+    /// What providers say when they cannot verify a signature, and what they say of something else.
+    const SIGNATURES: &[(u16, &str, bool)] = &[
+        (
+            400,
+            r#"{"type":"error","error":{"type":"invalid_request_error","message":"messages.1.content.0: Invalid `signature` in `thinking` block"},"request_id":"req_1"}"#,
+            true,
+        ),
+        (
+            400,
+            r#"{"error":{"message":"messages.12.content.3: Invalid `data` in `redacted_thinking` block"}}"#,
+            true,
+        ),
+        (
+            400,
+            r#"{"error":{"message":"messages.5.content.1: `thinking` or `redacted_thinking` blocks in the latest assistant message cannot be modified. These blocks must remain as they were in the original response."}}"#,
+            true,
+        ),
+        (
+            400,
+            r#"{"error":{"message":"The encrypted content gAAA...DQ== could not be verified.","type":"invalid_request_error","param":null,"code":"invalid_encrypted_content"}}"#,
+            true,
+        ),
+        (400, r#"{"error":{"message":"something new","code":"invalid_encrypted_content"}}"#, true),
+        (
+            400,
+            r#"{"error":{"message":"The encrypted content for item rs_0 could not be verified. Reason: Encrypted content organization_id did not match the target organization."}}"#,
+            true,
+        ),
+        (
+            400,
+            r#"{"error":{"code":400,"message":"Corrupted thought signature.","status":"INVALID_ARGUMENT"}}"#,
+            true,
+        ),
+        (
+            400,
+            r#"[{"error":{"code":400,"message":"Invalid thought signature.","status":"INVALID_ARGUMENT"}}]"#,
+            true,
+        ),
+        (
+            400,
+            r#"{"error":{"message":"Invalid value at 'contents[1].parts[0].thought_signature' (TYPE_BYTES), Base64 decoding failed for \"msg\""}}"#,
+            true,
+        ),
+        (
+            400,
+            r#"{"error":{"message":"Invalid value at 'contents[1].parts[0].text' (TYPE_STRING), 5"}}"#,
+            false,
+        ),
+        (400, r#"{"error":{"message":"messages.1.content.0: Input should be an object"}}"#, false),
+        (400, r#"{"error":{"message":"you said: Invalid `signature` in `thinking` block"}}"#, false),
+        (422, r#"{"error":{"code":"invalid_encrypted_content"}}"#, false),
+        (400, "Corrupted thought signature.", false),
+    ];
+
+    #[test]
+    fn a_signature_that_cannot_be_verified_is_told_from_other_refusals() {
+        for (status, body, unverified) in SIGNATURES {
+            assert_eq!(is_unverified_thinking(*status, body.as_bytes()), *unverified, "{status} {body}");
         }
     }
 }

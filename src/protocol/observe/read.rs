@@ -6,6 +6,7 @@
 use super::Phase;
 use super::usage::Tally;
 use crate::protocol::inspect::range_in;
+use crate::protocol::signed::{self, SignatureDigest};
 use crate::protocol::sse::Event;
 use crate::protocol::{Grammar, Operation};
 use crate::usage::Usage;
@@ -45,12 +46,13 @@ pub(super) struct Reader {
     grammar: Grammar,
     phase: Phase,
     tally: Tally,
+    signatures: Vec<SignatureDigest>,
 }
 
 impl Reader {
     pub(super) fn new(operation: Operation) -> Self {
         let grammar = operation.grammar();
-        Self { grammar, phase: Phase::Waiting, tally: Tally::new(grammar) }
+        Self { grammar, phase: Phase::Waiting, tally: Tally::new(grammar), signatures: Vec::new() }
     }
 
     pub(super) fn phase(&self) -> Phase {
@@ -59,6 +61,17 @@ impl Reader {
 
     pub(super) fn usage(&self) -> Option<Usage> {
         self.tally.usage()
+    }
+
+    pub(super) fn signatures(&self) -> &[SignatureDigest] {
+        &self.signatures
+    }
+
+    /// Keeps the signatures of an event that may give some.
+    fn keep_signatures(&mut self, event: &Event<'_>) {
+        if event.whole && signed::mentions(self.grammar, event.data) {
+            signed::given(self.grammar, event.data, &mut self.signatures);
+        }
     }
 
     /// Reads a complete event; with `rename`, also where in its bytes the model's value stands.
@@ -121,6 +134,9 @@ impl Reader {
 
     fn responses(&mut self, event: &Event<'_>) -> (Kind, Option<Range<usize>>) {
         let name = kind_name(event);
+        if name == b"response.output_item.done" {
+            self.keep_signatures(event);
+        }
         let kind = match name {
             b"response.completed" | b"response.incomplete" => Kind::End,
             b"response.failed" => Kind::ErrorEnd,
@@ -156,6 +172,17 @@ impl Reader {
                 self.tally.add(object::<Inner<'_>>(event.data).and_then(|delta| delta.usage));
                 (Kind::Content, None)
             }
+            b"content_block_start" => {
+                self.keep_signatures(event);
+                (Kind::Content, None)
+            }
+            b"content_block_delta" => {
+                // Nearly every event of a stream is one of these: one word decides whether it is read.
+                if memmem::find(event.data, b"signature_delta").is_some() {
+                    self.keep_signatures(event);
+                }
+                (Kind::Content, None)
+            }
             _ => (Kind::Content, None),
         }
     }
@@ -171,6 +198,7 @@ impl Reader {
             return (Kind::Error, None);
         }
         self.tally.add(chunk.usage);
+        self.keep_signatures(event);
         let kind = if chunk.finishes() { Kind::Finish } else { Kind::Content };
         (kind, place(chunk.model, event))
     }

@@ -397,3 +397,22 @@ proptest! {
         prop_assert_eq!(watch(operation, rename, &cut(stream.as_bytes(), &sizes)), expected);
     }
 }
+
+#[test]
+fn signatures_are_kept_however_the_stream_is_cut() {
+    const STREAM: &str = concat!(
+        "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{}}\n\n",
+        "event: content_block_start\ndata: {\"type\":\"content_block_start\",\"content_block\":{\"type\":\"redacted_thinking\",\"data\":\"one\"}}\n\n",
+        "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"delta\":{\"type\":\"signature_delta\",\ndata: \"signature\":\"two\"}}\n\n",
+        "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"delta\":{\"type\":\"text_delta\",\"text\":\"\\\"signature_delta\\\"\"}}\n\n",
+        "event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n",
+    );
+    let expected: Vec<_> = ["one", "two"].into_iter().filter_map(SignatureDigest::of).collect();
+    for size in [1, 7, STREAM.len()] {
+        let mut observer = StreamObserver::new(Operation::Messages, None);
+        for chunk in STREAM.as_bytes().chunks(size) {
+            observer.feed(&Bytes::copy_from_slice(chunk), &mut Vec::new());
+        }
+        assert_eq!(observer.signatures(), expected, "{size}");
+    }
+}

@@ -61,6 +61,7 @@ struct Line<'a> {
     limit_hit: Option<&'static str>,
     labels: LabelMap<'a>,
     upstream_error: Option<&'a str>,
+    thinking_stripped: u32,
 }
 
 impl<'a> Line<'a> {
@@ -101,6 +102,7 @@ impl<'a> Line<'a> {
             limit_hit: record.limit_hit,
             labels: LabelMap(&record.labels),
             upstream_error: record.upstream_error.as_ref().map(Excerpt::as_str),
+            thinking_stripped: record.attempts.last().map_or(0, |last| last.thinking_stripped),
         }
     }
 }

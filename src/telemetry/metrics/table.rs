@@ -92,6 +92,8 @@ families! {
         "Attempts served by a connection that was already open.";
     errors_total: IntCounterVec, ["code"], NONE,
         "Requests that did not end with the provider's own answer, by the code in the error body.";
+    thinking_stripped_total: IntCounterVec, ["channel"], NONE,
+        "Blocks of thinking that another provider signed and that were cut out of what a channel was sent.";
     failovers_total: IntCounterVec, ["reason"], NONE,
         "Attempts that failed and were followed by another one, by reason.";
     channel_up: GaugeVec, ["channel"], NONE,
