@@ -18,6 +18,7 @@ pub mod relay;
 pub mod reply;
 pub mod status;
 pub mod tunnel;
+pub mod waiting;
 pub mod wire;
 
 use crate::code::Code;
@@ -25,7 +26,7 @@ use crate::config::snapshot::Key;
 use crate::failure::Sent::MaybeBegun;
 use crate::failure::{Failure, FailureKind};
 use crate::gateway::exchange::{Accepted, Exchange, UnderWay};
-use crate::gateway::forward::{Outcome, Target};
+use crate::gateway::forward::{Answer, Outcome, Target};
 use crate::gateway::peer::Upstream;
 use crate::gateway::relay::Relayed;
 use crate::gateway::reply::{Reply, Sent, elapsed};
@@ -179,43 +180,13 @@ impl Gateway {
         loop {
             let next = again.take().map(Next::Attempt);
             let next = next.unwrap_or_else(|| accepted.plan.next(&live, &self.registry, self.world.now()));
-            let mut attempt = match next {
+            let attempt = match next {
                 Next::Attempt(attempt) => attempt,
                 Next::Exhausted(refusal) => return self.reply(client, exchange).refuse(&refusal).await,
             };
-            let began = self.world.now();
-            let rename = (attempt.model_upstream != accepted.requested).then_some(&*accepted.requested);
-            let stripped = accepted.thinking.stripped(&live, &attempt.channel);
-            let outgoing = rewrite(&original(client, &accepted, &stripped.edits), &attempt);
-            let target = Target {
-                channel: &attempt.channel,
-                credential: &attempt.credential,
-                operation: accepted.entry.operation,
-                stream: accepted.inspection.stream,
-                stripped: &stripped,
-                creates: accepted.creates(),
-                rename,
-                now_unix: self.world.unix_ms() / 1000,
-            };
-            let attempted = forward::attempt(&self.upstream, &target, &outgoing, client).await;
-            exchange.attempted(&attempt, attempted.tried(elapsed(began, self.world.now()), stripped.blocks));
-            match attempted.outcome {
+            match self.attempt(client, exchange, &accepted, &attempt).await {
                 Outcome::Answered(answer) => {
-                    exchange.answered = self.world.now();
-                    let relayed = Relayed {
-                        operation: accepted.entry.operation,
-                        rename: rename.map(str::to_owned),
-                        idle: attempt.channel.timeouts.idle,
-                        streams: self.registry.streams(),
-                        share: self.registry.bodies().share(),
-                    };
-                    // From the first byte on nothing is sent again: the body's memory goes now.
-                    drop((outgoing, accepted));
-                    exchange.held.extend(attempt.slot.take());
-                    let sent = self.reply(client, exchange).relay(*answer, relayed).await;
-                    exchange.answered_until(self.world.now(), began);
-                    self.judge_end(exchange, &attempt);
-                    return sent;
+                    return self.pass_on(client, exchange, accepted, (*attempt, *answer)).await;
                 }
                 Outcome::Failed(failure) if failure.kind == FailureKind::Unverified => {
                     accepted.thinking.refused_by(&attempt.channel);
@@ -227,10 +198,67 @@ impl Gateway {
                     }
                     let at = (self.world.now(), self.jitter());
                     accepted.plan.failed(&live, &attempt, failure, at);
+                    if exchange.has_left() {
+                        return self.reply(client, exchange).client_left();
+                    }
                 }
                 Outcome::ClientGone => return self.reply(client, exchange).client_left(),
             }
         }
+    }
+
+    /// rewrite → forward: one try at one channel.
+    async fn attempt(
+        &self,
+        client: &mut ServerSession,
+        exchange: &mut Exchange,
+        accepted: &Accepted,
+        attempt: &Attempt,
+    ) -> Outcome {
+        exchange.attempt_began = self.world.now();
+        let stripped = accepted.thinking.stripped(&exchange.live, &attempt.channel);
+        let outgoing = rewrite(&original(client, accepted, &stripped.edits), attempt);
+        let target = Target {
+            channel: &attempt.channel,
+            credential: &attempt.credential,
+            operation: accepted.entry.operation,
+            stream: accepted.inspection.stream,
+            stripped: &stripped,
+            creates: accepted.creates(),
+            early_ping: early_ping(accepted, attempt),
+            rename: rename(accepted, attempt),
+            now_unix: self.world.unix_ms() / 1000,
+        };
+        let mut reply = self.reply(client, exchange);
+        let attempted = forward::attempt(&self.upstream, &target, &outgoing, &mut reply).await;
+        let took = elapsed(exchange.attempt_began, self.world.now());
+        exchange.attempted(attempt, attempted.tried(took, stripped.blocks));
+        attempted.outcome
+    }
+
+    /// observe: the answer, to its end.
+    async fn pass_on(
+        &self,
+        client: &mut ServerSession,
+        exchange: &mut Exchange,
+        accepted: Accepted,
+        (mut attempt, answer): (Attempt, Answer),
+    ) -> Sent {
+        exchange.answered = self.world.now();
+        let relayed = Relayed {
+            operation: accepted.entry.operation,
+            rename: rename(&accepted, &attempt).map(str::to_owned),
+            channel: Arc::clone(&attempt.channel),
+            streams: self.registry.streams(),
+            share: self.registry.bodies().share(),
+        };
+        // From the first byte on nothing is sent again: the body's memory goes now.
+        drop(accepted);
+        exchange.held.extend(attempt.slot.take());
+        let sent = self.reply(client, exchange).relay(answer, relayed).await;
+        exchange.answered_until(self.world.now());
+        self.judge_end(exchange, &attempt);
+        sent
     }
 
     /// Spreads what many gateways would otherwise do at the same moment.
@@ -289,6 +317,19 @@ fn original<'a>(client: &'a ServerSession, accepted: &'a Accepted, stripped: &'a
         stripped,
         requested: &accepted.requested,
     }
+}
+
+/// The model's name to show, where it differs from the one sent.
+fn rename<'a>(accepted: &'a Accepted, attempt: &Attempt) -> Option<&'a str> {
+    (attempt.model_upstream != accepted.requested).then_some(&*accepted.requested)
+}
+
+/// After which silence a keep-alive may open the client's stream before there is an answer.
+fn early_ping(accepted: &Accepted, attempt: &Attempt) -> Option<Duration> {
+    let conduct = &attempt.channel.conduct;
+    let streams = accepted.inspection.stream && accepted.entry.streams_events();
+    let wanted = conduct.ping_before_first_event && !conduct.ping_interval.is_zero();
+    (streams && wanted).then_some(conduct.ping_interval)
 }
 
 fn no_model() -> Refusal {

@@ -30,6 +30,8 @@ use std::time::Duration;
 pub struct Exchange {
     /// When it began.
     pub started: Nanos,
+    /// When the last attempt began.
+    pub attempt_began: Nanos,
     /// When a provider's answer had begun; 0: not yet.
     pub answered: Nanos,
     /// The configuration and counters it keeps to its end.
@@ -47,6 +49,8 @@ pub struct Exchange {
     pub left: Option<u64>,
     /// A request on its way through Pingora's own pipeline.
     pub tunnel: Option<Tunnel>,
+    /// What has become of the client meanwhile.
+    pub downstream: Downstream,
     /// Whether it is written to the log at all (probes are not).
     pub logged: bool,
     _under_way: UnderWay,
@@ -129,6 +133,7 @@ impl Exchange {
         };
         Self {
             started: now,
+            attempt_began: now,
             answered: 0,
             live,
             record,
@@ -137,6 +142,7 @@ impl Exchange {
             signatures: Vec::new(),
             left: None,
             tunnel: None,
+            downstream: Downstream::Waiting,
             logged: true,
             _under_way: under_way,
         }
@@ -203,18 +209,36 @@ impl Exchange {
     }
 
     /// Books how long the last attempt took, its answer included.
-    pub fn answered_until(&mut self, now: Nanos, began: Nanos) {
+    pub fn answered_until(&mut self, now: Nanos) {
         if let Some(last) = self.record.attempts.last_mut() {
-            last.took = Duration::from_nanos(now.saturating_sub(began));
+            last.took = Duration::from_nanos(now.saturating_sub(self.attempt_began));
         }
     }
 
-    /// Books how it ended; what is still to be written of the answer is ours, and short.
+    /// Books how it ended; what is still to be written of the answer is ours, and short. Where the client
+    /// has left, that was the end, whatever its provider did afterwards.
     pub fn ended(&mut self, end: End, code: Option<Code>) {
         self.held.clear();
-        self.record.end = end;
-        self.record.code = code;
+        let left = self.has_left();
+        self.record.end = if left { End::ClientClosed } else { end };
+        self.record.code = code.filter(|_| !left);
     }
+
+    /// Whether the client is gone and the answer is read on without it.
+    pub fn has_left(&self) -> bool {
+        matches!(self.downstream, Downstream::Left(_))
+    }
+}
+
+/// What has become of the client's side, beside what was answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Downstream {
+    /// It waits, or gets an answer.
+    Waiting,
+    /// It waits, and a keep-alive has opened its stream with status 200.
+    Opened,
+    /// It left at that time, and the answer is read on for its usage.
+    Left(Nanos),
 }
 
 /// How one attempt went.

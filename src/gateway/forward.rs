@@ -11,7 +11,9 @@ use crate::config::snapshot::Channel;
 use crate::failure::{Failure, FailureKind, Sent};
 use crate::gateway::exchange::Tried;
 use crate::gateway::peer::Upstream;
+use crate::gateway::reply::Reply;
 use crate::gateway::status;
+use crate::gateway::waiting::{Meanwhile, Silence};
 use crate::gateway::wire::{AnswerHead, Lost, Stage, Wire};
 use crate::limit::Nanos;
 use crate::protocol::Operation;
@@ -22,7 +24,7 @@ use crate::stage::rewrite::Outgoing;
 use bytes::Bytes;
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
-use pingora::protocols::http::ServerSession;
+use std::pin::pin;
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -41,6 +43,8 @@ pub struct Target<'a> {
     pub stripped: &'a Stripped,
     /// Whether it creates something that must not be created twice.
     pub creates: bool,
+    /// After which silence a keep-alive opens the client's stream; `None`: none does.
+    pub early_ping: Option<Duration>,
     /// The model's name to show, where it differs from the one sent.
     pub rename: Option<&'a str>,
     /// Unix seconds, for dates in `retry-after`.
@@ -119,26 +123,32 @@ pub enum Reading {
     Whole,
 }
 
-/// Makes the attempt; a client that leaves ends it at once.
+/// Makes the attempt; a client that leaves ends it at once, unless its answer shall be read on without it.
 pub async fn attempt(
     upstream: &Upstream,
     target: &Target<'_>,
     outgoing: &Outgoing,
-    client: &mut ServerSession,
+    reply: &mut Reply<'_>,
 ) -> Attempted {
     let mut link = Link::default();
-    let outcome = tokio::select! {
-        biased;
-        outcome = run(upstream, target, outgoing, &mut link) => outcome,
-        () = gone(client) => Outcome::ClientGone,
+    let outcome = {
+        let mut run = pin!(run(upstream, target, outgoing, &mut link));
+        let mut silence = Silence::new(None, target.early_ping);
+        loop {
+            match reply.meanwhile(run.as_mut(), silence.wait()).await {
+                Meanwhile::Done(outcome) => break outcome,
+                Meanwhile::Silent => {
+                    silence.passed();
+                    if !reply.open_with_ping(target.operation).await && !reply.reads_on(target.channel) {
+                        break Outcome::ClientGone;
+                    }
+                }
+                Meanwhile::Left if reply.reads_on(target.channel) => {}
+                Meanwhile::Left => break Outcome::ClientGone,
+            }
+        }
     };
     Attempted { outcome, link }
-}
-
-/// Resolves when the client has left; the request body has been read before this is asked.
-pub async fn gone(client: &mut ServerSession) {
-    // Any word of the idle read is an end: closed, reset, or bytes where none may come.
-    drop(client.read_body_or_idle(true).await);
 }
 
 async fn run(upstream: &Upstream, target: &Target<'_>, outgoing: &Outgoing, link: &mut Link) -> Outcome {

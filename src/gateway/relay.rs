@@ -5,24 +5,28 @@
 //! writes no last chunk); nothing is appended after a stream's terminal event; each upstream chunk is
 //! written and flushed as it comes.
 
+mod events;
+
 use crate::code::Code;
+use crate::config::snapshot::Channel;
 use crate::gateway::body::declared_length;
-use crate::gateway::exchange::UnderWay;
+use crate::gateway::exchange::Downstream;
 use crate::gateway::forward::{self, Answer, Reading};
-use crate::gateway::reply::{Reply, Sent, set};
+use crate::gateway::reply::{Reply, Sent};
+use crate::gateway::status;
+use crate::gateway::waiting::{Due, Meanwhile, Silence};
 use crate::gateway::wire::AnswerHead;
-use crate::protocol::observe::{self, AnswerFacts, Phase, Progress, StreamObserver};
-use crate::protocol::{Operation, render};
+use crate::protocol::Operation;
+use crate::protocol::observe::{self, AnswerFacts, StreamObserver};
 use crate::record::End;
 use crate::refusal::Refusal;
 use crate::state::bodies::Share;
 use crate::usage::{Usage, UsageSource};
 use bytes::{Bytes, BytesMut};
-use http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
-use std::time::Duration;
-use tokio::time::timeout;
 
 /// What the relay needs to know of the attempt besides its answer.
 #[derive(Debug)]
@@ -31,18 +35,29 @@ pub struct Relayed<'a> {
     pub operation: Operation,
     /// The model's name to show, where it differs.
     pub rename: Option<String>,
-    /// The longest silence of the upstream.
-    pub idle: Duration,
+    /// Whose answer it is.
+    pub channel: Arc<Channel>,
     /// Counts the streams being relayed.
     pub streams: &'a Arc<AtomicI64>,
     /// What is held of an answer counts like what is held of requests.
     pub share: Share,
 }
 
+impl Relayed<'_> {
+    /// What bounds the provider's silence, and the client's where it gets events.
+    fn silence(&self, events: bool) -> Silence {
+        let ping = Some(self.channel.conduct.ping_interval).filter(|ping| events && !ping.is_zero());
+        Silence::new(Some(self.channel.timeouts.idle), ping)
+    }
+}
+
 impl Reply<'_> {
     /// Relays a provider's answer to its end.
     pub async fn relay(&mut self, answer: Answer, relayed: Relayed<'_>) -> Sent {
         match answer.reading {
+            Reading::Whole if self.exchange.downstream == Downstream::Opened => {
+                self.told_in_stream(&answer).await
+            }
             Reading::Events(_) => self.relay_events(answer, relayed).await,
             Reading::Whole if relayed.rename.is_some() && is_plain_success(&answer.head) => {
                 self.relay_renamed(answer, relayed).await
@@ -51,110 +66,45 @@ impl Reply<'_> {
         }
     }
 
-    async fn relay_events(&mut self, mut answer: Answer, relayed: Relayed<'_>) -> Sent {
-        let _streaming = UnderWay::new(relayed.streams);
-        let reading = std::mem::replace(&mut answer.reading, Reading::Whole);
-        let Reading::Events(mut observer) = reading else { return Sent::Broken };
-        let mut head = self.client_head(&answer.head, None);
-        set(&mut head, CACHE_CONTROL, "no-cache, no-transform");
-        set(&mut head, "x-accel-buffering", "no");
-        if !self.write_head(head).await {
-            return self.client_left();
-        }
-        let mut out = std::mem::take(&mut answer.held);
-        // The first event may have been the last.
-        let mut over = observer.is_over();
-        let ending = loop {
-            for piece in out.drain(..) {
-                if !self.write(piece).await {
-                    self.observed(&observer);
-                    return self.client_left();
-                }
-            }
-            if over {
-                break ending(&mut observer, &Chunk::End, &mut out);
-            }
-            match self.next_chunk(&mut answer, relayed.idle).await {
-                Chunk::Bytes(chunk) => over = observer.feed(&chunk, &mut out) == Progress::Terminal,
-                Chunk::ClientGone if observer.phase() == Phase::Terminal => {
-                    // It has the whole answer (Gemini's has no word for the end but the end itself).
-                    self.observed(&observer);
-                    return self.cut(End::Ok, None);
-                }
-                Chunk::ClientGone => {
-                    self.observed(&observer);
-                    return self.client_left();
-                }
-                ended => break ending(&mut observer, &ended, &mut out),
-            }
+    /// Tells what cannot be an answer any more, because a keep-alive has opened the stream.
+    async fn told_in_stream(&mut self, answer: &Answer) -> Sent {
+        let status = answer.head.status;
+        let refusal = if status.is_success() {
+            Refusal::new(Code::UpstreamError, "The AI provider answered without a stream.")
+        } else {
+            let said = status::text(&answer.held.concat());
+            let message =
+                format!("The AI provider refused the request with status {}: {said}", status.as_u16());
+            Refusal::new(Code::InvalidRequest, message)
         };
-        self.observed(&observer);
-        for piece in out {
-            if !self.write(piece).await {
-                return self.client_left();
-            }
-        }
-        let sent = self.end_stream(ending, &observer, relayed.operation).await;
-        forward::recycle(answer);
-        sent
-    }
-
-    /// Ends a stream: with nothing where it ended honestly, else with one error event of its dialect.
-    async fn end_stream(&mut self, ending: Ending, observer: &StreamObserver, operation: Operation) -> Sent {
-        let (end, code, message) = match ending {
-            Ending::Honest => {
-                self.exchange.ended(End::Ok, None);
-                return self.write_last(Bytes::new()).await;
-            }
-            Ending::OwnError => {
-                self.exchange.ended(End::Failed, Some(Code::UpstreamError));
-                return self.write_last(Bytes::new()).await;
-            }
-            Ending::Truncated => (
-                End::StreamTruncated,
-                Code::StreamTruncated,
-                "The AI provider's stream broke off before its end; the answer above is incomplete.",
-            ),
-            Ending::Idle => (
-                End::StreamIdleTimeout,
-                Code::StreamIdleTimeout,
-                "The AI provider's stream went silent (idle timeout); the answer above is incomplete.",
-            ),
-        };
-        self.exchange.ended(end, Some(code));
-        let event = render::stream_error(operation, code, message, self.exchange.id());
-        if !observer.at_boundary() && !self.write(Bytes::from_static(render::EVENT_BREAK)).await {
-            return self.client_left();
-        }
-        if !self.write(event).await {
-            return self.client_left();
-        }
-        self.write_last(Bytes::new()).await
+        self.refuse(&refusal).await
     }
 
     /// Relays a body as it comes, and reads the usage from a copy of its slices.
-    async fn relay_whole(&mut self, mut answer: Answer, relayed: Relayed<'_>) -> Sent {
+    async fn relay_whole(&mut self, mut answer: Answer, mut relayed: Relayed<'_>) -> Sent {
         let watched = is_plain_success(&answer.head) && answer.head.status.is_success();
         let head = self.client_head(&answer.head, declared_length(&answer.head.headers));
         if !self.write_head(head).await {
             return self.client_left();
         }
-        let mut seen = Seen::new(watched, relayed.share);
+        let mut seen = Seen::new(watched, std::mem::take(&mut relayed.share));
         for piece in std::mem::take(&mut answer.held) {
             seen.push(&piece);
-            if !self.write(piece).await {
+            if !self.deliver(piece, &relayed.channel).await {
                 return self.client_left();
             }
         }
+        let mut silence = relayed.silence(false);
         while !answer.complete {
-            match self.next_chunk(&mut answer, relayed.idle).await {
+            match self.next_chunk(&mut answer, &relayed, &mut silence).await {
                 Chunk::Bytes(chunk) => {
                     seen.push(&chunk);
-                    if !self.write(chunk).await {
+                    if !self.deliver(chunk, &relayed.channel).await {
                         return self.client_left();
                     }
                 }
                 Chunk::End => answer.complete = true,
+                Chunk::Silent => {}
                 Chunk::ClientGone => return self.client_left(),
                 Chunk::Idle => return self.cut(End::StreamIdleTimeout, Some(Code::StreamIdleTimeout)),
                 Chunk::Lost => return self.cut(End::StreamTruncated, Some(Code::StreamTruncated)),
@@ -176,8 +126,9 @@ impl Reply<'_> {
         for piece in &early {
             seen.push(piece);
         }
+        let mut silence = relayed.silence(false);
         while !answer.complete {
-            match self.next_chunk(&mut answer, relayed.idle).await {
+            match self.next_chunk(&mut answer, &relayed, &mut silence).await {
                 Chunk::Bytes(chunk) => {
                     seen.push(&chunk);
                     early.push(chunk);
@@ -189,6 +140,7 @@ impl Reply<'_> {
                     }
                 }
                 Chunk::End => answer.complete = true,
+                Chunk::Silent => {}
                 Chunk::ClientGone => return self.client_left(),
                 Chunk::Idle => return self.lost_before_a_byte(Code::UpstreamTimeout).await,
                 Chunk::Lost => return self.lost_before_a_byte(Code::UpstreamUnreachable).await,
@@ -207,7 +159,7 @@ impl Reply<'_> {
             return self.client_left();
         }
         for piece in pieces {
-            if !self.write(piece).await {
+            if !self.deliver(piece, &relayed.channel).await {
                 return self.client_left();
             }
         }
@@ -222,18 +174,38 @@ impl Reply<'_> {
         self.refuse(&refusal).await
     }
 
-    async fn next_chunk(&mut self, answer: &mut Answer, idle: Duration) -> Chunk {
-        let read = tokio::select! {
-            biased;
-            read = timeout(idle, answer.wire.read()) => read,
-            () = forward::gone(self.client) => return Chunk::ClientGone,
-        };
-        match read {
-            Ok(Ok(Some(bytes))) => Chunk::Bytes(bytes),
-            Ok(Ok(None)) => Chunk::End,
-            Ok(Err(_)) => Chunk::Lost,
-            Err(_) => Chunk::Idle,
+    /// The next bytes of the answer, or why there are none.
+    async fn next_chunk(
+        &mut self,
+        answer: &mut Answer,
+        relayed: &Relayed<'_>,
+        silence: &mut Silence,
+    ) -> Chunk {
+        let mut read = pin!(answer.wire.read());
+        loop {
+            let read = match self.meanwhile(read.as_mut(), silence.wait()).await {
+                Meanwhile::Done(read) => read,
+                Meanwhile::Left if self.reads_on(&relayed.channel) => continue,
+                Meanwhile::Left => return Chunk::ClientGone,
+                Meanwhile::Silent => {
+                    return if silence.passed() == Due::Idle { Chunk::Idle } else { Chunk::Silent };
+                }
+            };
+            silence.heard();
+            return match read {
+                Ok(Some(_)) if self.exchange.has_left() && !self.reads_on(&relayed.channel) => {
+                    Chunk::ClientGone
+                }
+                Ok(Some(bytes)) => Chunk::Bytes(bytes),
+                Ok(None) => Chunk::End,
+                Err(_) => Chunk::Lost,
+            };
         }
+    }
+
+    /// Writes, unless the client has left and the answer is read on without it. Whether to go on.
+    async fn deliver(&mut self, piece: Bytes, channel: &Channel) -> bool {
+        self.write(piece).await || self.reads_on(channel)
     }
 
     fn cut(&mut self, end: End, code: Option<Code>) -> Sent {
@@ -264,27 +236,11 @@ impl Reply<'_> {
 enum Chunk {
     Bytes(Bytes),
     End,
+    /// Nothing for a while, but not for too long.
+    Silent,
     Idle,
     Lost,
     ClientGone,
-}
-
-enum Ending {
-    Honest,
-    OwnError,
-    Truncated,
-    Idle,
-}
-
-/// What the end of the upstream's bytes means for the stream.
-fn ending(observer: &mut StreamObserver, ended: &Chunk, out: &mut Vec<Bytes>) -> Ending {
-    drop(observer.finish(out));
-    match (observer.phase(), ended) {
-        (Phase::Terminal, _) => Ending::Honest,
-        (Phase::Failed, _) => Ending::OwnError,
-        (_, Chunk::Idle) => Ending::Idle,
-        _ => Ending::Truncated,
-    }
 }
 
 /// Slices of a body that is read for its usage, bounded.

@@ -5,11 +5,11 @@
 
 use crate::config::snapshot::Server;
 use crate::gateway::body;
-use crate::gateway::exchange::Exchange;
+use crate::gateway::exchange::{Downstream, Exchange};
 use crate::gateway::wire::AnswerHead;
 use crate::limit::{Level, Nanos};
-use crate::protocol::key_forms;
 use crate::protocol::render::{self, LimitView};
+use crate::protocol::{Operation, key_forms};
 use crate::record::End;
 use crate::refusal::Refusal;
 use crate::world::World;
@@ -57,6 +57,9 @@ impl Reply<'_> {
         let end = if refusal.code.is_upstream() { End::Failed } else { End::Refused };
         self.exchange.ended(end, Some(refusal.code));
         self.exchange.record.limit_hit = refusal.limit;
+        if self.exchange.downstream == Downstream::Opened {
+            return self.refuse_in_stream(refusal).await;
+        }
         let answer = render::refusal(self.exchange.record.dialect, refusal, self.exchange.id());
         self.whole(answer).await
     }
@@ -151,7 +154,17 @@ impl Reply<'_> {
         levels.min_by_key(|level| level.remaining)
     }
 
+    /// Says no inside a stream that a keep-alive has opened.
+    async fn refuse_in_stream(&mut self, refusal: &Refusal) -> Sent {
+        let operation = self.exchange.record.operation.unwrap_or(Operation::ChatCompletions);
+        let event = render::stream_error(operation, refusal.code, &refusal.message, self.exchange.id());
+        self.write_last(event).await
+    }
+
     pub(super) async fn write_head(&mut self, head: ResponseHeader) -> bool {
+        if self.exchange.downstream != Downstream::Waiting {
+            return true;
+        }
         self.exchange.record.status = head.status.as_u16();
         self.exchange.record.ttfb.get_or_insert(elapsed(self.exchange.started, self.world.now()));
         if self.draining {
@@ -166,7 +179,7 @@ impl Reply<'_> {
     }
 
     pub(super) async fn write(&mut self, piece: Bytes) -> bool {
-        let mut rest = piece;
+        let mut rest = if self.exchange.has_left() { Bytes::new() } else { piece };
         while !rest.is_empty() {
             // In pieces, because the time a write may take is counted for each.
             let part = rest.split_to(rest.len().min(WRITE_PIECE));
@@ -181,7 +194,7 @@ impl Reply<'_> {
     }
 
     pub(super) async fn write_last(&mut self, piece: Bytes) -> Sent {
-        if !self.write(piece).await {
+        if self.exchange.has_left() || !self.write(piece).await {
             return self.client_left();
         }
         let ended = timeout(CLIENT_STALL_MAX, self.client.write_response_body(Bytes::new(), true));

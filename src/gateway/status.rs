@@ -51,8 +51,12 @@ pub fn mask(held: &mut Vec<Bytes>, credential: &Secret) {
 
 /// The provider's words for the operator's log: bounded, our credential taken out.
 pub fn detail(body: &[u8], credential: &Secret) -> String {
-    let text = String::from_utf8_lossy(&body[..body.len().min(DETAIL_BYTES_MAX)]);
-    text.replace(credential.expose(), "…")
+    text(body).replace(credential.expose(), "…")
+}
+
+/// A provider's words as text, bounded.
+pub fn text(body: &[u8]) -> String {
+    String::from_utf8_lossy(&body[..body.len().min(DETAIL_BYTES_MAX)]).into_owned()
 }
 
 const DETAIL_BYTES_MAX: usize = 1024;

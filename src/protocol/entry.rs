@@ -40,6 +40,15 @@ pub struct Entry {
     pub fixup: Option<&'static str>,
 }
 
+impl Entry {
+    /// Whether a streamed answer comes as server-sent events; Gemini's does only where it is asked to.
+    pub fn streams_events(&self) -> bool {
+        let asked =
+            || self.query.as_deref().is_some_and(|query| query.split('&').any(|pair| pair == "alt=sse"));
+        self.operation != Operation::StreamGenerateContent || asked()
+    }
+}
+
 /// Reads an address.
 ///
 /// `OPTIONS` is answered before this is asked.

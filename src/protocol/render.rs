@@ -74,12 +74,13 @@ pub const EVENT_BREAK: &[u8] = b"\n\n";
 
 /// What keeps a silent stream alive; only at an event boundary.
 ///
-/// A comment is what the contract promises for Gemini. Google's Python SDK (3.4.0) cannot read one in a stream
-/// and raises; bare blank lines it ignores.
+/// Google's Python SDK (3.4.0) raises on a comment in a stream; blank lines it ignores, as every reader of
+/// events does (decision 0008).
 pub fn ping(operation: Operation) -> &'static [u8] {
     match operation.grammar() {
         Grammar::Messages => b"event: ping\ndata: {\"type\": \"ping\"}\n\n",
-        Grammar::Chat | Grammar::Responses | Grammar::Gemini => b": keep-alive\n\n",
+        Grammar::Chat | Grammar::Responses => b": keep-alive\n\n",
+        Grammar::Gemini => b"\n\n",
     }
 }
 

@@ -1,0 +1,126 @@
+//! A stream of events on its way to the client.
+//!
+//! Invariants: nothing is appended after the terminal event; keep-alives and our own error event come at an
+//! event's boundary only; a stream that did not end honestly says so, and no terminal event is made up.
+
+use super::{Chunk, Relayed};
+use crate::code::Code;
+use crate::gateway::exchange::UnderWay;
+use crate::gateway::forward::{self, Answer, Reading};
+use crate::gateway::reply::{Reply, Sent, set};
+use crate::protocol::observe::{Phase, Progress, StreamObserver};
+use crate::protocol::{Operation, render};
+use crate::record::End;
+use bytes::Bytes;
+use http::header::CACHE_CONTROL;
+
+/// What the end of the upstream's bytes means for the stream.
+enum Ending {
+    Honest,
+    OwnError,
+    Truncated,
+    Idle,
+    /// The client left.
+    Left,
+}
+
+impl Reply<'_> {
+    pub(super) async fn relay_events(&mut self, mut answer: Answer, relayed: Relayed<'_>) -> Sent {
+        let _streaming = UnderWay::new(relayed.streams);
+        let reading = std::mem::replace(&mut answer.reading, Reading::Whole);
+        let Reading::Events(mut observer) = reading else { return Sent::Broken };
+        let mut head = self.client_head(&answer.head, None);
+        set(&mut head, CACHE_CONTROL, "no-cache, no-transform");
+        set(&mut head, "x-accel-buffering", "no");
+        if !self.write_head(head).await && !self.reads_on(&relayed.channel) {
+            return self.client_left();
+        }
+        let mut out = std::mem::take(&mut answer.held);
+        let ending = self.pass_on(&mut answer, &relayed, &mut observer, &mut out).await;
+        self.observed(&observer);
+        for piece in out {
+            if !self.deliver(piece, &relayed.channel).await {
+                return self.client_left();
+            }
+        }
+        let sent = self.end_stream(ending, &observer, relayed.operation).await;
+        forward::recycle(answer);
+        sent
+    }
+
+    /// Passes events on until there are no more; what is left in `out` goes before the end.
+    async fn pass_on(
+        &mut self,
+        answer: &mut Answer,
+        relayed: &Relayed<'_>,
+        observer: &mut StreamObserver,
+        out: &mut Vec<Bytes>,
+    ) -> Ending {
+        let mut silence = relayed.silence(true);
+        // The first event may have been the last.
+        let mut over = observer.is_over();
+        loop {
+            for piece in out.drain(..) {
+                if !self.deliver(piece, &relayed.channel).await {
+                    return Ending::Left;
+                }
+            }
+            if over {
+                return ending(observer, &Chunk::End, out);
+            }
+            match self.next_chunk(answer, relayed, &mut silence).await {
+                Chunk::Bytes(chunk) => over = observer.feed(&chunk, out) == Progress::Terminal,
+                Chunk::Silent if !observer.at_boundary() || observer.phase() == Phase::Terminal => {}
+                Chunk::Silent => out.push(Bytes::from_static(render::ping(relayed.operation))),
+                // It has the whole answer (Gemini's has no word for the end but the end itself).
+                Chunk::ClientGone if observer.phase() == Phase::Terminal => return Ending::Honest,
+                Chunk::ClientGone => return Ending::Left,
+                ended => return ending(observer, &ended, out),
+            }
+        }
+    }
+
+    /// Ends a stream: with nothing where it ended honestly, else with one error event of its dialect.
+    async fn end_stream(&mut self, ending: Ending, observer: &StreamObserver, operation: Operation) -> Sent {
+        let (end, code, message) = match ending {
+            Ending::Left => return self.client_left(),
+            Ending::Honest => {
+                self.exchange.ended(End::Ok, None);
+                return self.write_last(Bytes::new()).await;
+            }
+            Ending::OwnError => {
+                self.exchange.ended(End::Failed, Some(Code::UpstreamError));
+                return self.write_last(Bytes::new()).await;
+            }
+            Ending::Truncated => (
+                End::StreamTruncated,
+                Code::StreamTruncated,
+                "The AI provider's stream broke off before its end; the answer above is incomplete.",
+            ),
+            Ending::Idle => (
+                End::StreamIdleTimeout,
+                Code::StreamIdleTimeout,
+                "The AI provider's stream went silent (idle timeout); the answer above is incomplete.",
+            ),
+        };
+        self.exchange.ended(end, Some(code));
+        let event = render::stream_error(operation, code, message, self.exchange.id());
+        if !observer.at_boundary() && !self.write(Bytes::from_static(render::EVENT_BREAK)).await {
+            return self.client_left();
+        }
+        if !self.write(event).await {
+            return self.client_left();
+        }
+        self.write_last(Bytes::new()).await
+    }
+}
+
+fn ending(observer: &mut StreamObserver, ended: &Chunk, out: &mut Vec<Bytes>) -> Ending {
+    drop(observer.finish(out));
+    match (observer.phase(), ended) {
+        (Phase::Terminal, _) => Ending::Honest,
+        (Phase::Failed, _) => Ending::OwnError,
+        (_, Chunk::Idle) => Ending::Idle,
+        _ => Ending::Truncated,
+    }
+}

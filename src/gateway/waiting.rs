@@ -1,0 +1,180 @@
+//! The client while a provider is waited for: it may leave, and a stream that is silent for long is kept alive.
+//!
+//! Invariants: keep-alives go out between two events only; the first one before any answer commits to status
+//! 200, so it is only sent where the channel says so; an answer that is read on without its client is bounded.
+
+use crate::config::snapshot::{Channel, ClientAbort};
+use crate::gateway::exchange::Downstream;
+use crate::gateway::reply::{Reply, elapsed, set};
+use crate::protocol::{Operation, render};
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, TRANSFER_ENCODING};
+use pingora::http::ResponseHeader;
+use pingora::protocols::http::ServerSession;
+use std::future::{Future, pending};
+use std::pin::Pin;
+use std::time::Duration;
+use tokio::time::sleep;
+
+/// What came first.
+#[derive(Debug)]
+pub enum Meanwhile<T> {
+    /// What was waited for.
+    Done(T),
+    /// The time is over.
+    Silent,
+    /// The client has left.
+    Left,
+}
+
+/// How long nothing has been heard, and nothing said: in waits, without a clock.
+#[derive(Debug)]
+pub struct Silence {
+    idle: Option<Duration>,
+    ping: Option<Duration>,
+    unheard: Duration,
+    unsaid: Duration,
+    wait: Option<Duration>,
+}
+
+/// What is due when a wait has passed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Due {
+    /// The provider has been silent for too long.
+    Idle,
+    /// The client should hear something.
+    Ping,
+}
+
+impl Silence {
+    /// Nothing has passed yet; `idle` bounds the provider's silence, `ping` the client's.
+    pub fn new(idle: Option<Duration>, ping: Option<Duration>) -> Self {
+        Self { idle, ping, unheard: Duration::ZERO, unsaid: Duration::ZERO, wait: None }
+    }
+
+    /// How long to wait next; `None`: for ever.
+    pub fn wait(&mut self) -> Option<Duration> {
+        let idle = self.idle.map(|idle| idle.saturating_sub(self.unheard));
+        let ping = self.ping.map(|ping| ping.saturating_sub(self.unsaid));
+        self.wait = idle.into_iter().chain(ping).min();
+        self.wait
+    }
+
+    /// That wait has passed.
+    pub fn passed(&mut self) -> Due {
+        let waited = self.wait.unwrap_or_default();
+        self.unheard += waited;
+        self.unsaid += waited;
+        if self.idle.is_some_and(|idle| self.unheard >= idle) {
+            return Due::Idle;
+        }
+        self.unsaid = Duration::ZERO;
+        Due::Ping
+    }
+
+    /// The provider said something.
+    pub fn heard(&mut self) {
+        self.unheard = Duration::ZERO;
+        self.unsaid = Duration::ZERO;
+    }
+}
+
+impl Reply<'_> {
+    /// Waits for the work, the client or the time.
+    pub async fn meanwhile<T>(
+        &mut self,
+        work: Pin<&mut impl Future<Output = T>>,
+        wait: Option<Duration>,
+    ) -> Meanwhile<T> {
+        let left = self.exchange.has_left();
+        tokio::select! {
+            biased;
+            done = work => Meanwhile::Done(done),
+            () = gone(self.client), if !left => Meanwhile::Left,
+            () = after(wait) => Meanwhile::Silent,
+        }
+    }
+
+    /// Whether the answer is wanted although its client has left: for its usage, where the channel says so.
+    pub fn reads_on(&mut self, channel: &Channel) -> bool {
+        if channel.conduct.on_client_abort == ClientAbort::Cancel {
+            return false;
+        }
+        let now = self.world.now();
+        match self.exchange.downstream {
+            Downstream::Left(since) => elapsed(since, now) < READ_ON_MAX,
+            Downstream::Waiting | Downstream::Opened => {
+                self.exchange.downstream = Downstream::Left(now);
+                true
+            }
+        }
+    }
+
+    /// Keeps a client alive that has heard nothing yet: opens its stream. Whether it is still there.
+    pub async fn open_with_ping(&mut self, operation: Operation) -> bool {
+        if self.exchange.downstream == Downstream::Waiting {
+            let head = self.stream_head();
+            if !self.write_head(head).await {
+                return false;
+            }
+            self.exchange.downstream = Downstream::Opened;
+        }
+        self.write(Bytes::from_static(render::ping(operation))).await
+    }
+
+    fn stream_head(&mut self) -> ResponseHeader {
+        let mut head =
+            ResponseHeader::build(200, Some(8)).unwrap_or_else(|_| ServerSession::generate_error(500));
+        set(&mut head, CONTENT_TYPE, "text/event-stream; charset=utf-8");
+        set(&mut head, CACHE_CONTROL, "no-cache, no-transform");
+        set(&mut head, "x-accel-buffering", "no");
+        if self.client.req_header().version == http::Version::HTTP_11 {
+            set(&mut head, TRANSFER_ENCODING, "chunked");
+        }
+        self.identify_answer(&mut head);
+        head
+    }
+}
+
+/// Resolves when the client has left; the request body has been read before this is asked.
+pub async fn gone(client: &mut ServerSession) {
+    // Any word of the idle read is an end: closed, reset, or bytes where none may come.
+    drop(client.read_body_or_idle(true).await);
+}
+
+async fn after(wait: Option<Duration>) {
+    match wait {
+        Some(wait) => sleep(wait).await,
+        None => pending().await,
+    }
+}
+
+/// An answer nobody waits for is read no longer than this for its usage: what most providers allow at most.
+const READ_ON_MAX: Duration = Duration::from_secs(900);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn silence_is_filled_with_pings_until_the_provider_has_been_silent_for_too_long() {
+        let mut silence = Silence::new(Some(40 * SECOND), Some(15 * SECOND));
+        let mut due = Vec::new();
+        for _ in 0..3 {
+            due.push((silence.wait(), silence.passed()));
+        }
+        let (fifteen, ten) = (Some(15 * SECOND), Some(10 * SECOND));
+        assert_eq!(due, [(fifteen, Due::Ping), (fifteen, Due::Ping), (ten, Due::Idle)]);
+        silence.heard();
+        assert_eq!((silence.wait(), silence.passed()), (fifteen, Due::Ping));
+    }
+
+    #[test]
+    fn without_a_ping_only_the_end_is_waited_for() {
+        let mut silence = Silence::new(Some(SECOND), None);
+        assert_eq!((silence.wait(), silence.passed()), (Some(SECOND), Due::Idle));
+        assert_eq!(Silence::new(None, None).wait(), None);
+    }
+}
