@@ -1,12 +1,12 @@
 //! The control address `/__fake/`: lets shell scripts set faults and read what arrived.
 //!
 //! `POST /__fake/script` `{"selector": "any", "faults": ["reset"], "forever": false}` · `POST /__fake/release` `{"count": 1}`
-//! · `POST /__fake/clear` · `GET /__fake/requests`. Such requests are never recorded and never meet a fault. What
+//! · `POST /__fake/clear` · `GET /__fake/requests` · `GET /__fake/counts`. Such requests are never recorded and never meet a fault. What
 //! is shown is what arrived, credentials included: that is what it is for, and why the fake listens on loopback.
 
 use crate::faults::Fault;
 use crate::http::{Framing, Head};
-use crate::record::Recorded;
+use crate::record::{Counts, Outcome, Protocol, Recorded};
 use crate::reply::{Reply, hex};
 use crate::script::Selector;
 use serde::Deserialize;
@@ -25,6 +25,7 @@ pub(crate) enum Order {
     Release(usize),
     Clear,
     Requests,
+    Counts,
 }
 
 /// The body of `POST /__fake/script`.
@@ -56,8 +57,10 @@ pub(crate) fn read(head: &Head, body: &[u8]) -> Result<Order, Reply> {
         ("POST", "release") => parse(body).map(|Release { count }| Order::Release(count)),
         ("POST", "clear") => Ok(Order::Clear),
         ("GET", "requests") => Ok(Order::Requests),
+        ("GET", "counts") => Ok(Order::Counts),
         _ => {
-            let known = "POST /__fake/script, POST /__fake/release, POST /__fake/clear, GET /__fake/requests";
+            let known = "POST /__fake/script, POST /__fake/release, POST /__fake/clear, GET /__fake/requests, \
+                GET /__fake/counts";
             Err(Reply::json(404, json!({ "error": format!("known here: {known}") }).to_string()))
         }
     }
@@ -78,6 +81,23 @@ pub(crate) fn show(requests: &[Recorded]) -> Reply {
     Reply::json(200, requests.iter().map(describe).collect::<Value>().to_string())
 }
 
+/// The answer to `GET /__fake/counts`.
+pub(crate) fn show_counts(counts: &Counts) -> Reply {
+    let shown = json!({
+        "requests": counts.requests,
+        "unfinished": counts.unfinished,
+        "broken": counts.broken,
+        "completed": counts.completed,
+        "failed": counts.failed,
+        "aborted": counts.aborted,
+        "disconnects": counts.disconnects,
+        "holding": counts.holding,
+        "open_connections": counts.open,
+        "total_connections": counts.total,
+    });
+    Reply::json(200, shown.to_string())
+}
+
 fn describe(request: &Recorded) -> Value {
     let pair = |(name, value): &(String, Vec<u8>)| json!([name, String::from_utf8_lossy(value)]);
     let body = (request.body.len() <= SHOWN_BODY_MAX).then(|| String::from_utf8_lossy(&request.body));
@@ -85,6 +105,14 @@ fn describe(request: &Recorded) -> Value {
         Framing::ContentLength(_) => "content-length",
         Framing::Chunked => "chunked",
         Framing::None => "none",
+        Framing::Stream => "stream",
+    };
+    let outcome = match request.outcome {
+        Outcome::Answering => "answering",
+        Outcome::Completed => "completed",
+        Outcome::Failed => "failed",
+        Outcome::Closed => "closed",
+        Outcome::Reset => "reset",
     };
     json!({
         "method": request.method,
@@ -95,5 +123,10 @@ fn describe(request: &Recorded) -> Value {
         "body_sha256": hex(&request.body_sha256),
         "framing": framing,
         "connection": request.connection,
+        "protocol": if request.protocol == Protocol::Http2 { "HTTP/2" } else { "HTTP/1.1" },
+        "outcome": outcome,
+        "status": request.sent.status,
+        "sent_bytes": request.sent.bytes,
+        "sent_events": request.sent.events,
     })
 }

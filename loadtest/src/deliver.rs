@@ -1,41 +1,82 @@
-//! Turns an answer and a fault into steps: what goes on the wire, in which writes, with which waits, and how it ends.
+//! Turns an answer and a fault into steps: what is sent, in which pieces, with which waits, and how it ends.
 //!
-//! Pure: the same answer and fault always give the same plan; `server` only walks it. Invariant: an answer without a
-//! fault is one plan of one write (or one write per event where events are paced), and its bytes do not depend on the pace.
+//! Pure: the same answer and fault always give the same plan; `walk` only walks it, over HTTP/1.1 or HTTP/2. Invariant:
+//! an answer without a fault is one step (or one per event where events are paced), and its bytes do not depend on the
+//! pace. What differs between the protocols is said in `faults` and decided here or in the two deliveries.
 
-use crate::anthropic::PING;
 use crate::api::{Api, Operation};
 use crate::errors;
-use crate::faults::{Cut, Fault};
-use crate::reply::{Body, EVENT_STREAM, LAST_CHUNK, Reply, chunk, named_event};
+use crate::faults::{Early, Fault, Then};
+use crate::head::{AnswerHead, Transfer};
+use crate::malformed;
+use crate::reply::{Body, EVENT_STREAM, Reply};
+use crate::shape;
 use bytes::Bytes;
-use std::fmt::Write as _;
+use std::time::Duration;
 
 /// One step of an answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) enum Step {
-    /// Write these bytes.
-    Send(Bytes),
-    /// Let the time between two events pass.
-    Pace,
-    /// Wait for `release`.
-    Hold,
-    /// Wait until the peer leaves.
-    Stall,
+    /// Head, body and end at once.
+    Whole(AnswerHead, Body),
+    /// A 103 before the head.
+    Informational,
+    Head(AnswerHead),
+    /// The head byte by byte, with this wait before each.
+    DripHead(AnswerHead, Wait),
+    Unit(Unit),
+    /// The end of the body as HTTP wants it, with these trailers.
+    Finish(&'static [(&'static str, &'static str)]),
+    /// These bytes as they are; HTTP/1.1 only.
+    Raw(Bytes),
+    /// These bytes again and again, up to a bound; HTTP/1.1 only.
+    RawWithoutEnd(Bytes),
+    Wait(Wait),
 }
 
-/// What becomes of the connection after the steps.
+/// A piece of a body.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Unit {
+    pub(crate) bytes: Bytes,
+    /// How many events of a stream end in it.
+    pub(crate) events: usize,
+}
+
+/// What to wait for; in any case until the peer leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wait {
+    /// The next `release`.
+    Release,
+    Time(Duration),
+    Forever,
+}
+
+/// What becomes of the connection (HTTP/1.1) or the stream (HTTP/2) after the steps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum End {
     KeepAlive,
     Close,
+    /// Say that nothing more comes, and let the answer arrive although there is unread input.
+    Linger,
+    /// Read what is left of the request body, then keep alive.
+    Drain,
     Reset,
+    /// The stream was not looked at; over HTTP/1.1 a close.
+    Refuse,
+    /// The connection ends: FIN or `GOAWAY`.
+    Leave,
+    /// The connection ends with a reset, over HTTP/2 with `GOAWAY`.
+    LeaveWithReset,
+    /// The fault cannot be said in this protocol.
+    Unspeakable,
 }
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) steps: Vec<Step>,
     pub(crate) end: End,
+    /// Nothing of the peer is read while the steps are walked.
+    pub(crate) deaf: bool,
 }
 
 /// What a plan needs to know of the request.
@@ -46,24 +87,55 @@ pub(crate) struct Frame<'a> {
     pub(crate) request_id: &'a str,
     /// The peer asked to close after this answer.
     pub(crate) close: bool,
-    /// Events are sent one by one, with time between them.
-    pub(crate) paced: bool,
+    /// The time between two events; zero: none.
+    pub(crate) pace: Duration,
+    pub(crate) http2: bool,
+}
+
+impl Plan {
+    pub(crate) fn new(steps: Vec<Step>, end: End) -> Self {
+        Self { steps, end, deaf: false }
+    }
+
+    fn deaf_for_ever(mut steps: Vec<Step>) -> Self {
+        steps.push(Step::Wait(Wait::Forever));
+        Self { steps, end: End::Close, deaf: true }
+    }
+}
+
+impl Frame<'_> {
+    /// How a complete answer ends.
+    pub(crate) fn end(&self) -> End {
+        if self.close { End::Close } else { End::KeepAlive }
+    }
 }
 
 /// Plans an answer.
 pub(crate) fn plan(reply: &Reply, fault: &Fault, frame: &Frame<'_>) -> Plan {
-    let only = |steps, end| Plan { steps, end };
     match fault {
-        Fault::Reset => only(vec![], End::Reset),
-        Fault::CloseSilently | Fault::Refuse => only(vec![], End::Close),
-        Fault::Hang => only(vec![Step::Stall], End::Close),
-        Fault::Garbage => only(vec![Step::Send(Bytes::from_static(GARBAGE))], End::Close),
-        Fault::Raw(text) => only(vec![Step::Send(Bytes::from(text.clone()))], End::Close),
-        Fault::None if !frame.paced => in_one_write(reply, frame),
+        Fault::Garbage | Fault::Raw(_) | Fault::Malformed(_) if frame.http2 => {
+            Plan::new(vec![], End::Unspeakable)
+        }
+        Fault::Reset => Plan::new(vec![], End::Reset),
+        Fault::CloseSilently => Plan::new(vec![], End::Leave),
+        Fault::Refuse => Plan::new(vec![], End::Refuse),
+        Fault::Hang => Plan::new(vec![Step::Wait(Wait::Forever)], End::Close),
+        Fault::SilentOnAccept | Fault::StopReading { .. } => Plan::deaf_for_ever(vec![]),
+        Fault::Garbage => Plan::new(vec![Step::Raw(Bytes::from_static(GARBAGE))], End::Close),
+        Fault::Raw(text) => Plan::new(vec![Step::Raw(Bytes::from(text.clone()))], End::Close),
+        Fault::Malformed(how) => malformed::plan(reply, *how, frame),
+        Fault::None if frame.pace.is_zero() => at_once(reply, frame),
+        Fault::EarlyStatus { status } => {
+            let reply = errors::published(frame.api, *status, frame.request_id);
+            Plan { end: End::Linger, ..at_once(&reply, frame) }
+        }
+        Fault::EarlyStatusThen { status, then } => {
+            let plan = at_once(&errors::published(frame.api, *status, frame.request_id), frame);
+            after_early(plan, *then)
+        }
         _ => {
             let replaced = replacement(reply, fault, frame);
-            let shape = shape(replaced.as_ref().unwrap_or(reply), fault, frame);
-            shape.plan(replaced.as_ref().unwrap_or(reply), fault, frame)
+            shape::plan(replaced.as_ref().unwrap_or(reply), fault, frame)
         }
     }
 }
@@ -71,29 +143,23 @@ pub(crate) fn plan(reply: &Reply, fault: &Fault, frame: &Frame<'_>) -> Plan {
 /// Looks like a TLS alert, and has no line end that a lenient parser could wait for.
 const GARBAGE: &[u8] = b"\x15\x03\x03\x00\x02\x02\x28\x00\xff\xfeNOT HTTP\r\n\r\n";
 
-/// Headers of the real providers that a gateway has to keep from its clients.
-const HIDDEN_HEADERS: &str = "server: fake-provider\r\n\
-    via: 1.1 fake-edge\r\n\
-    alt-svc: h3=\":443\"; ma=86400\r\n\
-    set-cookie: __cf_bm=fake; path=/; HttpOnly; Secure\r\n\
-    openai-organization: fake-org\r\n\
-    openai-processing-ms: 12\r\n\
-    anthropic-organization-id: fake-org\r\n\
-    x-ratelimit-limit-requests: 10000\r\n\
-    x-ratelimit-remaining-requests: 9999\r\n\
-    x-ratelimit-reset-requests: 6ms\r\n\
-    anthropic-ratelimit-requests-limit: 10000\r\n\
-    anthropic-ratelimit-requests-remaining: 9999\r\n";
-
-fn in_one_write(reply: &Reply, frame: &Frame<'_>) -> Plan {
-    let (transfer, body) = match &reply.body {
-        Body::Whole(bytes) => (Transfer::Length(bytes.len()), bytes),
-        Body::Events(events) => (Transfer::Chunked, &events.framed),
+fn at_once(reply: &Reply, frame: &Frame<'_>) -> Plan {
+    let transfer = match &reply.body {
+        Body::Whole(bytes) => Transfer::Length(bytes.len()),
+        Body::Events(_) => Transfer::Chunked,
     };
-    let mut out = head(reply, transfer, frame).into_bytes();
-    out.extend_from_slice(body);
-    let end = if frame.close { End::Close } else { End::KeepAlive };
-    Plan { steps: vec![Step::Send(out.into())], end }
+    let head = AnswerHead::new(reply, transfer, frame);
+    Plan::new(vec![Step::Whole(head, reply.body.clone())], frame.end())
+}
+
+fn after_early(plan: Plan, then: Early) -> Plan {
+    let end = match then {
+        Early::StopReading => return Plan::deaf_for_ever(plan.steps),
+        Early::Drain => End::Drain,
+        Early::Close => End::Close,
+        Early::Reset => End::Reset,
+    };
+    Plan { end, deaf: true, ..plan }
 }
 
 /// The answer that stands in for the normal one, where the fault wants another.
@@ -111,11 +177,16 @@ fn replacement(reply: &Reply, fault: &Fault, frame: &Frame<'_>) -> Option<Reply>
             reply.headers.extend(headers.iter().filter(|header| is_sendable(header)).cloned());
             Some(reply)
         }
-        Fault::EarlyStatus { status } => Some(errors::published(frame.api, *status, frame.request_id)),
-        Fault::StreamErrorFirst | Fault::StreamErrorAfter { .. } if !stream => {
+        Fault::StreamErrorFirst
+        | Fault::StreamErrorAfter { .. }
+        | Fault::LeadThen { then: Then::Error, .. }
+            if !stream =>
+        {
             Some(errors::published(frame.api, 500, frame.request_id))
         }
-        Fault::EmptyStream if !stream => Some(Reply::events(EVENT_STREAM, Vec::new())),
+        Fault::EmptyStream | Fault::LeadThen { then: Then::Nothing, .. } if !stream => {
+            Some(Reply::events(EVENT_STREAM, Vec::new()))
+        }
         _ => None,
     }
 }
@@ -125,240 +196,4 @@ fn is_sendable((name, value): &(String, String)) -> bool {
     let framing = ["content-length", "transfer-encoding", "connection"];
     !framing.iter().any(|known| name.eq_ignore_ascii_case(known))
         && !format!("{name}{value}").contains(['\r', '\n'])
-}
-
-/// How a body is laid out on the wire.
-#[derive(Debug)]
-struct Shape {
-    units: Vec<Bytes>,
-    transfer: Transfer,
-    /// Before which unit to wait for `release`.
-    hold: Hold,
-    ending: Ending,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Transfer {
-    Length(usize),
-    Chunked,
-    UntilClose,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Hold {
-    Never,
-    Before(usize),
-    Each,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Ending {
-    /// As HTTP wants it.
-    Complete,
-    /// In the middle of the body.
-    Broken(End),
-    /// Never.
-    Stalled,
-}
-
-fn shape(reply: &Reply, fault: &Fault, frame: &Frame<'_>) -> Shape {
-    let mut shape = match &reply.body {
-        Body::Whole(bytes) => whole_shape(bytes, fault),
-        Body::Events(events) => {
-            let units = edited(&events.list, events.terminal, fault, frame);
-            Shape { units, transfer: Transfer::Chunked, hold: Hold::Never, ending: Ending::Complete }
-        }
-    };
-    match fault {
-        Fault::HoldMidStream { after_events } => {
-            let last = shape.units.len().saturating_sub(1);
-            shape.hold = Hold::Before((*after_events).min(last));
-        }
-        Fault::HoldEveryEvent => shape.hold = Hold::Each,
-        Fault::HangAfterHead => {
-            shape.units.clear();
-            shape.ending = Ending::Stalled;
-        }
-        Fault::HangAfterTerminal => shape.ending = Ending::Stalled,
-        Fault::ResetAfterTerminal => shape.ending = Ending::Broken(End::Reset),
-        Fault::Cut { how, .. } => shape.ending = cut_ending(*how),
-        Fault::CutBody { after_bytes } => shape.cut_body(*after_bytes),
-        Fault::CloseDelimited => shape.transfer = Transfer::UntilClose,
-        Fault::SplitEveryByte => shape.split_every_byte(),
-        _ => {}
-    }
-    shape
-}
-
-fn cut_ending(how: Cut) -> Ending {
-    match how {
-        Cut::Fin => Ending::Broken(End::Close),
-        Cut::Reset => Ending::Broken(End::Reset),
-        Cut::CleanEndWithoutTerminal => Ending::Complete,
-    }
-}
-
-/// An answer that is no stream, in halves where the fault acts at the middle of the body.
-fn whole_shape(bytes: &Bytes, fault: &Fault) -> Shape {
-    let middle = bytes.len() / 2;
-    let (first, second) = (bytes.slice(..middle), bytes.slice(middle..));
-    let length = Transfer::Length(bytes.len());
-    let (units, transfer) = match fault {
-        Fault::Cut { how: Cut::CleanEndWithoutTerminal, .. } => (vec![first], Transfer::Chunked),
-        Fault::Cut { .. } => (vec![first], length),
-        Fault::HoldMidStream { after_events: 0 } => (vec![bytes.clone()], length),
-        Fault::HoldMidStream { .. } | Fault::HoldEveryEvent => (vec![first, second], length),
-        _ => (vec![bytes.clone()], length),
-    };
-    Shape { units, transfer, hold: Hold::Never, ending: Ending::Complete }
-}
-
-/// The events of a stream, as the fault changes them.
-fn edited(list: &[Bytes], terminal: usize, fault: &Fault, frame: &Frame<'_>) -> Vec<Bytes> {
-    let good = |count: usize| list.iter().take(count.min(terminal)).cloned().collect::<Vec<_>>();
-    let lead = |before: Vec<Bytes>| before.into_iter().chain(list.iter().cloned()).collect();
-    let sse = *frame.operation != Operation::StreamGenerate(false);
-    let error = |after: usize| errors::in_band(frame.api, frame.operation, after, frame.request_id);
-    match fault {
-        Fault::StreamErrorFirst => vec![error(0)],
-        Fault::StreamErrorAfter { events } => {
-            let mut units = good(*events);
-            units.push(error(units.len()));
-            units
-        }
-        Fault::Cut { after_events, .. } => good(*after_events),
-        Fault::EmptyStream => Vec::new(),
-        Fault::AfterTerminal(text) => {
-            let mut units = list.to_vec();
-            units.push(Bytes::from(text.clone()));
-            units
-        }
-        Fault::PingsThenStream { pings } if sse => lead(vec![ping(frame.api); (*pings).min(PINGS_MAX)]),
-        Fault::LeadingComments if sse => {
-            lead(vec![Bytes::from_static(b": a comment\n:\n\n"), ping(Api::OpenAi)])
-        }
-        Fault::Crlf if frame.api != Api::Gemini => list.iter().map(with_crlf).collect(),
-        _ => list.to_vec(),
-    }
-}
-
-/// How many pings one answer may begin with.
-const PINGS_MAX: usize = 10_000;
-
-fn ping(api: Api) -> Bytes {
-    match api {
-        Api::Anthropic => named_event("ping", PING),
-        Api::OpenAi | Api::Gemini => Bytes::from_static(b": keep-alive\n\n"),
-    }
-}
-
-fn with_crlf(event: &Bytes) -> Bytes {
-    String::from_utf8_lossy(event).replace('\n', "\r\n").into()
-}
-
-impl Shape {
-    fn cut_body(&mut self, after_bytes: usize) {
-        let all = self.units.concat();
-        let kept = after_bytes.min(all.len().saturating_sub(1));
-        self.transfer = Transfer::Length(all.len());
-        self.units = vec![Bytes::from(all).slice(..kept)];
-        self.ending = Ending::Broken(End::Close);
-    }
-
-    fn split_every_byte(&mut self) {
-        let all = Bytes::from(self.units.concat());
-        self.units = (0..all.len()).map(|at| all.slice(at..=at)).collect();
-    }
-
-    fn plan(self, reply: &Reply, fault: &Fault, frame: &Frame<'_>) -> Plan {
-        let mut steps = Vec::with_capacity(self.units.len() * 2 + 4);
-        if *fault == Fault::HoldFirstByte {
-            steps.push(Step::Hold);
-        }
-        if *fault == Fault::Informational {
-            steps.push(Step::Send(Bytes::from_static(EARLY_HINTS)));
-        }
-        steps.push(Step::Send(head(reply, self.transfer, frame).into()));
-        for (at, unit) in self.units.iter().enumerate() {
-            if at > 0 && frame.paced {
-                steps.push(Step::Pace);
-            }
-            match self.hold {
-                Hold::Each => steps.push(Step::Hold),
-                Hold::Before(index) if index == at => steps.push(Step::Hold),
-                _ => {}
-            }
-            // An empty chunk would be the last one.
-            if !unit.is_empty() {
-                let chunked = matches!(self.transfer, Transfer::Chunked);
-                steps.push(Step::Send(if chunked { chunk(unit) } else { unit.clone() }));
-            }
-        }
-        let end = match (self.ending, self.transfer) {
-            (Ending::Broken(end), _) => end,
-            (Ending::Stalled, _) => {
-                steps.push(Step::Stall);
-                End::Close
-            }
-            (Ending::Complete, Transfer::UntilClose) => End::Close,
-            (Ending::Complete, transfer) => {
-                if matches!(transfer, Transfer::Chunked) {
-                    steps.push(Step::Send(Bytes::from_static(LAST_CHUNK)));
-                }
-                if frame.close { End::Close } else { End::KeepAlive }
-            }
-        };
-        Plan { steps, end }
-    }
-}
-
-const EARLY_HINTS: &[u8] = b"HTTP/1.1 103 Early Hints\r\nlink: </fake>; rel=preconnect\r\n\r\n";
-
-fn head(reply: &Reply, transfer: Transfer, frame: &Frame<'_>) -> String {
-    let own_type = reply.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("content-type"));
-    let content_type = own_type.map_or(&reply.content_type, |(_, value)| value);
-    let (status, id) = (reply.status, frame.request_id);
-    let mut out = String::with_capacity(1024);
-    let mut line = |text: std::fmt::Arguments<'_>| {
-        // Writing into a String cannot fail.
-        out.write_fmt(text).unwrap_or_default();
-    };
-    line(format_args!("HTTP/1.1 {status} {}\r\ncontent-type: {content_type}\r\n", phrase(status)));
-    line(format_args!("{HIDDEN_HEADERS}x-request-id: {id}\r\nrequest-id: {id}\r\n"));
-    for (name, value) in reply.headers.iter().filter(|(name, _)| !name.eq_ignore_ascii_case("content-type")) {
-        line(format_args!("{name}: {value}\r\n"));
-    }
-    match transfer {
-        Transfer::Length(length) => line(format_args!("content-length: {length}\r\n")),
-        Transfer::Chunked => line(format_args!("transfer-encoding: chunked\r\n")),
-        Transfer::UntilClose => {}
-    }
-    if frame.close || matches!(transfer, Transfer::UntilClose) {
-        line(format_args!("connection: close\r\n"));
-    }
-    line(format_args!("\r\n"));
-    out
-}
-
-fn phrase(status: u16) -> &'static str {
-    match status {
-        200 => "OK",
-        400 => "Bad Request",
-        401 => "Unauthorized",
-        402 => "Payment Required",
-        403 => "Forbidden",
-        404 => "Not Found",
-        405 => "Method Not Allowed",
-        408 => "Request Timeout",
-        409 => "Conflict",
-        413 => "Content Too Large",
-        422 => "Unprocessable Entity",
-        429 => "Too Many Requests",
-        500 => "Internal Server Error",
-        502 => "Bad Gateway",
-        503 => "Service Unavailable",
-        504 => "Gateway Timeout",
-        529 => "Overloaded",
-        _ => "Status",
-    }
 }

@@ -4,9 +4,10 @@
 //! that says what was wrong, because a gateway that sends such a thing must learn it here and not in production.
 //! Memory per connection is bounded by [`HEAD_BYTES_MAX`] and [`BODY_BYTES_MAX`]. Bytes that arrive early wait in the buffer.
 
+use crate::record::Protocol;
 use bytes::{Buf as _, Bytes, BytesMut};
 use std::io;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, Interest};
 use tokio::net::TcpStream;
 
 /// The longest request head.
@@ -14,7 +15,7 @@ const HEAD_BYTES_MAX: usize = 64 * 1024;
 /// The most header lines.
 const HEADERS_MAX: usize = 128;
 /// The longest request body.
-const BODY_BYTES_MAX: usize = 128 * 1024 * 1024;
+pub(crate) const BODY_BYTES_MAX: usize = 128 * 1024 * 1024;
 /// The longest line of a chunk size, extensions included, and the most bytes of trailers.
 const CHUNK_LINE_MAX: usize = 4096;
 /// How much of a next request is taken in while an answer goes out.
@@ -29,6 +30,8 @@ pub enum Framing {
     Chunked,
     /// No body.
     None,
+    /// HTTP/2 without a `content-length`: the body ends with its stream.
+    Stream,
 }
 
 /// A request head.
@@ -37,6 +40,7 @@ pub(crate) struct Head {
     pub(crate) method: String,
     pub(crate) target: String,
     pub(crate) headers: Vec<(String, Vec<u8>)>,
+    pub(crate) protocol: Protocol,
     pub(crate) framing: Framing,
     pub(crate) close: bool,
     pub(crate) expects_continue: bool,
@@ -69,20 +73,67 @@ impl From<io::Error> for Trouble {
     }
 }
 
-/// The peer left before it had everything.
-#[derive(Debug)]
-pub(crate) struct Left;
+/// The peer is not there to have everything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Left {
+    /// It closed the connection.
+    Closed,
+    /// It reset the connection or the stream.
+    Reset,
+    /// We ended the connection under this stream ourselves.
+    Ours,
+}
+
+impl From<&io::Error> for Left {
+    fn from(error: &io::Error) -> Self {
+        if error.kind() == io::ErrorKind::UnexpectedEof { Self::Closed } else { Self::Reset }
+    }
+}
 
 /// One connection.
 #[derive(Debug)]
 pub(crate) struct Wire {
     stream: TcpStream,
     buffer: BytesMut,
+    /// Nothing more is read; that the peer leaves is still noticed, behind what it sent and we did not read.
+    deaf: bool,
 }
+
+/// What an HTTP/2 connection begins with.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 impl Wire {
     pub(crate) fn new(stream: TcpStream) -> Self {
-        Self { stream, buffer: BytesMut::with_capacity(8 * 1024) }
+        Self { stream, buffer: BytesMut::with_capacity(8 * 1024), deaf: false }
+    }
+
+    /// Reads until it is clear whether the peer speaks HTTP/2 with prior knowledge.
+    pub(crate) async fn speaks_http2(&mut self) -> Result<bool, Trouble> {
+        loop {
+            let common = self.buffer.len().min(PREFACE.len());
+            if self.buffer.get(..common) != PREFACE.get(..common) {
+                return Ok(false);
+            }
+            if common == PREFACE.len() {
+                return Ok(true);
+            }
+            self.fill().await?;
+        }
+    }
+
+    /// The connection and what was read of it.
+    pub(crate) fn into_parts(self) -> (TcpStream, Bytes) {
+        (self.stream, self.buffer.freeze())
+    }
+
+    /// Ends `stop_reading`.
+    pub(crate) fn start_reading(&mut self) {
+        self.deaf = false;
+    }
+
+    /// From now on nothing is read.
+    pub(crate) fn stop_reading(&mut self) {
+        self.deaf = true;
     }
 
     /// Reads the head of the next request; waits for it as long as the peer stays.
@@ -105,37 +156,61 @@ impl Wire {
             self.stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await?;
         }
         match head.framing {
-            Framing::None => Ok(Bytes::new()),
+            Framing::None | Framing::Stream => Ok(Bytes::new()),
             Framing::ContentLength(length) if length > BODY_BYTES_MAX => Err(TOO_LARGE),
             Framing::ContentLength(length) => self.exactly(length).await,
             Framing::Chunked => self.chunked().await,
         }
     }
 
-    /// Writes everything, or finds that the peer left.
-    pub(crate) async fn send(&mut self, bytes: &[u8]) -> Result<(), Left> {
-        let mut sent = 0;
-        while let Some(rest) = bytes.get(sent..).filter(|rest| !rest.is_empty()) {
+    /// Reads at least so many bytes of the body, coding included, or all of it where the head says it is shorter.
+    pub(crate) async fn beginning(&mut self, head: &Head, bytes: usize) -> Result<Bytes, Trouble> {
+        let length = match head.framing {
+            Framing::ContentLength(length) => length,
+            Framing::Chunked => BODY_BYTES_MAX,
+            Framing::None | Framing::Stream => 0,
+        };
+        if bytes > 0 && head.expects_continue {
+            self.stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await?;
+        }
+        self.exactly(bytes.min(length).min(BODY_BYTES_MAX)).await
+    }
+
+    /// Writes everything, or finds that the peer left; `sent` says how much was written in either case.
+    pub(crate) async fn send(&mut self, bytes: &[u8], sent: &mut usize) -> Result<(), Left> {
+        *sent = 0;
+        while let Some(rest) = bytes.get(*sent..).filter(|rest| !rest.is_empty()) {
             match self.stream.try_write(rest) {
-                Ok(count) => sent += count,
+                Ok(count) => *sent += count,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.stream.writable().await.map_err(|_| Left)?;
+                    self.stream.writable().await.map_err(|error| Left::from(&error))?;
                 }
-                Err(_) => return Err(Left),
+                Err(error) => return Err(Left::from(&error)),
             }
         }
         Ok(())
     }
 
-    /// Returns when the peer has left. Bytes that arrive meanwhile are kept, up to a bound.
-    pub(crate) async fn gone(&mut self) {
-        while self.buffer.len() < EARLY_BYTES_MAX {
-            if self.fill().await.is_err() {
-                return;
+    /// Returns when the peer has left. Bytes that arrive meanwhile are kept, up to a bound; the rest stays unread.
+    pub(crate) async fn gone(&mut self) -> Left {
+        while !self.deaf && self.buffer.len() < EARLY_BYTES_MAX {
+            if let Err(error) = self.fill().await {
+                return Left::from(&error);
             }
         }
-        // Too much came early to go on watching: only a failed write will tell.
-        std::future::pending::<()>().await;
+        loop {
+            match self.stream.ready(Interest::READABLE).await {
+                Ok(ready) if !ready.is_read_closed() => {}
+                Ok(_) => {
+                    let error = self.stream.take_error().ok().flatten();
+                    return error.as_ref().map_or(Left::Closed, Left::from);
+                }
+                Err(error) => return Left::from(&error),
+            }
+            // There is something to read, and we do not want it: only what happens next wakes us again.
+            let unread = || Err::<(), _>(io::ErrorKind::WouldBlock.into());
+            self.stream.try_io(Interest::READABLE, unread).unwrap_or_default();
+        }
     }
 
     /// Says politely that nothing more will come.
@@ -211,7 +286,7 @@ impl Wire {
     }
 }
 
-const TOO_LARGE: Trouble = Trouble::Broken(413, "the request body is longer than 128 MiB");
+pub(crate) const TOO_LARGE: Trouble = Trouble::Broken(413, "the request body is longer than 128 MiB");
 
 fn chunk_size(line: &[u8]) -> Result<usize, Trouble> {
     const BAD: Trouble = Trouble::Broken(400, "a chunk size is not a plain hexadecimal number");
@@ -247,6 +322,7 @@ fn parse_head(buffer: &[u8]) -> Result<Option<(Head, usize)>, Trouble> {
         method: request.method.unwrap_or_default().to_owned(),
         target: request.path.unwrap_or_default().to_owned(),
         headers,
+        protocol: Protocol::Http1,
         framing: Framing::None,
         close: false,
         expects_continue: false,
@@ -255,7 +331,7 @@ fn parse_head(buffer: &[u8]) -> Result<Option<(Head, usize)>, Trouble> {
 }
 
 /// Everything about a head that is not grammar.
-fn judge_head(mut head: Head) -> Result<Head, Trouble> {
+pub(crate) fn judge_head(mut head: Head) -> Result<Head, Trouble> {
     if !head.target.starts_with('/') {
         return Err(Trouble::Broken(400, "the request target is not in origin form"));
     }

@@ -66,7 +66,12 @@ impl Reply {
 
 /// One chunk of the chunked transfer coding.
 pub(crate) fn chunk(data: &[u8]) -> Bytes {
-    let mut out = format!("{:x}\r\n", data.len()).into_bytes();
+    chunk_with(data, "")
+}
+
+/// The same with extensions after the size.
+pub(crate) fn chunk_with(data: &[u8], extensions: &str) -> Bytes {
+    let mut out = format!("{:x}{extensions}\r\n", data.len()).into_bytes();
     out.extend_from_slice(data);
     out.extend_from_slice(b"\r\n");
     out.into()

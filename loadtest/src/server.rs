@@ -2,10 +2,11 @@
 //!
 //! Invariant: dropping [`Provider`] ends every task it started and closes every connection.
 
-use crate::exchange::{self, Shared};
+use crate::connection;
+use crate::exchange::Shared;
 use crate::faults::Fault;
 use crate::options::Options;
-use crate::record::Recorded;
+use crate::record::{Counts, Recorded};
 use crate::script::Selector;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -60,6 +61,27 @@ impl Provider {
     /// Returns once `count` requests have arrived.
     pub async fn wait_for_requests(&self, count: usize) {
         self.shared.log.wait(|counts| counts.requests >= count).await;
+    }
+
+    /// All counters at one moment.
+    pub fn counts(&self) -> Counts {
+        self.shared.log.counts()
+    }
+
+    /// Returns once the counters are as wanted, at once if they already are.
+    pub async fn wait_for(&self, reached: impl FnMut(&Counts) -> bool) {
+        self.shared.log.wait(reached).await;
+    }
+
+    /// Returns once peers have given up `count` requests while they were being answered. What each had received by
+    /// then is in its record.
+    pub async fn wait_for_aborted(&self, count: usize) {
+        self.wait_for(|counts| counts.aborted >= count).await;
+    }
+
+    /// Returns once nothing is being answered any more, whatever became of it.
+    pub async fn wait_for_all_settled(&self) {
+        self.wait_for(|counts| counts.completed + counts.failed + counts.aborted == counts.requests).await;
     }
 
     /// How often a peer left while it was being answered.
@@ -170,7 +192,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
         tokio::select! {
             accepted = listener.accept(), if connections.len() < CONNECTIONS_MAX => match accepted {
                 Ok((stream, _)) => {
-                    connections.spawn(exchange::serve(Arc::clone(&shared), stream));
+                    connections.spawn(connection::serve(Arc::clone(&shared), stream));
                 }
                 Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
             },

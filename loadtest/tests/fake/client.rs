@@ -116,6 +116,29 @@ impl Client {
         }
     }
 
+    /// Writes until the other side takes nothing more; gives how much it took.
+    pub(crate) async fn fill_up(&mut self) -> usize {
+        let (mut taken, some) = (0, [b'x'; 8 * 1024]);
+        loop {
+            match self.stream.try_write(&some) {
+                Ok(count) => taken += count,
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                    // Loopback delivers at once: what is not writable after other tasks ran stays so.
+                    tokio::task::yield_now().await;
+                    if self.stream.try_write(b"x").is_err() {
+                        return taken;
+                    }
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+
+    /// Leaves with a reset.
+    pub(crate) fn reset(self) {
+        self.stream.set_zero_linger().expect("a socket");
+    }
+
     /// Everything until the connection ends.
     pub(crate) async fn rest(&mut self) -> (Vec<u8>, End) {
         loop {

@@ -4,5 +4,7 @@
 mod answers;
 mod client;
 mod faults;
+mod http2;
+mod odd;
 mod refusals;
 mod service;
