@@ -118,8 +118,13 @@ impl<'a> Fitting<'a> {
         match &node.value {
             Value::Null => None,
             Value::Bool(flag) => Some(Json::Bool(*flag)),
+            // Where fractions are taken, so are whole numbers; what is out of an `i32` is out of every bound.
+            Value::Integer(number) if fitting.get("type").is_some_and(|kind| kind == "number") => {
+                let clamped = i32::try_from(*number).unwrap_or(if *number < 0 { i32::MIN } else { i32::MAX });
+                self.fraction(f64::from(clamped), node.place, fitting)
+            }
             Value::Integer(number) => self.integer(*number, node.place, fitting),
-            Value::Float(number) => serde_json::Number::from_f64(*number).map(Json::Number),
+            Value::Float(number) => self.fraction(*number, node.place, fitting),
             Value::Text(text) => self.text(text, node.place, fitting),
             Value::Date(text) => Some(Json::String(text.clone())),
             Value::List(items) => Some(self.list(items, fitting)),
@@ -147,6 +152,16 @@ impl<'a> Fitting<'a> {
             return None;
         }
         Some(Json::from(number))
+    }
+
+    fn fraction(&mut self, number: f64, place: Place, schema: &Json) -> Option<Json> {
+        let bound = |name| schema.get(name).and_then(Json::as_f64);
+        let (min, max) = (bound("minimum").unwrap_or(f64::MIN), bound("maximum").unwrap_or(f64::MAX));
+        if !(min..=max).contains(&number) {
+            self.report(place, format!("must be a number from {min} to {max}"), None);
+            return None;
+        }
+        serde_json::Number::from_f64(number).map(Json::Number)
     }
 
     fn text(&mut self, text: &str, place: Place, schema: &Json) -> Option<Json> {
@@ -208,7 +223,7 @@ fn is_kind(schema: &Json, node: &Node) -> bool {
     match node.value {
         Value::Null => false,
         Value::Bool(_) => kind == "boolean",
-        Value::Integer(_) => kind == "integer",
+        Value::Integer(_) => kind == "integer" || kind == "number",
         Value::Float(_) => kind == "number",
         Value::Text(_) => kind == "string",
         Value::Date(_) => {

@@ -313,6 +313,10 @@ fn values_that_mean_nothing_are_refused() {
         "t.toml:10: profile.p.mappings[0]: must have one of `from` and `from_regex`",
     );
     after_sound("[upstream]\nattempts = 11\n", "t.toml:9: upstream.attempts: must be at most 10");
+    let budget = "t.toml:9: upstream.retry_budget: must be a number from 0 to 10";
+    for number in ["11", "-1", "10.5", "1.5e300", "inf", "nan", "9999999999"] {
+        after_sound(&format!("[upstream]\nretry_budget = {number}\n"), budget);
+    }
 }
 
 #[test]

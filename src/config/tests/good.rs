@@ -2,6 +2,7 @@
 
 use super::super::testing::Memory;
 use super::super::{EXAMPLE_KEY, FsSource, Loaded, Source, load, load_to_run, redacted, schema};
+use crate::config::snapshot::{Balance, ClientAbort, Conduct, ForeignThinking, HttpVersion, Rate};
 use crate::secret::KeyDigest;
 use proptest::prelude::*;
 use std::fmt::Write as _;
@@ -346,4 +347,66 @@ proptest! {
             prop_assert!(!problems.to_string().contains("although it fits the schema"));
         }
     }
+}
+
+#[test]
+fn a_channel_is_used_as_upstream_says_unless_it_says_otherwise() {
+    let text = r#"
+[upstream]
+retry_budget = 1
+balance = "least_busy"
+queue = 7
+ping_interval = "0s"
+on_client_abort = "drain"
+[[channel]]
+name = "a"
+type = "openai"
+api_keys = [{ env = "OPENAI_API_KEY" }]
+[[channel]]
+name = "b"
+type = "openai"
+api_keys = [{ env = "OPENAI_API_KEY" }]
+balance = "weighted"
+queue = 0
+queue_timeout = "1s"
+ping_interval = "5s"
+ping_before_first_event = true
+on_client_abort = "cancel"
+foreign_thinking = "refuse"
+http_version = "2"
+limits = { tpm = 100 }
+credential_limits = { rpm = 60, burst = 2, tpm = 9, tpm_burst = 1, concurrency = 3 }
+[[key]]
+name = "k"
+hash = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+"#;
+    let snapshot = stands(&[("t.toml", text)]).snapshot;
+    assert_eq!(snapshot.retry_budget_permille, 1_000);
+    assert!(snapshot.trace.sticky && snapshot.trace.tools.is_empty());
+    let seconds = Duration::from_secs;
+    let inherited = Conduct {
+        balance: Balance::LeastBusy,
+        queue: 7,
+        queue_timeout: seconds(10),
+        ping_interval: seconds(0),
+        ping_before_first_event: false,
+        on_client_abort: ClientAbort::Drain,
+        foreign_thinking: ForeignThinking::Strip,
+        http_version: HttpVersion::Auto,
+    };
+    let own = Conduct {
+        balance: Balance::Weighted,
+        queue: 0,
+        queue_timeout: seconds(1),
+        ping_interval: seconds(5),
+        ping_before_first_event: true,
+        on_client_abort: ClientAbort::Cancel,
+        foreign_thinking: ForeignThinking::Refuse,
+        http_version: HttpVersion::Http2,
+    };
+    assert_eq!([&snapshot.channels[0].conduct, &snapshot.channels[1].conduct], [&inherited, &own]);
+    let rate = |per_minute, burst| Some(Rate { per_minute, burst });
+    assert_eq!(snapshot.channels[1].limits.tpm, rate(100, 100));
+    let each = &snapshot.channels[1].credential_limits;
+    assert_eq!((each.rpm, each.tpm, each.concurrency), (rate(60, 2), rate(9, 1), Some(3)));
 }
