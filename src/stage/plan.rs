@@ -5,6 +5,7 @@
 //! Invariants: a channel or credential that failed is not asked again in the same exchange; lower priority
 //! numbers come first, whatever the weights; no attempt goes to a channel that rests or is full.
 
+use super::choose;
 use crate::balance::{self, Verdict};
 use crate::code::Code;
 use crate::config::snapshot::Channel;
@@ -132,23 +133,14 @@ impl Plan {
         Next::Exhausted(self.exhausted(live, now))
     }
 
-    /// Among the usable candidates of the best priority, one by weight.
+    /// One of the candidates that are usable now.
     fn choose(&self, live: &Live, registry: &Registry, full: &[usize], now: Nanos) -> Option<Arc<Channel>> {
         let usable: Vec<_> = self
             .candidates
             .iter()
             .filter(|channel| !full.contains(&channel.index) && self.usable(live, channel, now))
             .collect();
-        let best = usable.iter().map(|channel| channel.priority).min()?;
-        let tier: Vec<_> = usable.into_iter().filter(|channel| channel.priority == best).collect();
-        let chosen = match (self.turns, tier.len()) {
-            (Turns::First, _) | (_, 1) => 0,
-            (Turns::Weighted, _) => {
-                let weights: Vec<_> = tier.iter().map(|channel| channel.weight).collect();
-                balance::pick(&weights, registry.turn())?
-            }
-        };
-        tier.get(chosen).map(|channel| Arc::clone(channel))
+        choose::channel(&usable, self.turns, registry).cloned()
     }
 
     fn usable(&self, live: &Live, channel: &Channel, now: Nanos) -> bool {
