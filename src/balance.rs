@@ -4,6 +4,10 @@
 //! (a low-discrepancy sequence, so heavy channels are interleaved, not served in bursts); a rest is never
 //! longer than [`REST_MAX`], or than what the provider asked for, itself bounded by [`RETRY_AFTER_MAX`].
 
+pub mod pace;
+pub mod rendezvous;
+pub mod two;
+
 use crate::failure::{Failure, FailureKind};
 use std::time::Duration;
 

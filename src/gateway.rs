@@ -12,6 +12,7 @@ pub mod body;
 pub mod exchange;
 pub mod forward;
 pub mod guard;
+pub mod learn;
 pub mod local;
 pub mod peer;
 pub mod relay;
@@ -35,6 +36,7 @@ use crate::protocol::inspect;
 use crate::protocol::splice::Edit;
 use crate::record::{End, Path, Text};
 use crate::refusal::Refusal;
+use crate::stage::choose::Preference;
 use crate::stage::plan::{self, Attempt, Next};
 use crate::stage::rewrite::{Original, rewrite};
 use crate::stage::route::Wanted;
@@ -162,6 +164,8 @@ impl Gateway {
         let mut plan = route::route(&live, &key, wanted)?;
         let thinking = foreign::read(self.registry.signers(), entry.operation, &body, self.world.now());
         thinking.confine(&live, &mut plan)?;
+        let session = self.session(exchange, &key, &plan.model);
+        plan.prefer(Preference { stream: inspection.stream, session });
         admit::reserve(&live, &key, &mut permit, &requested, self.world.now())?;
         exchange.record.overhead.request = elapsed(read_at, self.world.now());
         exchange.held.push(permit);
@@ -232,7 +236,9 @@ impl Gateway {
         let mut reply = self.reply(client, exchange);
         let attempted = forward::attempt(&self.upstream, &target, &outgoing, &mut reply).await;
         let took = elapsed(exchange.attempt_began, self.world.now());
-        exchange.attempted(attempt, attempted.tried(took, stripped.blocks));
+        let tried = attempted.tried(took, stripped.blocks);
+        self.learn(exchange, &accepted.plan, attempt, &tried);
+        exchange.attempted(attempt, tried);
         attempted.outcome
     }
 

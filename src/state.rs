@@ -11,7 +11,10 @@ pub mod bodies;
 pub mod health;
 pub mod permit;
 pub mod signers;
+pub mod sticky;
 
+use crate::balance::pace::Pace;
+use crate::balance::rendezvous;
 use crate::config::Snapshot;
 use crate::config::snapshot::{Limits, ModelLimit};
 use crate::id::{ChannelId, GroupId, KeyId};
@@ -24,6 +27,7 @@ use signers::{Signer, Signers};
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
+use sticky::Sticky;
 
 /// Every counter of the process, by name.
 #[derive(Debug, Default)]
@@ -36,6 +40,7 @@ pub struct Registry {
     streams: Arc<AtomicI64>,
     bodies: Arc<Bodies>,
     signers: Signers,
+    sticky: Sticky,
 }
 
 impl Registry {
@@ -63,6 +68,8 @@ impl Registry {
             snapshot.groups.iter().map(|group| gate(GateName::Group(group.id.clone()), &group.limits));
         let groups: Vec<_> = groups.collect();
         let channels = snapshot.channels.iter().map(|channel| ChannelState {
+            mark: rendezvous::mark([channel.id.as_str().as_bytes()]),
+            credential_marks: channel.credentials.iter().map(|secret| secret.digest().mark()).collect(),
             gate: gate(GateName::Channel(channel.id.clone()), &channel.limits),
             health: Arc::clone(&self.health.entry(channel.id.clone()).or_default()),
             signer: Signer::of(channel),
@@ -108,6 +115,11 @@ impl Registry {
     /// Which provider signed what.
     pub fn signers(&self) -> &Signers {
         &self.signers
+    }
+
+    /// Which channel last served which session.
+    pub fn sticky(&self) -> &Sticky {
+        &self.sticky
     }
 
     /// The budget of buffered request bodies.
@@ -170,6 +182,10 @@ pub struct ChannelState {
     pub signer: Signer,
     /// Whether each of its credentials rests, in the snapshot's order.
     pub credentials: Vec<Arc<Rest>>,
+    /// Its name as a number, the same at every replica.
+    pub mark: u64,
+    /// The same of each of its credentials, in the snapshot's order.
+    pub credential_marks: Vec<u64>,
 }
 
 /// How a channel has been doing.
@@ -177,6 +193,8 @@ pub struct ChannelState {
 pub struct ChannelHealth {
     /// Until when it rests.
     pub rest: Rest,
+    /// How long its streams take to their first event, and its other answers to their first byte.
+    pub paces: Paces,
     streak: AtomicU32,
     turn: AtomicU64,
 }
@@ -199,6 +217,20 @@ impl ChannelHealth {
     /// It failed: how many times in a row by now.
     pub fn failed(&self) -> u32 {
         self.streak.fetch_add(1, Ordering::AcqRel).saturating_add(1)
+    }
+}
+
+/// Two kinds of answers that must not be mixed up: one begins when the model does, the other when it has ended.
+#[derive(Debug, Default)]
+pub struct Paces {
+    streams: Pace,
+    wholes: Pace,
+}
+
+impl Paces {
+    /// The pace of streams or of other answers.
+    pub fn of(&self, stream: bool) -> &Pace {
+        if stream { &self.streams } else { &self.wholes }
     }
 }
 

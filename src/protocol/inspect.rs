@@ -6,7 +6,7 @@
 
 mod session;
 
-pub use self::session::Sessions;
+pub use self::session::{Sessions, Turn, codex_turn, session_id};
 
 use super::{Grammar, Operation};
 use crate::code::Code;

@@ -5,6 +5,7 @@
 //! Invariants: a channel or credential that failed is not asked again in the same exchange; lower priority
 //! numbers come first, whatever the weights; no attempt goes to a channel that rests or is full.
 
+use super::choose::{self, Facts, Followed, Preference};
 use crate::balance::{self, Verdict};
 use crate::code::Code;
 use crate::config::snapshot::Channel;
@@ -31,6 +32,7 @@ pub struct Plan {
     /// How long until a candidate that its own rate kept out could be asked.
     free_in: Option<Duration>,
     turns: Turns,
+    preference: Preference,
 }
 
 /// How a channel is chosen within one priority.
@@ -59,6 +61,8 @@ pub struct Attempt {
     pub credential_index: usize,
     /// The model by the provider's name for it.
     pub model_upstream: String,
+    /// How its session came to this channel, where it has one.
+    pub followed: Option<Followed>,
     /// The channel's slot; given back when dropped.
     pub slot: Option<Permit>,
 }
@@ -89,6 +93,7 @@ impl Plan {
             failures: Vec::new(),
             free_in: None,
             turns,
+            preference: Preference::default(),
         }
     }
 
@@ -102,11 +107,21 @@ impl Plan {
         self.candidates.retain(|channel| takes(channel));
     }
 
+    /// Says what else counts for the choice.
+    pub fn prefer(&mut self, preference: Preference) {
+        self.preference = preference;
+    }
+
+    /// What else counts for the choice.
+    pub fn preference(&self) -> &Preference {
+        &self.preference
+    }
+
     /// The next attempt, with its channel's slot taken, or the answer if there is none.
     pub fn next(&mut self, live: &Live, registry: &Registry, now: Nanos) -> Next {
         let mut full = Vec::new();
         while self.attempts_left > 0 {
-            let Some(channel) = self.choose(live, registry, &full, now) else { break };
+            let Some((channel, followed)) = self.choose(live, registry, &full, now) else { break };
             let mut slot = Permit::new(registry.leases());
             let state = live.channel(channel.index);
             if let Err((_, shut)) = slot.pass(&[&state.gate], now) {
@@ -126,29 +141,29 @@ impl Plan {
                 credential_index: index,
                 model_upstream: channel.upstream_model(&self.model).to_owned(),
                 channel,
+                followed,
                 slot: Some(slot),
             }));
         }
         Next::Exhausted(self.exhausted(live, now))
     }
 
-    /// Among the usable candidates of the best priority, one by weight.
-    fn choose(&self, live: &Live, registry: &Registry, full: &[usize], now: Nanos) -> Option<Arc<Channel>> {
+    /// One of the candidates that are usable now.
+    fn choose(
+        &self,
+        live: &Live,
+        registry: &Registry,
+        full: &[usize],
+        now: Nanos,
+    ) -> Option<(Arc<Channel>, Option<Followed>)> {
         let usable: Vec<_> = self
             .candidates
             .iter()
             .filter(|channel| !full.contains(&channel.index) && self.usable(live, channel, now))
             .collect();
-        let best = usable.iter().map(|channel| channel.priority).min()?;
-        let tier: Vec<_> = usable.into_iter().filter(|channel| channel.priority == best).collect();
-        let chosen = match (self.turns, tier.len()) {
-            (Turns::First, _) | (_, 1) => 0,
-            (Turns::Weighted, _) => {
-                let weights: Vec<_> = tier.iter().map(|channel| channel.weight).collect();
-                balance::pick(&weights, registry.turn())?
-            }
-        };
-        tier.get(chosen).map(|channel| Arc::clone(channel))
+        let (candidates, turns, preference) = (&*self.candidates, self.turns, &self.preference);
+        let facts = Facts { live, registry, candidates, turns, preference, now };
+        choose::channel(&usable, facts).map(|(channel, followed)| (Arc::clone(channel), followed))
     }
 
     fn usable(&self, live: &Live, channel: &Channel, now: Nanos) -> bool {
@@ -159,13 +174,13 @@ impl Plan {
 
     /// A credential that neither rests nor failed in this exchange, taken in turn.
     fn credential(&self, live: &Live, channel: &Channel, turn: u64, now: Nanos) -> Option<usize> {
-        let rests = &live.channel(channel.index).credentials;
+        let state = live.channel(channel.index);
+        let rests = &state.credentials;
         let usable: Vec<_> = (0..channel.credentials.len())
             .filter(|index| !self.spent.contains(&Spent::Credential(channel.index, *index)))
             .filter(|index| rests.get(*index).is_some_and(|rest| rest.at(now).is_none()))
             .collect();
-        let equal = vec![1; usable.len()];
-        balance::pick(&equal, turn).map(|at| usable[at])
+        choose::credential(&usable, state, &self.preference, turn)
     }
 
     /// Books a failed attempt: who rests, and what is not asked again in this exchange. Where the fault lies

@@ -93,6 +93,9 @@ impl Metrics {
         for result in ["success", "failure"] {
             families.config_reloads_total.with_label_values(&[result]).inc_by(0);
         }
+        for result in ["kept", "moved", "new"] {
+            families.sticky_total.with_label_values(&[result]).inc_by(0);
+        }
         for code in Code::ALL {
             families.errors_total.with_label_values(&[code.word()]).inc_by(0);
         }
@@ -128,6 +131,11 @@ impl Metrics {
     /// An address was understood though it was not right; `kind` is of the protocol's closed list.
     pub fn base_url_fixed(&self, kind: &'static str) {
         self.families.base_url_fixups_total.with_label_values(&[kind]).inc();
+    }
+
+    /// A session's exchange was served: `kept`, `moved` or `new`.
+    pub fn followed(&self, result: &'static str) {
+        self.families.sticky_total.with_label_values(&[result]).inc();
     }
 
     /// The counter the access log counts its lost lines with.

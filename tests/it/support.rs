@@ -2,6 +2,7 @@
 
 pub(crate) mod ask;
 pub(crate) mod client;
+pub(crate) mod decide;
 pub(crate) mod process;
 pub(crate) mod speech;
 

@@ -1,46 +1,19 @@
 //! Shares of traffic: as configured, over many requests, and while a channel dies.
 
 use crate::support::ask::{Kept, Speaks};
+use crate::support::decide::{Decides, line, place};
 use crate::support::{Gateway, KEY, channel, credential, key, provider};
 use std::collections::HashMap;
-use std::sync::Arc;
 use tokio::task::JoinSet;
-use tollgate::config::{self, FsSource};
-use tollgate::protocol::Dialect;
-use tollgate::stage::plan::Next;
-use tollgate::stage::route::{self, Wanted};
-use tollgate::state::{Live, Registry};
 
 /// How often each channel is chosen for this many requests; nothing is sent.
 fn decided(channels: &str, requests: usize) -> HashMap<String, usize> {
-    let dir = tempfile::tempdir().expect("a temporary directory");
-    let file = dir.path().join("tollgate.toml");
-    std::fs::write(&file, format!("{channels}{}", key())).expect("it is written");
-    let loaded = config::load(&file, &FsSource).unwrap_or_else(|problems| panic!("{problems}"));
-    let registry = Registry::default();
-    let live: Live = registry.bind(Arc::new(loaded.snapshot), NOW);
-    let key = live.snapshot.key_named("alice").expect("it is configured");
+    let decides = Decides::new(channels);
     let mut counts = HashMap::new();
     for _ in 0..requests {
-        let wanted = Wanted { dialect: Dialect::OpenAi, model: Some("m"), stream: false };
-        let mut plan = route::route(&live, key, wanted).expect("a plan");
-        match plan.next(&live, &registry, NOW) {
-            Next::Attempt(attempt) => {
-                let by = format!("{}/{}", attempt.channel.id, attempt.credential_index);
-                *counts.entry(by).or_insert(0) += 1;
-            }
-            Next::Exhausted(refusal) => panic!("{}", refusal.message),
-        }
+        *counts.entry(place(&decides.attempt(None))).or_insert(0) += 1;
     }
     counts
-}
-
-const NOW: u64 = 1_000_000_000;
-
-fn line(name: &str, keys: &[&str], more: &str) -> String {
-    let keys: Vec<String> = keys.iter().map(|key| format!("\"{key}\"")).collect();
-    let keys = keys.join(", ");
-    format!("[[channel]]\nname = \"{name}\"\ntype = \"openai\"\napi_keys = [{keys}]\n{more}\n")
 }
 
 #[test]

@@ -7,7 +7,7 @@ use crate::refusal::Refusal;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-/// Session ids found in a body. Headers are looked at elsewhere.
+/// Session ids found in a body. Which headers hold one is said elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Sessions {
     /// Claude Code's, out of `metadata.user_id`.
@@ -57,12 +57,43 @@ fn user_session(raw: &RawValue) -> Option<String> {
     user.starts_with("user_").then(|| session.to_owned()).and_then(sound)
 }
 
+/// What Codex says of a turn in its header `x-codex-turn-metadata`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Turn {
+    /// The session.
+    pub session: Option<String>,
+    /// The thread of the session: its main one, or a subagent's.
+    pub thread: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct TurnMetadata {
+    session_id: Option<String>,
+    thread_id: Option<String>,
+}
+
+/// Reads the JSON of that header; `None`: it is none.
+pub fn codex_turn(metadata: &str) -> Option<Turn> {
+    if metadata.len() > TURN_BYTES_MAX || !metadata.starts_with('{') {
+        return None;
+    }
+    let read: TurnMetadata = serde_json::from_str(metadata).ok()?;
+    Some(Turn { session: read.session_id.and_then(sound), thread: read.thread_id.and_then(sound) })
+}
+
+/// An id as a header holds it, if it is one.
+pub fn session_id(text: &str) -> Option<String> {
+    sound(text.trim().to_owned())
+}
+
 fn sound(id: String) -> Option<String> {
     let sound = !id.is_empty() && id.len() <= SESSION_BYTES_MAX && !id.chars().any(char::is_control);
     sound.then_some(id)
 }
 
-/// A longer id is no id: cut short, two sessions could become one.
-pub(super) const SESSION_BYTES_MAX: usize = 256;
+/// A longer id is no id: cut short where it is recorded, two sessions could become one.
+pub(super) const SESSION_BYTES_MAX: usize = 128;
 /// Device, account and session with their names, and room to spare.
 const USER_ID_BYTES_MAX: usize = 4096;
+/// It names the workspaces with their remotes too; a longer one is not read, the other headers say the same.
+const TURN_BYTES_MAX: usize = 16_384;

@@ -96,6 +96,8 @@ families! {
         "Blocks of thinking that another provider signed and that were cut out of what a channel was sent.";
     failovers_total: IntCounterVec, ["reason"], NONE,
         "Attempts that failed and were followed by another one, by reason.";
+    sticky_total: IntCounterVec, ["result"], NONE,
+        "Answered requests of a session, by where they went: kept, moved or new.";
     channel_up: GaugeVec, ["channel"], NONE,
         "1 where a channel takes new requests, 0 where it is cooling or off.";
     channel_inflight: GaugeVec, ["channel"], NONE,

@@ -1,0 +1,30 @@
+//! What passes between an exchange and the choices after it: where its session was served, how quick a channel is.
+
+use crate::config::snapshot::Key;
+use crate::gateway::Gateway;
+use crate::gateway::exchange::{Exchange, Tried};
+use crate::stage::choose;
+use crate::stage::plan::{Attempt, Plan};
+use crate::state::sticky::Session;
+
+impl Gateway {
+    /// The session of an exchange, where it has one that channels are chosen by.
+    pub(super) fn session(&self, exchange: &Exchange, key: &Key, model: &str) -> Option<Session> {
+        let trace = exchange.record.trace_id.as_ref().filter(|_| exchange.live.snapshot.trace.sticky)?;
+        Some(self.registry.sticky().session(&key.id, trace.as_str(), model, self.world.now()))
+    }
+
+    /// learn: what an attempt says of its channel to the next choice. An answer about the request itself (a
+    /// provider's 4xx) is quick and says nothing.
+    pub(super) fn learn(&self, exchange: &Exchange, plan: &Plan, attempt: &Attempt, tried: &Tried<'_>) {
+        let (live, by, at) = (&exchange.live, plan.preference(), (self.world.now(), tried.took));
+        if let Some(failure) = tried.failure {
+            choose::failed(live, &self.registry, (attempt, failure), by, at);
+        } else if tried.status.is_some_and(|status| (200..300).contains(&status)) {
+            choose::answered(live, &self.registry, attempt, by, at);
+            if let Some(followed) = attempt.followed {
+                self.telemetry.metrics.followed(followed.word());
+            }
+        }
+    }
+}
