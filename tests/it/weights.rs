@@ -29,7 +29,7 @@ fn decided(channels: &str, requests: usize) -> HashMap<String, usize> {
                 let by = format!("{}/{}", attempt.channel.id, attempt.credential_index);
                 *counts.entry(by).or_insert(0) += 1;
             }
-            Next::Exhausted(refusal) => panic!("{}", refusal.message),
+            other => panic!("{other:?}"),
         }
     }
     counts
