@@ -4,6 +4,7 @@
 //! something is refused to a browser that was sent by another site; health says what is, without a call to
 //! any provider.
 
+mod credentials;
 mod views;
 
 use crate::process::Shared;

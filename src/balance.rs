@@ -1,8 +1,8 @@
-//! Which channel next, and how long a failing one rests: arithmetic only, time and turns are arguments.
+//! Which channel next, and what a failure means for whom: arithmetic only, time and turns are arguments.
 //!
 //! Invariants: over any run of turns each candidate gets its share of the weights to within a few requests
-//! (a low-discrepancy sequence, so heavy channels are interleaved, not served in bursts); a rest is never
-//! longer than [`REST_MAX`], or than what the provider asked for, itself bounded by [`RETRY_AFTER_MAX`].
+//! (a low-discrepancy sequence, so heavy channels are interleaved, not served in bursts); a rest that a provider
+//! asked for is exactly as long as it asked, and never longer than [`RETRY_AFTER_MAX`].
 
 pub mod pace;
 pub mod rendezvous;
@@ -32,48 +32,40 @@ const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
 /// What a failure means for the health of whom.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// The channel rests.
+    /// The channel rests exactly so long, because its provider asked for it.
     RestChannel(Duration),
+    /// The channel failed: its breaker counts it.
+    Broken,
     /// One credential rests; its siblings go on.
     RestCredential(Duration),
-    /// Counted, no rest yet.
+    /// One credential may be refused this model: it rests when a second key sees the same.
+    Forbidden,
+    /// One credential is not served this model: it rests for it.
+    NotServed,
+    /// The one request's own: nobody rests.
     Noted,
 }
 
-/// Whether a failure is the channel's own: what one credential or one request caused says nothing about it.
-pub fn is_channels(failure: &Failure) -> bool {
-    !matches!(
-        failure.kind,
-        FailureKind::RateLimited
-            | FailureKind::Unauthorized
-            | FailureKind::Forbidden
-            | FailureKind::Unverified
-    )
-}
-
-/// Judges one failure. `streak` counts the channel's own failures in a row, this one included; `jitter` is
-/// a random number in 0..=255 that spreads the recovery of many gateways.
-pub fn judge(failure: &Failure, streak: u32, jitter: u8) -> Verdict {
-    match failure.kind {
-        FailureKind::RateLimited => {
-            Verdict::RestCredential(failure.retry_after.unwrap_or(RATE_LIMITED_REST).min(RETRY_AFTER_MAX))
-        }
-        FailureKind::Unauthorized => Verdict::RestCredential(AWAY),
-        // A 403 is as often about this one request as about the account: no client may switch a channel off.
-        FailureKind::Forbidden | FailureKind::Unverified => Verdict::Noted,
-        _ if failure.retry_after.is_some() => {
-            Verdict::RestChannel(failure.retry_after.unwrap_or_default().min(RETRY_AFTER_MAX))
-        }
-        _ if streak < STREAK_TO_REST => Verdict::Noted,
-        _ => Verdict::RestChannel(backoff(streak - STREAK_TO_REST + 1, jitter)),
+impl Verdict {
+    /// Whether the channel's other credentials may still be asked: it says nothing of them.
+    pub fn is_credentials(self) -> bool {
+        !matches!(self, Self::RestChannel(_) | Self::Broken)
     }
 }
 
-/// 1 s, doubled with each further failure, up to [`REST_MAX`], less up to a quarter of jitter.
-fn backoff(streak: u32, jitter: u8) -> Duration {
-    let doubled = REST_MIN.saturating_mul(1u32.checked_shl(streak.saturating_sub(1)).unwrap_or(u32::MAX));
-    let full = doubled.min(REST_MAX);
-    full.saturating_sub(full / 1024 * u32::from(jitter))
+/// Judges one failure.
+pub fn judge(failure: &Failure) -> Verdict {
+    let asked = failure.retry_after.map(|wait| wait.min(RETRY_AFTER_MAX));
+    match failure.kind {
+        FailureKind::RateLimited => Verdict::RestCredential(asked.unwrap_or(RATE_LIMITED_REST)),
+        FailureKind::Unauthorized => Verdict::RestCredential(AWAY_UNAUTHORIZED),
+        FailureKind::Unpaid => Verdict::RestCredential(AWAY_UNPAID),
+        // A 403 is as often about this one request as about the account: no client may switch a channel off.
+        FailureKind::Forbidden => Verdict::Forbidden,
+        FailureKind::ModelRefused => Verdict::NotServed,
+        FailureKind::Unaffordable | FailureKind::Unverified => Verdict::Noted,
+        _ => asked.filter(|wait| !wait.is_zero()).map_or(Verdict::Broken, Verdict::RestChannel),
+    }
 }
 
 /// Reads a provider's `retry-after-ms` or `retry-after` (seconds, or an HTTP date against `now_unix`);
@@ -109,15 +101,12 @@ fn http_date(text: &str) -> Option<u64> {
 const MONTHS: [&str; 12] =
     ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
-/// Failures in a row before a channel rests: one is noise, three are a pattern.
-const STREAK_TO_REST: u32 = 3;
-const REST_MIN: Duration = Duration::from_secs(1);
-/// The longest rest we decide on our own: an outage's end is noticed within a minute.
-pub const REST_MAX: Duration = Duration::from_secs(60);
 /// A 429 that does not say how long: most providers' windows roll by the second.
 const RATE_LIMITED_REST: Duration = Duration::from_secs(2);
 /// A refused credential rests this long before it is tried again, unless a reload replaces it.
-const AWAY: Duration = Duration::from_secs(600);
+const AWAY_UNAUTHORIZED: Duration = Duration::from_secs(600);
+/// An account that cannot pay is asked again after this: topping up is a matter of minutes, and asking is free.
+const AWAY_UNPAID: Duration = Duration::from_secs(300);
 /// The longest rest a provider can impose.
 pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(3_600);
 /// A longer wait than this is a mistake, not a request.
@@ -153,20 +142,34 @@ mod tests {
 
     #[test]
     fn failures_are_judged_by_whose_fault_they_are() {
-        let failure = |kind| Failure::new(kind, Sent::NotBegun, "");
         let second = Duration::from_secs(1);
-        assert_eq!(judge(&failure(FailureKind::Unauthorized), 1, 0), Verdict::RestCredential(AWAY));
-        assert_eq!(judge(&failure(FailureKind::Forbidden), 9, 0), Verdict::Noted);
-        assert_eq!(judge(&failure(FailureKind::Connect), 2, 0), Verdict::Noted);
-        assert_eq!(judge(&failure(FailureKind::Connect), 3, 0), Verdict::RestChannel(second));
-        assert_eq!(judge(&failure(FailureKind::ServerError), 5, 0), Verdict::RestChannel(4 * second));
-        assert_eq!(judge(&failure(FailureKind::Reset), 40, 0), Verdict::RestChannel(REST_MAX));
-        let asked = Failure { retry_after: Some(7 * second), ..failure(FailureKind::RateLimited) };
-        assert_eq!(judge(&asked, 1, 255), Verdict::RestCredential(7 * second));
-        let absurd = Failure { retry_after: Some(80_000 * second), ..failure(FailureKind::RateLimited) };
-        assert_eq!(judge(&absurd, 1, 0), Verdict::RestCredential(RETRY_AFTER_MAX));
-        let Verdict::RestChannel(jittered) = judge(&failure(FailureKind::Reset), 40, 255) else { panic!() };
-        assert!(jittered >= REST_MAX * 3 / 4 && jittered < REST_MAX);
+        for (kind, asked, verdict) in [
+            (FailureKind::Unauthorized, None, Verdict::RestCredential(AWAY_UNAUTHORIZED)),
+            (FailureKind::Unauthorized, Some(second), Verdict::RestCredential(AWAY_UNAUTHORIZED)),
+            (FailureKind::Unpaid, None, Verdict::RestCredential(AWAY_UNPAID)),
+            (FailureKind::Forbidden, Some(9 * second), Verdict::Forbidden),
+            (FailureKind::ModelRefused, None, Verdict::NotServed),
+            (FailureKind::Unaffordable, None, Verdict::Noted),
+            (FailureKind::Unverified, None, Verdict::Noted),
+            (FailureKind::RateLimited, None, Verdict::RestCredential(RATE_LIMITED_REST)),
+            (FailureKind::RateLimited, Some(7 * second), Verdict::RestCredential(7 * second)),
+            (FailureKind::RateLimited, Some(80_000 * second), Verdict::RestCredential(RETRY_AFTER_MAX)),
+            (FailureKind::Overloaded, Some(3 * second), Verdict::RestChannel(3 * second)),
+            (FailureKind::Overloaded, Some(Duration::ZERO), Verdict::Broken),
+            (FailureKind::Overloaded, None, Verdict::Broken),
+            (FailureKind::ServerError, Some(90_000 * second), Verdict::RestChannel(RETRY_AFTER_MAX)),
+            (FailureKind::Refused, None, Verdict::Broken),
+            (FailureKind::Dns, None, Verdict::Broken),
+            (FailureKind::Connect, None, Verdict::Broken),
+            (FailureKind::ConnectTimeout, None, Verdict::Broken),
+            (FailureKind::Reset, None, Verdict::Broken),
+            (FailureKind::FirstByteTimeout, None, Verdict::Broken),
+            (FailureKind::Garbage, None, Verdict::Broken),
+            (FailureKind::StreamError, None, Verdict::Broken),
+        ] {
+            let failure = Failure { retry_after: asked, ..Failure::new(kind, Sent::NotBegun, "") };
+            assert_eq!(judge(&failure), verdict, "{kind:?} {asked:?}");
+        }
     }
 
     #[test]
@@ -180,12 +183,28 @@ mod tests {
             (None, Some("-1"), None),
             (None, Some("soon"), None),
             (None, Some("1e9"), None),
+            (None, Some("1e400"), None),
+            (None, Some("99999999999999999999999999"), None),
+            (None, Some("86400"), Some(86_400_000)),
+            (None, Some("86401"), None),
+            (None, Some("0"), Some(0)),
+            (None, Some(""), None),
+            (None, Some(" 4 "), Some(4_000)),
+            (None, Some("inf"), None),
+            (Some("-5"), None, None),
+            (Some("-5"), Some("6"), Some(6_000)),
+            (Some("999999999999"), Some("6"), Some(6_000)),
+            (Some("250.5"), Some("60"), Some(250)),
+            (None, Some("Sun, 06 Nov 2094 08:49:37 GMT"), None),
+            (None, Some("Sunday, 06-Nov-94 08:49:37 GMT"), None),
+            (None, Some("Sun, 36 Nov 1994 08:49:37 GMT"), None),
             (None, Some("NaN"), None),
             (None, date, Some(37_000)),
             (None, None, None),
         ] {
             let read = retry_after(ms, seconds, 784_111_740);
-            assert_eq!(read, wait.map(Duration::from_millis), "{ms:?} {seconds:?}");
+            let read = read.map(|wait| wait.as_millis());
+            assert_eq!(read, wait, "{ms:?} {seconds:?}");
         }
         assert_eq!(retry_after(None, date, 784_111_900), Some(Duration::ZERO));
     }

@@ -49,8 +49,14 @@ pub enum FailureKind {
     Overloaded,
     /// Another 5xx, or a redirect, or an answer that makes no sense here.
     ServerError,
-    /// A 4xx that is the operator's fault: billing, deployment, a mapped model the provider does not know.
+    /// A 4xx that is the operator's fault and no credential's: the provider does not serve this gateway at all.
     Refused,
+    /// The account behind the credential cannot pay: 402, no balance, quota used up.
+    Unpaid,
+    /// The provider does not serve this model to this account: an unknown deployment, a mapping to nowhere.
+    ModelRefused,
+    /// The account cannot pay for this one request; smaller ones go on.
+    Unaffordable,
     /// A 200 stream whose first event is an error.
     StreamError,
     /// A 400 about signed thinking in the conversation that can be sent again without it.
@@ -83,7 +89,11 @@ impl Failure {
             FailureKind::Unauthorized | FailureKind::Forbidden => Code::UpstreamUnauthorized,
             FailureKind::RateLimited => Code::UpstreamRateLimited,
             FailureKind::Overloaded => Code::UpstreamOverloaded,
-            FailureKind::Refused | FailureKind::Unverified => Code::UpstreamRefused,
+            FailureKind::Refused
+            | FailureKind::Unpaid
+            | FailureKind::ModelRefused
+            | FailureKind::Unaffordable
+            | FailureKind::Unverified => Code::UpstreamRefused,
         }
     }
 
@@ -103,6 +113,9 @@ impl Failure {
             FailureKind::Overloaded => "overloaded",
             FailureKind::ServerError => "server_error",
             FailureKind::Refused => "refused",
+            FailureKind::Unpaid => "unpaid",
+            FailureKind::ModelRefused => "model_refused",
+            FailureKind::Unaffordable => "unaffordable",
             FailureKind::StreamError => "stream_error",
             FailureKind::Unverified => "unverified_thinking",
         }

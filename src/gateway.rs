@@ -37,10 +37,10 @@ use crate::protocol::splice::Edit;
 use crate::record::{End, Path, Text};
 use crate::refusal::Refusal;
 use crate::stage::choose::Preference;
-use crate::stage::plan::{self, Attempt, Next};
+use crate::stage::plan::{Attempt, Next};
 use crate::stage::rewrite::{Original, rewrite};
 use crate::stage::route::Wanted;
-use crate::stage::{admit, foreign, identify, route, session};
+use crate::stage::{admit, foreign, identify, route, session, verdict};
 use crate::state::{Live, Registry};
 use crate::telemetry::Telemetry;
 use crate::world::{self, World};
@@ -186,7 +186,12 @@ impl Gateway {
             let next = next.unwrap_or_else(|| accepted.plan.next(&live, &self.registry, self.world.now()));
             let attempt = match next {
                 Next::Attempt(attempt) => attempt,
-                Next::Exhausted(refusal) => return self.reply(client, exchange).refuse(&refusal).await,
+                Next::Wait(wait) if waiting::pause(client, wait).await => continue,
+                Next::Wait(_) => return self.reply(client, exchange).client_left(),
+                Next::Exhausted(refusal) => {
+                    self.exhausted(&accepted);
+                    return self.reply(client, exchange).refuse(&refusal).await;
+                }
             };
             match self.attempt(client, exchange, &accepted, &attempt).await {
                 Outcome::Answered(answer) => {
@@ -251,6 +256,7 @@ impl Gateway {
         (mut attempt, answer): (Attempt, Answer),
     ) -> Sent {
         exchange.answered = self.world.now();
+        verdict::answered(&exchange.live, &mut attempt, answer.head.status.as_u16());
         let relayed = Relayed {
             operation: accepted.entry.operation,
             rename: rename(&accepted, &attempt).map(str::to_owned),
@@ -267,6 +273,12 @@ impl Gateway {
         sent
     }
 
+    fn exhausted(&self, accepted: &Accepted) {
+        if accepted.plan.is_over_budget() {
+            self.telemetry.metrics.retry_budget_exhausted();
+        }
+    }
+
     /// Spreads what many gateways would otherwise do at the same moment.
     fn jitter(&self) -> u8 {
         self.world.random().to_le_bytes()[0]
@@ -281,11 +293,11 @@ impl Gateway {
         match end {
             End::StreamTruncated | End::StreamIdleTimeout => {
                 let failure = Failure::new(FailureKind::Reset, MaybeBegun, end.word());
-                plan::note(&exchange.live, attempt, &failure, (self.world.now(), self.jitter()));
+                verdict::note(&exchange.live, attempt, &failure, (self.world.now(), self.jitter()));
             }
             End::ClientClosed | End::Drained => {}
             End::Ok | End::Refused | End::Failed => {
-                exchange.live.channel(attempt.channel.index).health.succeeded();
+                exchange.live.channel(attempt.channel.index).health.worked(None);
             }
         }
     }

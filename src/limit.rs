@@ -1,8 +1,11 @@
-//! Rates and slots, exact under any concurrency, in atomics; time comes in as an argument.
+//! Rates, slots, retry budgets and breakers, exact under any concurrency, in atomics; time comes in as an argument.
 //!
 //! Invariants: a [`Bucket`] never admits more than burst + rate × time, whatever the number of callers; a
 //! [`Slots`] never has more than its limit taken. Both are lock-free: one compare-and-swap per decision.
 //! Nothing here refuses in words: callers turn a wait into an answer.
+
+pub mod breaker;
+pub mod budget;
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;

@@ -11,6 +11,8 @@ pub mod foreign;
 pub mod identify;
 pub mod models;
 pub mod plan;
+pub mod retry;
 pub mod rewrite;
 pub mod route;
 pub mod session;
+pub mod verdict;

@@ -8,12 +8,13 @@
 //! bytes) is given back when its guard is dropped, in every way an exchange can end.
 
 pub mod bodies;
+pub mod budgets;
 pub mod health;
 pub mod permit;
+pub mod refused;
 pub mod signers;
 pub mod sticky;
 
-use crate::balance::pace::Pace;
 use crate::balance::rendezvous;
 use crate::config::Snapshot;
 use crate::config::snapshot::{Limits, ModelLimit};
@@ -21,12 +22,13 @@ use crate::id::{ChannelId, GroupId, KeyId};
 use crate::limit::{Bucket, Nanos, Slots};
 use crate::secret::KeyDigest;
 use bodies::Bodies;
+use budgets::Budgets;
 use dashmap::DashMap;
-use health::Rest;
+use health::{ChannelHealth, Rest};
 use signers::{Signer, Signers};
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use sticky::Sticky;
 
 /// Every counter of the process, by name.
@@ -35,6 +37,7 @@ pub struct Registry {
     gates: DashMap<GateName, Arc<Gate>>,
     health: DashMap<ChannelId, Arc<ChannelHealth>>,
     credentials: DashMap<(ChannelId, KeyDigest), Arc<Rest>>,
+    budgets: Budgets,
     turn: AtomicU64,
     leases: Arc<AtomicI64>,
     streams: Arc<AtomicI64>,
@@ -100,6 +103,11 @@ impl Registry {
     /// The next turn of the weighted choice.
     pub fn turn(&self) -> u64 {
         self.turn.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The retry budgets.
+    pub fn budgets(&self) -> &Budgets {
+        &self.budgets
     }
 
     /// The counter of open leases, shared by every permit.
@@ -176,7 +184,7 @@ impl KeyState {
 pub struct ChannelState {
     /// Its own limits, and how many attempts are under way.
     pub gate: Arc<Gate>,
-    /// Whether it rests.
+    /// Whether it rests, and how it has been doing.
     pub health: Arc<ChannelHealth>,
     /// Whose signatures it verifies.
     pub signer: Signer,
@@ -186,52 +194,6 @@ pub struct ChannelState {
     pub mark: u64,
     /// The same of each of its credentials, in the snapshot's order.
     pub credential_marks: Vec<u64>,
-}
-
-/// How a channel has been doing.
-#[derive(Debug, Default)]
-pub struct ChannelHealth {
-    /// Until when it rests.
-    pub rest: Rest,
-    /// How long its streams take to their first event, and its other answers to their first byte.
-    pub paces: Paces,
-    streak: AtomicU32,
-    turn: AtomicU64,
-}
-
-impl ChannelHealth {
-    /// It answered: the streak ends. A rest that runs goes on: a provider that asked to be left alone for
-    /// ten seconds meant it, whatever an older exchange still brings home.
-    pub fn succeeded(&self) {
-        if self.streak.load(Ordering::Relaxed) != 0 {
-            self.streak.store(0, Ordering::Relaxed);
-        }
-    }
-
-    /// The next turn of its credentials. A count of its own: shared with the choice of channels, each channel
-    /// would always come to the same credential.
-    pub fn turn(&self) -> u64 {
-        self.turn.fetch_add(1, Ordering::Relaxed)
-    }
-
-    /// It failed: how many times in a row by now.
-    pub fn failed(&self) -> u32 {
-        self.streak.fetch_add(1, Ordering::AcqRel).saturating_add(1)
-    }
-}
-
-/// Two kinds of answers that must not be mixed up: one begins when the model does, the other when it has ended.
-#[derive(Debug, Default)]
-pub struct Paces {
-    streams: Pace,
-    wholes: Pace,
-}
-
-impl Paces {
-    /// The pace of streams or of other answers.
-    pub fn of(&self, stream: bool) -> &Pace {
-        if stream { &self.streams } else { &self.wholes }
-    }
 }
 
 /// A rate and a number of slots under one name.

@@ -1,6 +1,7 @@
 //! What the admin listener shows, as values: read from the live state at the moment of the call.
 
-use super::Bound;
+use super::{Bound, credentials};
+use crate::limit::breaker::Phase;
 use crate::process::Shared;
 use crate::process::reload::Last;
 use crate::state::Live;
@@ -17,6 +18,7 @@ pub(super) fn metrics(shared: &Shared) -> String {
         channel: &channel.id,
         up: why_down(&live, channel.index, now).is_none(),
         inflight: u64::from(live.channel(channel.index).gate.slots.taken()),
+        credentials: credentials::used(&live, channel, now),
     });
     let keys = live.snapshot.keys.iter().map(|key| metrics::KeyLive {
         key: &key.id,
@@ -55,7 +57,7 @@ fn why_down(live: &Live, index: usize, now: u64) -> Option<&'static str> {
         Some("disabled")
     } else if channel.weight == 0 {
         Some("weight 0")
-    } else if state.health.rest.at(now).is_some() {
+    } else if state.health.at(now).is_some() {
         Some("cooling")
     } else if state.credentials.iter().all(|rest| rest.at(now).is_some()) {
         Some("credentials cooling")
@@ -84,6 +86,7 @@ pub(super) fn status(shared: &Shared, last: Option<&Last>, started_unix_ms: u64,
         "config": { "hash": live.snapshot.hash, "reload": last.map(reload) },
         "inflight": shared.under_way.load(Ordering::Acquire),
         "channels": { "configured": live.snapshot.channels.len(), "usable": usable_channels(shared) },
+        "credentials_away": credentials::away(&live, shared.world.now()),
         "keys": live.snapshot.keys.len(),
     })
 }
@@ -105,7 +108,8 @@ pub(super) fn channels(shared: &Shared) -> Value {
     let now = shared.world.now();
     let rows = live.snapshot.channels.iter().map(|channel| {
         let state = live.channel(channel.index);
-        let rest = state.health.rest.at(now);
+        let rest = state.health.at(now);
+        let idle = if state.health.phase(now) == Phase::HalfOpen { "half-open" } else { "healthy" };
         json!({
             "channel": channel.id.as_str(),
             "type": channel.kind,
@@ -113,10 +117,12 @@ pub(super) fn channels(shared: &Shared) -> Value {
             "priority": channel.priority,
             "weight": channel.weight,
             "up": why_down(&live, channel.index, now).is_none(),
-            "state": why_down(&live, channel.index, now).unwrap_or("healthy"),
+            "state": why_down(&live, channel.index, now).unwrap_or(idle),
             "cooling_ms": rest.map(|rest| rest.left.as_millis()),
             "credentials": channel.credentials.len(),
             "credentials_cooling": state.credentials.iter().filter(|rest| rest.at(now).is_some()).count(),
+            "credential_states": credentials::states(&live, channel, now),
+            "refused_models": credentials::refused_models(&live, channel, now),
             "inflight": state.gate.slots.taken(),
         })
     });

@@ -1,22 +1,21 @@
 //! What a provider's error status means here, and what of its text may go into our log.
 
 use crate::failure::{FailureKind, Sent};
+use crate::protocol::observe::Fault;
 use crate::protocol::{Dialect, observe};
 use crate::secret::Secret;
 use bytes::{Bytes, BytesMut};
 
 /// The failure behind a status of 300 or more; `None`: it is about the request itself, the client's to see.
 pub fn failure_kind(dialect: Dialect, status: u16, body: &[u8], mapped: bool) -> Option<FailureKind> {
-    // Gemini says a wrong key with a 400.
-    let wrong_key = dialect == Dialect::Gemini
-        && status == 400
-        && memchr::memmem::find(body, b"\"API_KEY_INVALID\"").is_some()
-        && observe::is_operator_fault(dialect, status, body, mapped);
-    if wrong_key {
-        return Some(FailureKind::Unauthorized);
-    }
-    if (400..500).contains(&status) && observe::is_operator_fault(dialect, status, body, mapped) {
-        return Some(FailureKind::Refused);
+    if let Some(fault) = observe::operator_fault(dialect, status, body, mapped) {
+        return Some(match fault {
+            Fault::Credential => FailureKind::Unauthorized,
+            Fault::Unpaid => FailureKind::Unpaid,
+            Fault::Model => FailureKind::ModelRefused,
+            Fault::Request => FailureKind::Unaffordable,
+            Fault::Place => FailureKind::Refused,
+        });
     }
     match status {
         401 => Some(FailureKind::Unauthorized),
@@ -74,10 +73,17 @@ mod tests {
             (422, "", None),
             (302, "", Some(FailureKind::ServerError)),
             (401, "", Some(FailureKind::Unauthorized)),
-            (402, "", Some(FailureKind::Refused)),
+            (402, "", Some(FailureKind::Unpaid)),
+            (404, r#"{"error":{"code":"DeploymentNotFound"}}"#, Some(FailureKind::ModelRefused)),
+            (
+                402,
+                r#"{"error":{"message":"More credits are required to run this request."}}"#,
+                Some(FailureKind::Unaffordable),
+            ),
+            (400, r#"{"error":{"message":"User location is not supported"}}"#, Some(FailureKind::Refused)),
             (403, "", Some(FailureKind::Forbidden)),
             (429, "{}", Some(FailureKind::RateLimited)),
-            (429, r#"{"error":{"code":"insufficient_quota"}}"#, Some(FailureKind::Refused)),
+            (429, r#"{"error":{"code":"insufficient_quota"}}"#, Some(FailureKind::Unpaid)),
             (500, "", Some(FailureKind::ServerError)),
             (503, "", Some(FailureKind::Overloaded)),
             (529, "", Some(FailureKind::Overloaded)),

@@ -12,7 +12,7 @@ use crate::protocol::key_forms;
 use crate::record::End;
 use crate::stage::plan::{self, Next};
 use crate::stage::route::Wanted;
-use crate::stage::{admit, rewrite, route};
+use crate::stage::{admit, rewrite, route, verdict};
 use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, TRANSFER_ENCODING};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::http::ServerSession;
@@ -36,6 +36,8 @@ impl Gateway {
         let mut plan = route::route(&live, &key, wanted)?;
         match plan.next(&live, &self.registry, now) {
             Next::Exhausted(refusal) => Err(refusal.into()),
+            // Only a second attempt waits, and a tunnel has none.
+            Next::Wait(_) => Err(plan::unavailable("", None).into()),
             Next::Attempt(attempt) => {
                 // The expectation ends here, and so do the provider's own informational answers.
                 body::go_ahead(client).await?;
@@ -77,7 +79,7 @@ impl Gateway {
         }
         let kind = match status {
             401 => Some(FailureKind::Unauthorized),
-            402 => Some(FailureKind::Refused),
+            402 => Some(FailureKind::Unpaid),
             403 => Some(FailureKind::Forbidden),
             429 => Some(FailureKind::RateLimited),
             503 | 529 => Some(FailureKind::Overloaded),
@@ -89,7 +91,7 @@ impl Gateway {
             tunnel.failure = Some(Failure { status: Some(status), ..failure });
             return Err(Error::new_up(ErrorType::HTTPStatus(status)));
         }
-        exchange.live.channel(tunnel.attempt.channel.index).health.succeeded();
+        verdict::answered(&exchange.live, &mut tunnel.attempt, status);
         let mut kept = ResponseHeader::build(status, Some(head.headers.len() + 4))?;
         for (name, value) in &head.headers {
             let framing = [CONTENT_LENGTH, TRANSFER_ENCODING].contains(name);
@@ -153,7 +155,7 @@ impl Gateway {
         exchange.attempted(&tunnel.attempt, tried);
         if let Some(failure) = tunnel.failure {
             let jitter = self.world.random().to_le_bytes()[0];
-            plan::note(&exchange.live, &tunnel.attempt, &failure, (now, jitter));
+            verdict::note(&exchange.live, &tunnel.attempt, &failure, (now, jitter));
         }
     }
 }

@@ -14,7 +14,7 @@ use pingora::protocols::http::ServerSession;
 use std::future::{Future, pending};
 use std::pin::Pin;
 use std::time::Duration;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 /// What came first.
 #[derive(Debug)]
@@ -140,6 +140,11 @@ impl Reply<'_> {
 pub async fn gone(client: &mut ServerSession) {
     // Any word of the idle read is an end: closed, reset, or bytes where none may come.
     drop(client.read_body_or_idle(true).await);
+}
+
+/// Waits so long; says whether the client is still there.
+pub async fn pause(client: &mut ServerSession, wait: Duration) -> bool {
+    timeout(wait, gone(client)).await.is_err()
 }
 
 async fn after(wait: Option<Duration>) {

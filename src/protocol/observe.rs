@@ -13,7 +13,7 @@ mod read;
 mod usage;
 
 pub use self::answer::{AnswerFacts, answer, rename_answer};
-pub use self::fault::{is_operator_fault, is_unverified_thinking};
+pub use self::fault::{Fault, is_unverified_thinking, operator_fault};
 
 use self::outlet::Outlet;
 use self::read::{Reader, Step};

@@ -74,11 +74,15 @@ fn reason(
     if channel.weight == 0 {
         return Some("weight 0: no new exchanges".to_owned());
     }
-    if let Some(rest) = state.health.rest.at(now) {
+    if let Some(rest) = state.health.at(now) {
         return Some(format!("cooling for another {} s", rest.left.as_secs() + 1));
     }
     if !state.credentials.iter().any(|rest| rest.at(now).is_none()) {
         return Some("all its credentials are cooling".to_owned());
+    }
+    let upstream = channel.upstream_model(model);
+    if channel.credentials.iter().all(|one| state.health.refused.at(one, upstream, now).is_some()) {
+        return Some(format!("the provider refuses its credentials {upstream}"));
     }
     state.gate.slots.is_full().then(|| "its concurrency limit is reached".to_owned())
 }

@@ -6,13 +6,16 @@
 //! numbers come first, whatever the weights; no attempt goes to a channel that rests or is full.
 
 use super::choose::{self, Facts, Followed, Preference};
-use crate::balance::{self, Verdict};
 use crate::code::Code;
 use crate::config::snapshot::Channel;
 use crate::failure::{Failure, FailureKind};
+use crate::id::KeyId;
 use crate::limit::Nanos;
 use crate::refusal::{Refusal, quoted};
 use crate::secret::Secret;
+use crate::stage::retry::Retries;
+use crate::stage::verdict;
+use crate::state::health::{Probe, Resting, Why};
 use crate::state::permit::Permit;
 use crate::state::{Live, Registry};
 use std::sync::Arc;
@@ -33,6 +36,8 @@ pub struct Plan {
     free_in: Option<Duration>,
     turns: Turns,
     preference: Preference,
+    asked_by: Option<KeyId>,
+    retries: Retries,
 }
 
 /// How a channel is chosen within one priority.
@@ -65,6 +70,10 @@ pub struct Attempt {
     pub followed: Option<Followed>,
     /// The channel's slot; given back when dropped.
     pub slot: Option<Permit>,
+    /// The place of the channel's one probe, where this attempt is it; given back when dropped.
+    pub probe: Option<Probe>,
+    /// Whose exchange it is.
+    pub asked_by: Option<KeyId>,
 }
 
 /// What the plan says when asked for the next attempt.
@@ -72,6 +81,8 @@ pub struct Attempt {
 pub enum Next {
     /// Try this.
     Attempt(Box<Attempt>),
+    /// Ask again after this: the next attempt goes to a provider that has just said that it is asked too often.
+    Wait(Duration),
     /// Nothing is left; this is the answer.
     Exhausted(Refusal),
 }
@@ -94,7 +105,20 @@ impl Plan {
             free_in: None,
             turns,
             preference: Preference::default(),
+            asked_by: None,
+            retries: Retries::default(),
         }
+    }
+
+    /// The same plan, for this key's exchange.
+    #[must_use]
+    pub fn asked_by(self, key: &KeyId) -> Self {
+        Self { asked_by: Some(key.clone()), ..self }
+    }
+
+    /// Whether it ended because the retry budget did.
+    pub fn is_over_budget(&self) -> bool {
+        self.retries.is_denied()
     }
 
     /// The candidates, in file order.
@@ -122,6 +146,12 @@ impl Plan {
         let mut full = Vec::new();
         while self.attempts_left > 0 {
             let Some((channel, followed)) = self.choose(live, registry, &full, now) else { break };
+            if !self.retries.pay(live, registry, &self.candidates, now) {
+                break;
+            }
+            if let Some(wait) = self.space(&channel, now) {
+                return Next::Wait(wait);
+            }
             let mut slot = Permit::new(registry.leases());
             let state = live.channel(channel.index);
             if let Err((_, shut)) = slot.pass(&[&state.gate], now) {
@@ -131,11 +161,15 @@ impl Plan {
             }
             // What lives in one account is looked for with the same credential every time.
             let turn = if self.turns == Turns::First { 0 } else { state.health.turn() };
-            let Some(index) = self.credential(live, &channel, turn, now) else {
+            let index = self.credential(live, &channel, turn, now);
+            let Some((index, probe)) = index.and_then(|index| Some((index, state.health.pass(now).ok()?)))
+            else {
+                slot.refund();
                 full.push(channel.index);
                 continue;
             };
             self.attempts_left -= 1;
+            self.retries.made();
             return Next::Attempt(Box::new(Attempt {
                 credential: channel.credentials[index].clone(),
                 credential_index: index,
@@ -143,9 +177,18 @@ impl Plan {
                 channel,
                 followed,
                 slot: Some(slot),
+                probe,
+                asked_by: self.asked_by.clone(),
             }));
         }
         Next::Exhausted(self.exhausted(live, now))
+    }
+
+    /// How long to wait before this channel is asked: not at all where the last attempt was at another one.
+    fn space(&mut self, channel: &Channel, now: Nanos) -> Option<Duration> {
+        let again = matches!(self.spent.last(), Some(Spent::Credential(index, _)) if *index == channel.index);
+        let last = self.failures.last().filter(|_| again)?;
+        self.retries.space(last.kind, now)
     }
 
     /// One of the candidates that are usable now.
@@ -168,17 +211,18 @@ impl Plan {
 
     fn usable(&self, live: &Live, channel: &Channel, now: Nanos) -> bool {
         !self.spent.contains(&Spent::Channel(channel.index))
-            && live.channel(channel.index).health.rest.at(now).is_none()
+            && live.channel(channel.index).health.at(now).is_none()
             && self.credential(live, channel, 0, now).is_some()
     }
 
     /// A credential that neither rests nor failed in this exchange, taken in turn.
     fn credential(&self, live: &Live, channel: &Channel, turn: u64, now: Nanos) -> Option<usize> {
         let state = live.channel(channel.index);
-        let rests = &state.credentials;
+        let (rests, model) = (&state.credentials, channel.upstream_model(&self.model));
         let usable: Vec<_> = (0..channel.credentials.len())
             .filter(|index| !self.spent.contains(&Spent::Credential(channel.index, *index)))
             .filter(|index| rests.get(*index).is_some_and(|rest| rest.at(now).is_none()))
+            .filter(|index| state.health.refused.at(&channel.credentials[*index], model, now).is_none())
             .collect();
         choose::credential(&usable, state, &self.preference, turn)
     }
@@ -186,10 +230,8 @@ impl Plan {
     /// Books a failed attempt: who rests, and what is not asked again in this exchange. Where the fault lies
     /// with one credential, the channel's others may still be asked.
     pub fn failed(&mut self, live: &Live, attempt: &Attempt, failure: Failure, at: (Nanos, u8)) {
-        let verdict = note(live, attempt, &failure, at);
-        let one_credential =
-            matches!(verdict, Verdict::RestCredential(_)) || failure.kind == FailureKind::Forbidden;
-        self.spent.push(if one_credential {
+        let verdict = verdict::note(live, attempt, &failure, at);
+        self.spent.push(if verdict.is_credentials() {
             Spent::Credential(attempt.channel.index, attempt.credential_index)
         } else {
             Spent::Channel(attempt.channel.index)
@@ -207,8 +249,8 @@ impl Plan {
     fn exhausted(&self, live: &Live, now: Nanos) -> Refusal {
         let resting = self.rests(live, now);
         let only_limited = self.failures.iter().all(|failure| failure.kind == FailureKind::RateLimited)
-            && resting.iter().all(|(_, rate_limited)| *rate_limited);
-        let soonest = resting.iter().map(|(left, _)| *left).chain(self.free_in).min();
+            && resting.iter().all(|rest| rest.why == Why::RateLimited);
+        let soonest = resting.iter().map(|rest| rest.left).chain(self.free_in).min();
         if only_limited && !(self.failures.is_empty() && resting.is_empty()) {
             let wait = soonest.unwrap_or(UNAVAILABLE_WAIT);
             return Refusal::new(
@@ -223,38 +265,23 @@ impl Plan {
         }
     }
 
-    /// The rests that keep candidates from being asked: how long still, and whether a 429 caused it.
-    fn rests(&self, live: &Live, now: Nanos) -> Vec<(Duration, bool)> {
+    /// The rests that keep candidates from being asked.
+    fn rests(&self, live: &Live, now: Nanos) -> Vec<Resting> {
         let mut rests = Vec::new();
         for channel in &self.candidates {
-            let state = live.channel(channel.index);
-            let own = state.health.rest.at(now);
-            let credentials = state.credentials.iter().filter_map(|rest| rest.at(now));
-            rests.extend(own.into_iter().chain(credentials).map(|rest| (rest.left, rest.rate_limited)));
+            let (state, model) = (live.channel(channel.index), channel.upstream_model(&self.model));
+            rests.extend(state.health.at(now));
+            rests.extend(state.credentials.iter().filter_map(|rest| rest.at(now)));
+            let refused =
+                channel.credentials.iter().filter_map(|one| state.health.refused.at(one, model, now));
+            rests.extend(refused.map(|left| Resting { left, why: Why::Failing }));
         }
         rests
     }
 }
 
-/// Books a failure against the health of its channel or credential; `at` is the time and a random number.
-pub fn note(live: &Live, attempt: &Attempt, failure: &Failure, (now, jitter): (Nanos, u8)) -> Verdict {
-    let state = live.channel(attempt.channel.index);
-    let streak = if balance::is_channels(failure) { state.health.failed() } else { 0 };
-    let verdict = balance::judge(failure, streak, jitter);
-    let limited = failure.kind == FailureKind::RateLimited;
-    match verdict {
-        Verdict::RestChannel(length) => state.health.rest.begin(now, length, limited),
-        Verdict::RestCredential(length) => {
-            if let Some(rest) = state.credentials.get(attempt.credential_index) {
-                rest.begin(now, length, limited);
-            }
-        }
-        Verdict::Noted => {}
-    }
-    verdict
-}
-
-pub(super) fn unavailable(model: &str, soonest: Option<Duration>) -> Refusal {
+/// The answer where every candidate rests or is off.
+pub fn unavailable(model: &str, soonest: Option<Duration>) -> Refusal {
     Refusal::new(
         Code::NoChannelAvailable,
         format!("The model {} is known here, but nothing can serve it at the moment.", quoted(model)),
@@ -283,7 +310,10 @@ pub fn upstream_failed(failure: &Failure, soonest: Option<Duration>) -> Refusal 
         FailureKind::Unverified => {
             "The AI provider could not verify signed thinking in the conversation. Go on without it."
         }
-        FailureKind::Refused => {
+        FailureKind::Refused
+        | FailureKind::Unpaid
+        | FailureKind::ModelRefused
+        | FailureKind::Unaffordable => {
             "The AI provider refused the request for a reason on the operator's side. Tell the operator."
         }
     };

@@ -59,7 +59,8 @@ pub fn route(live: &Live, key: &Key, wanted: Wanted<'_>) -> Result<Plan, Refusal
         return Err(unavailable(requested, None));
     }
     let turns = if wanted.model.is_some() { Turns::Weighted } else { Turns::First };
-    Ok(Plan::new((model, requested.to_owned()), candidates, turns, live.snapshot.attempts))
+    let plan = Plan::new((model, requested.to_owned()), candidates, turns, live.snapshot.attempts);
+    Ok(plan.asked_by(&key.id))
 }
 
 /// The model's name after the key's active profile.

@@ -8,7 +8,7 @@
 mod names;
 mod table;
 
-pub use names::{KEY_SERIES_MAX, OTHER, OVERFLOW};
+pub use names::{CREDENTIAL_SERIES_MAX, KEY_SERIES_MAX, OTHER, OVERFLOW};
 pub use table::{Declared, TABLE};
 
 use crate::code::Code;
@@ -57,6 +57,8 @@ pub struct ChannelLive<'a> {
     pub up: bool,
     /// Attempts in flight.
     pub inflight: u64,
+    /// Its credentials by what may be shown of them, and whether each is used.
+    pub credentials: Vec<(String, bool)>,
 }
 
 /// A key at the moment of a scrape.
@@ -136,6 +138,11 @@ impl Metrics {
     /// A session's exchange was served: `kept`, `moved` or `new`.
     pub fn followed(&self, result: &'static str) {
         self.families.sticky_total.with_label_values(&[result]).inc();
+    }
+
+    /// A failed attempt was not repeated, because too many were already.
+    pub fn retry_budget_exhausted(&self) {
+        self.families.retry_budget_exhausted_total.with_label_values::<&str>(&[]).inc();
     }
 
     /// The counter the access log counts its lost lines with.
@@ -244,13 +251,16 @@ impl Metrics {
         for gauges in [&families.channel_up, &families.channel_inflight, &families.key_inflight] {
             gauges.reset();
         }
-        for gauges in [&families.key_limit, &families.key_limit_remaining] {
+        for gauges in [&families.key_limit, &families.key_limit_remaining, &families.credential_up] {
             gauges.reset();
         }
         for channel in &live.channels {
             let name = [channel.channel.as_str()];
             set(&families.channel_up, &name, u64::from(channel.up));
             set(&families.channel_inflight, &name, channel.inflight);
+            for (credential, up) in channel.credentials.iter().take(CREDENTIAL_SERIES_MAX) {
+                set(&families.credential_up, &[name[0], credential], u64::from(*up));
+            }
         }
         self.set_keys(&live.keys);
         self.encode()

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tollgate::failure::FailureKind;
 use tollgate::stage::plan::Attempt;
+use tollgate::state::health::Why;
 use tollgate::world::World;
 use tollgate_loadtest::{Fault, Selector};
 
@@ -53,7 +54,7 @@ fn a_slow_channel_and_one_that_times_out_get_little_and_a_recovered_one_its_shar
                     // What it does to the channel's health is another matter.
                     Some(kind) if first && slow > Duration::from_secs(1) => {
                         decides.failed(&mut plan, &attempt, kind, slow);
-                        decides.live.channel(attempt.channel.index).health.succeeded();
+                        decides.live.channel(attempt.channel.index).health.worked(None);
                     }
                     _ if first => decides.answered(&plan, &attempt, slow),
                     _ => decides.answered(&plan, &attempt, Duration::from_millis(300)),
@@ -75,7 +76,7 @@ fn the_first_channel_of_a_priority_speaks_for_it_even_while_it_rests() {
         + &line("b", &["sk-b"], "")
         + &line("c", &["sk-c"], "");
     let decides = Decides::new(&text);
-    decides.live.channel(0).health.rest.begin(decides.now, Duration::from_secs(60), false);
+    decides.live.channel(0).health.rest.begin(decides.now, Duration::from_secs(60), Why::Asked);
     let mut held: Vec<_> = (0..80).map(|_| decides.attempt(None)).collect();
     held.retain(|attempt| place(attempt) == "b/0");
     assert!(held.len() >= 30, "{}", held.len());

@@ -87,7 +87,8 @@ impl House {
         one.script_forever(Selector::Any, forbidden.clone());
         two.script_forever(Selector::Any, forbidden);
         let map = if mapped { "model_map = { asked = \"up/strëam\" }" } else { "" };
-        let text = key()
+        // Each exchange is sent three times, which the budget for retries would not grant for long.
+        let text = format!("[upstream]\nretry_budget = 2.0\n{}", key())
             + &channel("one", "openai", &one, &format!("priority = 0\n{map}"))
             + &channel("two", "openai", &two, &format!("priority = 1\n{map}"))
             + &channel("last", "openai", &last, &format!("priority = 2\n{map}"));

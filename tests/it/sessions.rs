@@ -8,6 +8,7 @@ use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 use tollgate::failure::FailureKind;
 use tollgate::stage::choose::Followed;
+use tollgate::state::health::Why;
 use tollgate_loadtest::{Fault, Provider, Selector};
 
 const QUICK: Duration = Duration::from_millis(300);
@@ -17,7 +18,7 @@ fn pair(more: (&str, &str)) -> String {
 }
 
 fn rest(decides: &Decides, index: usize, seconds: u64) {
-    decides.live.channel(index).health.rest.begin(decides.now, Duration::from_secs(seconds), false);
+    decides.live.channel(index).health.rest.begin(decides.now, Duration::from_secs(seconds), Why::Asked);
 }
 
 #[test]

@@ -61,6 +61,14 @@ impl Channel {
         self.models.as_ref().is_none_or(|models| models.matches(model))
     }
 
+    /// What may be shown of the credential at this position: its last four characters, with the position where
+    /// these are too few to show or not its own.
+    pub fn credential_label(&self, index: usize) -> String {
+        let last4 = self.credentials.get(index).map(Secret::last4).unwrap_or_default();
+        let same = self.credentials.iter().filter(|other| other.last4() == last4).count();
+        if last4.is_empty() || same > 1 { format!("{last4}#{}", index + 1) } else { last4 }
+    }
+
     /// The model's name at the provider.
     pub fn upstream_model<'a>(&'a self, model: &'a str) -> &'a str {
         self.model_map.get(model).map_or(model, String::as_str)

@@ -8,6 +8,9 @@ use std::collections::HashSet;
 /// Some 20 series per key at most: what a Prometheus takes from one target without a thought.
 pub const KEY_SERIES_MAX: usize = 2_000;
 
+/// Credentials of one channel that have series: more than anybody rotates among.
+pub const CREDENTIAL_SERIES_MAX: usize = 100;
+
 /// The label value of keys without series of their own.
 pub const OVERFLOW: &str = "_overflow";
 

@@ -100,6 +100,10 @@ families! {
         "Answered requests of a session, by where they went: kept, moved or new.";
     channel_up: GaugeVec, ["channel"], NONE,
         "1 where a channel takes new requests, 0 where it is cooling or off.";
+    retry_budget_exhausted_total: IntCounterVec, [], NONE,
+        "Requests whose failed attempt was not followed by another one because the retry budget was used up.";
+    credential_up: GaugeVec, ["channel", "credential"], NONE,
+        "1 where a channel's credential is used, 0 where it was put away or is cooling.";
     channel_inflight: GaugeVec, ["channel"], NONE,
         "Attempts in flight at a channel.";
     tokens_total: IntCounterVec, ["channel", "model", "type"], NONE,

@@ -191,7 +191,12 @@ fn gauges_say_what_is_true_at_the_scrape_and_forget_what_was() {
         active_streams: 2,
         leases_open: 5,
         buffered_body_bytes: 4_096,
-        channels: vec![ChannelLive { channel: &channel, up: true, inflight: 4 }],
+        channels: vec![ChannelLive {
+            channel: &channel,
+            up: true,
+            inflight: 4,
+            credentials: vec![("6789".to_owned(), true), ("#2".to_owned(), false)],
+        }],
         keys: vec![KeyLive { key: &key, inflight: 1, limits }, unnamed_key.clone(), unnamed_key],
     };
     metrics.scrape(&live);
@@ -203,6 +208,8 @@ fn gauges_say_what_is_true_at_the_scrape_and_forget_what_was() {
             "leases_open 5",
             "buffered_body_bytes 4096",
             r#"channel_up{channel="first"} 1"#,
+            r#"credential_up{channel="first",credential="6789"} 1"#,
+            r##"credential_up{channel="first",credential="#2"} 0"##,
             r#"channel_inflight{channel="first"} 4"#,
             r#"key_inflight{key="bob"} 1"#,
             r#"key_inflight{key="_overflow"} 6"#,

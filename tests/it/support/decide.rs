@@ -45,7 +45,7 @@ impl Decides {
     pub(crate) fn next(&self, plan: &mut Plan) -> Attempt {
         match plan.next(&self.live, &self.registry, self.now) {
             Next::Attempt(attempt) => *attempt,
-            Next::Exhausted(refusal) => panic!("{}", refusal.message),
+            other => panic!("{other:?}"),
         }
     }
 
