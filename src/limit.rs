@@ -1,11 +1,15 @@
 //! Rates, slots, retry budgets and breakers, exact under any concurrency, in atomics; time comes in as an argument.
 //!
 //! Invariants: a [`Bucket`] never admits more than burst + rate × time, whatever the number of callers; a
-//! [`Slots`] never has more than its limit taken. Both are lock-free: one compare-and-swap per decision.
+//! [`Slots`] never has more than its limit taken; [`Tokens`] are like a bucket, for amounts that are known only
+//! afterwards. All are lock-free: one compare-and-swap per decision.
 //! Nothing here refuses in words: callers turn a wait into an answer.
 
 pub mod breaker;
 pub mod budget;
+mod tokens;
+
+pub use tokens::{Reserved, Tokens};
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
@@ -73,6 +77,15 @@ impl Bucket {
                 Err(seen) => arrival = seen,
             }
         }
+    }
+
+    /// How long until one is free after so many others have taken theirs; `None`: one is free then.
+    pub fn wait(&self, others: u64, now: Nanos) -> Option<Duration> {
+        let interval = self.interval.load(Ordering::Acquire);
+        let backlog = self.arrival.load(Ordering::Acquire).saturating_sub(now);
+        let ahead = backlog.saturating_add(interval.saturating_mul(others.saturating_add(1)));
+        let wait = ahead.saturating_sub(self.tolerance.load(Ordering::Acquire));
+        (interval > 0 && wait > 0).then(|| Duration::from_nanos(wait))
     }
 
     /// Gives one back that was taken and not used.
@@ -169,6 +182,9 @@ mod tests {
         let bucket = bucket(100, 100);
         assert_eq!(admitted(&bucket, SECOND), 100);
         assert_eq!(bucket.take(SECOND), Err(Duration::from_millis(600)));
+        assert_eq!(bucket.wait(0, SECOND), Some(Duration::from_millis(600)));
+        assert_eq!(bucket.wait(2, SECOND), Some(Duration::from_millis(1_800)));
+        assert_eq!(bucket.wait(2, SECOND + 1_800_000_000), None);
         assert_eq!(bucket.take(SECOND + 599_999_999), Err(Duration::from_nanos(1)));
         assert_eq!(bucket.take(SECOND + 600_000_000), Ok(()));
         assert_eq!(admitted(&bucket, SECOND + 600_000_000), 0);
@@ -211,6 +227,7 @@ mod tests {
         let bucket = Bucket::default();
         bucket.configure(None, 0);
         assert_eq!(admitted(&bucket, 0), 100_000);
+        assert_eq!(bucket.wait(9, 0), None);
         assert_eq!(bucket.level(0), None);
     }
 
