@@ -15,6 +15,7 @@ pub mod guard;
 pub mod learn;
 pub mod local;
 pub mod peer;
+pub mod queued;
 pub mod relay;
 pub mod reply;
 pub mod status;
@@ -40,7 +41,7 @@ use crate::stage::choose::Preference;
 use crate::stage::plan::{Attempt, Next};
 use crate::stage::rewrite::{Original, rewrite};
 use crate::stage::route::Wanted;
-use crate::stage::{admit, foreign, identify, route, session, verdict};
+use crate::stage::{admit, estimate, foreign, identify, route, session, verdict};
 use crate::state::{Live, Registry};
 use crate::telemetry::Telemetry;
 use crate::world::{self, World};
@@ -166,6 +167,7 @@ impl Gateway {
         thinking.confine(&live, &mut plan)?;
         let session = self.session(exchange, &key, &plan.model);
         plan.prefer(Preference { stream: inspection.stream, session });
+        plan.expect(estimate::tokens(entry.operation, body.len(), inspection.max_tokens));
         admit::reserve(&live, &key, &mut permit, &requested, self.world.now())?;
         exchange.record.overhead.request = elapsed(read_at, self.world.now());
         exchange.held.push(permit);
@@ -186,8 +188,9 @@ impl Gateway {
             let next = next.unwrap_or_else(|| accepted.plan.next(&live, &self.registry, self.world.now()));
             let attempt = match next {
                 Next::Attempt(attempt) => attempt,
+                Next::Queue(pause) if self.queue(client, exchange, &accepted, &pause).await => continue,
                 Next::Wait(wait) if waiting::pause(client, wait).await => continue,
-                Next::Wait(_) => return self.reply(client, exchange).client_left(),
+                Next::Queue(_) | Next::Wait(_) => return self.reply(client, exchange).client_left(),
                 Next::Exhausted(refusal) => {
                     self.exhausted(&accepted);
                     return self.reply(client, exchange).refuse(&refusal).await;
@@ -267,6 +270,7 @@ impl Gateway {
         // From the first byte on nothing is sent again: the body's memory goes now.
         drop(accepted);
         exchange.held.extend(attempt.slot.take());
+        exchange.charge = attempt.charge.take();
         let sent = self.reply(client, exchange).relay(answer, relayed).await;
         exchange.answered_until(self.world.now());
         self.judge_end(exchange, &attempt);
@@ -464,6 +468,7 @@ impl ProxyHttp for Gateway {
         if exchange.tunnel.is_some() {
             self.close_tunnel(session.as_downstream(), exchange);
         }
+        exchange.settle();
         if exchange.logged {
             exchange.record.duration = elapsed(exchange.started, self.world.now());
             self.telemetry.report(exchange.record.clone());

@@ -63,6 +63,8 @@ pub struct Record {
     pub ttfb: Option<Duration>,
     /// The part of it that was ours.
     pub overhead: Overhead,
+    /// How long it waited for a place at a full channel; `None`: it did not.
+    pub queued: Option<Duration>,
     /// Counted tokens.
     pub usage: Usage,
     /// Who counted them.
@@ -251,6 +253,7 @@ pub(crate) mod tests {
             duration: Duration::from_micros(1_234_567),
             ttfb: Some(Duration::from_micros(345_600)),
             overhead: Overhead { request: Duration::from_micros(80), response: Duration::from_micros(41) },
+            queued: Some(Duration::from_micros(7_500)),
             usage: Usage { input: 100, output: 20, cache_read: 50, cache_write: 5, reasoning: 7 },
             usage_source: UsageSource::Reported,
             charged: true,

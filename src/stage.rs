@@ -6,6 +6,7 @@
 
 pub mod admit;
 pub mod choose;
+pub mod estimate;
 pub mod explain;
 pub mod foreign;
 pub mod identify;

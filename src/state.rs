@@ -1,5 +1,5 @@
-//! What survives a reload: limit counters, exchanges in flight, channel health, buffered bytes, and which
-//! provider signed what.
+//! What survives a reload: limit counters, exchanges in flight and waiting, channel health, buffered bytes,
+//! and which provider signed what.
 //!
 //! Two halves. The [`Registry`] lives as long as the process and keeps every counter under the operator's
 //! *name* for the thing. A [`Live`] joins one snapshot with the registry's counters, by position, so that an
@@ -9,8 +9,10 @@
 
 pub mod bodies;
 pub mod budgets;
+pub mod charge;
 pub mod health;
 pub mod permit;
+pub mod queue;
 pub mod refused;
 pub mod signers;
 pub mod sticky;
@@ -19,16 +21,18 @@ use crate::balance::rendezvous;
 use crate::config::Snapshot;
 use crate::config::snapshot::{Limits, ModelLimit};
 use crate::id::{ChannelId, GroupId, KeyId};
-use crate::limit::{Bucket, Nanos, Slots};
+use crate::limit::{Bucket, Level, Nanos, Slots, Tokens};
 use crate::secret::KeyDigest;
 use bodies::Bodies;
 use budgets::Budgets;
 use dashmap::DashMap;
 use health::{ChannelHealth, Rest};
+use queue::Queue;
 use signers::{Signer, Signers};
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
 use sticky::Sticky;
 
 /// Every counter of the process, by name.
@@ -38,6 +42,7 @@ pub struct Registry {
     health: DashMap<ChannelId, Arc<ChannelHealth>>,
     credentials: DashMap<(ChannelId, KeyDigest), Arc<Rest>>,
     budgets: Budgets,
+    queues: DashMap<ChannelId, Arc<Queue>>,
     turn: AtomicU64,
     leases: Arc<AtomicI64>,
     streams: Arc<AtomicI64>,
@@ -84,11 +89,21 @@ impl Registry {
                     Arc::clone(&self.credentials.entry(name).or_default())
                 })
                 .collect(),
+            credential_gates: channel
+                .credentials
+                .iter()
+                .map(|secret| {
+                    let name = GateName::Credential(channel.id.clone(), secret.digest());
+                    gate(name, &channel.credential_limits)
+                })
+                .collect(),
+            queue: Arc::clone(&self.queues.entry(channel.id.clone()).or_default()),
         });
         let channels: Vec<_> = channels.collect();
         self.gates.retain(|name, _| kept.contains(name));
         let known: HashSet<_> = snapshot.channels.iter().map(|channel| &channel.id).collect();
         self.health.retain(|name, _| known.contains(name));
+        self.queues.retain(|name, _| known.contains(name));
         let held: HashSet<_> = snapshot
             .channels
             .iter()
@@ -97,6 +112,10 @@ impl Registry {
             })
             .collect();
         self.credentials.retain(|name, _| held.contains(name));
+        // Who waits may find more room than before.
+        for channel in &channels {
+            channel.queue.wake();
+        }
         Live { snapshot, keys, groups, channels }
     }
 
@@ -194,20 +213,46 @@ pub struct ChannelState {
     pub mark: u64,
     /// The same of each of its credentials, in the snapshot's order.
     pub credential_marks: Vec<u64>,
+    /// The limits of each of its credentials, in the same order.
+    pub credential_gates: Vec<Arc<Gate>>,
+    /// Who waits for a place.
+    pub queue: Arc<Queue>,
 }
 
-/// A rate and a number of slots under one name.
+/// Rates and a number of slots under one name.
 #[derive(Debug, Default)]
 pub struct Gate {
     /// Requests per minute.
     pub rpm: Bucket,
+    /// Tokens per minute.
+    pub tpm: Tokens,
     /// At once.
     pub slots: Slots,
 }
 
 impl Gate {
+    /// The limit that admits nothing more now, where there is one.
+    pub fn full(&self, now: Nanos) -> Option<&'static str> {
+        let is_spent = |level: Option<Level>| level.is_some_and(|level| level.remaining == 0);
+        if self.slots.is_full() {
+            Some("concurrency")
+        } else if is_spent(self.rpm.level(now)) {
+            Some("rpm")
+        } else {
+            is_spent(self.tpm.level(now)).then_some("tpm")
+        }
+    }
+
+    /// How long its rates keep one out that costs this much, after so many others of the same cost; `None`: they
+    /// do not.
+    pub fn wait(&self, tokens: u64, others: u64, now: Nanos) -> Option<Duration> {
+        let of_tokens = self.tpm.wait(tokens, tokens.saturating_mul(others), now);
+        self.rpm.wait(others, now).max(of_tokens)
+    }
+
     fn configure(&self, limits: &Limits, now: Nanos) {
         self.rpm.configure(limits.rpm.map(|rate| (rate.per_minute, rate.burst)), now);
+        self.tpm.configure(limits.tpm.map(|rate| (rate.per_minute, rate.burst)), now);
         self.slots.configure(limits.concurrency);
     }
 }
@@ -218,4 +263,5 @@ enum GateName {
     KeyModel(KeyId, String),
     Group(GroupId),
     Channel(ChannelId),
+    Credential(ChannelId, KeyDigest),
 }

@@ -19,6 +19,12 @@ pub struct Usage {
 }
 
 impl Usage {
+    /// All of them, each counted once: what a provider's own limit of tokens counts.
+    pub fn total(&self) -> u64 {
+        let parts = [self.input, self.output, self.cache_read, self.cache_write];
+        parts.into_iter().fold(0, u64::saturating_add)
+    }
+
     /// The types by name, in the order they are shown everywhere.
     pub fn by_type(&self) -> [(&'static str, u64); 5] {
         [

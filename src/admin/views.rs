@@ -19,6 +19,7 @@ pub(super) fn metrics(shared: &Shared) -> String {
         up: why_down(&live, channel.index, now).is_none(),
         inflight: u64::from(live.channel(channel.index).gate.slots.taken()),
         credentials: credentials::used(&live, channel, now),
+        queued: live.channel(channel.index).queue.waiting() as u64,
     });
     let keys = live.snapshot.keys.iter().map(|key| metrics::KeyLive {
         key: &key.id,
@@ -124,6 +125,7 @@ pub(super) fn channels(shared: &Shared) -> Value {
             "credential_states": credentials::states(&live, channel, now),
             "refused_models": credentials::refused_models(&live, channel, now),
             "inflight": state.gate.slots.taken(),
+            "queued": state.queue.waiting(),
         })
     });
     rows.collect()

@@ -18,7 +18,9 @@ use crate::stage::foreign::Thinking;
 use crate::stage::plan::{Attempt, Plan};
 use crate::state::Live;
 use crate::state::bodies::Share;
+use crate::state::charge::Charge;
 use crate::state::permit::Permit;
+use crate::usage::{Usage, UsageSource};
 use bytes::Bytes;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -45,6 +47,8 @@ pub struct Exchange {
     pub held: Vec<Permit>,
     /// The signatures of the thinking in the answer.
     pub signatures: Vec<SignatureDigest>,
+    /// The tokens reserved for it, from the beginning of its answer until it is settled.
+    pub charge: Option<Charge>,
     /// How much of an answer of declared length is still to come.
     pub left: Option<u64>,
     /// A request on its way through Pingora's own pipeline.
@@ -123,8 +127,9 @@ impl Exchange {
             duration: Duration::ZERO,
             ttfb: None,
             overhead: Overhead::default(),
-            usage: crate::usage::Usage::default(),
-            usage_source: crate::usage::UsageSource::default(),
+            queued: None,
+            usage: Usage::default(),
+            usage_source: UsageSource::default(),
             charged: false,
             session_id: None,
             labels: Labels::default(),
@@ -140,6 +145,7 @@ impl Exchange {
             key: None,
             held: Vec::new(),
             signatures: Vec::new(),
+            charge: None,
             left: None,
             tunnel: None,
             downstream: Downstream::Waiting,
@@ -212,6 +218,17 @@ impl Exchange {
     pub fn answered_until(&mut self, now: Nanos) {
         if let Some(last) = self.record.attempts.last_mut() {
             last.took = Duration::from_nanos(now.saturating_sub(self.attempt_began));
+        }
+    }
+
+    /// Settles the tokens reserved for it: on the provider's count; on the estimate, where it answered without
+    /// one; on nothing, where nobody bills for the answer.
+    pub fn settle(&mut self) {
+        let Some(charge) = self.charge.take() else { return };
+        match self.record.usage_source {
+            UsageSource::Reported => charge.settle(self.record.usage.total()),
+            UsageSource::None if self.record.charged => charge.keep(),
+            UsageSource::None => drop(charge),
         }
     }
 

@@ -10,7 +10,7 @@ use crate::gateway::{Gateway, Stop, body};
 use crate::protocol::entry::Entry;
 use crate::protocol::key_forms;
 use crate::record::End;
-use crate::stage::plan::{self, Next};
+use crate::stage::plan;
 use crate::stage::route::Wanted;
 use crate::stage::{admit, rewrite, route, verdict};
 use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, TRANSFER_ENCODING};
@@ -34,19 +34,13 @@ impl Gateway {
         let permit = admit::admit(&live, &self.registry, &key, now)?;
         let wanted = Wanted { dialect: entry.dialect, model: None, stream: false };
         let mut plan = route::route(&live, &key, wanted)?;
-        match plan.next(&live, &self.registry, now) {
-            Next::Exhausted(refusal) => Err(refusal.into()),
-            // Only a second attempt waits, and a tunnel has none.
-            Next::Wait(_) => Err(plan::unavailable("", None).into()),
-            Next::Attempt(attempt) => {
-                // The expectation ends here, and so do the provider's own informational answers.
-                body::go_ahead(client).await?;
-                client.set_ignore_info_resp(true);
-                exchange.tunnel =
-                    Some(Tunnel { entry, attempt: *attempt, began: now, permit, failure: None });
-                Ok(())
-            }
-        }
+        // Its body cannot be held back while it waits: what is full refuses.
+        let attempt = *plan.at_once(&live, &self.registry, now)?;
+        // The expectation ends here, and so do the provider's own informational answers.
+        body::go_ahead(client).await?;
+        client.set_ignore_info_resp(true);
+        exchange.tunnel = Some(Tunnel { entry, attempt, began: now, permit, failure: None });
+        Ok(())
     }
 
     pub(super) async fn tunnel_peer(&self, exchange: &mut Exchange) -> Result<Box<HttpPeer>> {

@@ -84,5 +84,9 @@ fn reason(
     if channel.credentials.iter().all(|one| state.health.refused.at(one, upstream, now).is_some()) {
         return Some(format!("the provider refuses its credentials {upstream}"));
     }
-    state.gate.slots.is_full().then(|| "its concurrency limit is reached".to_owned())
+    if let Some(limit) = state.gate.full(now) {
+        return Some(format!("its {limit} limit is reached"));
+    }
+    let all_full = state.credential_gates.iter().all(|gate| gate.full(now).is_some());
+    all_full.then(|| "all its credentials' limits are reached".to_owned())
 }

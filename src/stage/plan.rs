@@ -3,7 +3,13 @@
 //! [`Plan::next`] is asked for each attempt, so that what happened in the meantime (a failure, a rest, a full
 //! channel) counts.
 //! Invariants: a channel or credential that failed is not asked again in the same exchange; lower priority
-//! numbers come first, whatever the weights; no attempt goes to a channel that rests or is full.
+//! numbers come first, whatever the weights; no attempt goes to a channel that rests or is full, or past those
+//! that wait for it.
+
+mod enter;
+mod waiting;
+
+pub use waiting::Pause;
 
 use super::choose::{self, Facts, Followed, Preference};
 use crate::code::Code;
@@ -15,11 +21,13 @@ use crate::refusal::{Refusal, quoted};
 use crate::secret::Secret;
 use crate::stage::retry::Retries;
 use crate::stage::verdict;
+use crate::state::charge::Charge;
 use crate::state::health::{Probe, Resting, Why};
 use crate::state::permit::Permit;
 use crate::state::{Live, Registry};
 use std::sync::Arc;
 use std::time::Duration;
+use waiting::Line;
 
 /// The ordered candidates of one exchange.
 #[derive(Debug)]
@@ -34,6 +42,12 @@ pub struct Plan {
     failures: Vec<Failure>,
     /// How long until a candidate that its own rate kept out could be asked.
     free_in: Option<Duration>,
+    /// The candidates that could serve now but for their limits and those that wait for them.
+    full: Vec<usize>,
+    /// Where it waits while all are full.
+    line: Line,
+    /// What it is estimated to cost.
+    tokens: u64,
     turns: Turns,
     preference: Preference,
     asked_by: Option<KeyId>,
@@ -68,12 +82,14 @@ pub struct Attempt {
     pub model_upstream: String,
     /// How its session came to this channel, where it has one.
     pub followed: Option<Followed>,
-    /// The channel's slot; given back when dropped.
+    /// The slots of the channel and the credential; given back when dropped.
     pub slot: Option<Permit>,
     /// The place of the channel's one probe, where this attempt is it; given back when dropped.
     pub probe: Option<Probe>,
     /// Whose exchange it is.
     pub asked_by: Option<KeyId>,
+    /// The tokens reserved there; given back when dropped.
+    pub charge: Option<Charge>,
 }
 
 /// What the plan says when asked for the next attempt.
@@ -83,6 +99,8 @@ pub enum Next {
     Attempt(Box<Attempt>),
     /// Ask again after this: the next attempt goes to a provider that has just said that it is asked too often.
     Wait(Duration),
+    /// All that could serve it are full: ask again after this.
+    Queue(Pause),
     /// Nothing is left; this is the answer.
     Exhausted(Refusal),
 }
@@ -103,6 +121,9 @@ impl Plan {
             attempts_left: attempts,
             failures: Vec::new(),
             free_in: None,
+            full: Vec::new(),
+            line: Line::default(),
+            tokens: 0,
             turns,
             preference: Preference::default(),
             asked_by: None,
@@ -119,6 +140,11 @@ impl Plan {
     /// Whether it ended because the retry budget did.
     pub fn is_over_budget(&self) -> bool {
         self.retries.is_denied()
+    }
+
+    /// Says what the exchange is estimated to cost, in tokens; until then nothing.
+    pub fn expect(&mut self, tokens: u64) {
+        self.tokens = tokens;
     }
 
     /// The candidates, in file order.
@@ -141,47 +167,56 @@ impl Plan {
         &self.preference
     }
 
-    /// The next attempt, with its channel's slot taken, or the answer if there is none.
+    /// The next attempt, a place in the queues, or the answer if there is neither.
     pub fn next(&mut self, live: &Live, registry: &Registry, now: Nanos) -> Next {
-        let mut full = Vec::new();
+        match self.next_or_wait(live, registry, now) {
+            Some(next) => next,
+            None => Next::Exhausted(self.exhausted(live, now)),
+        }
+    }
+
+    /// The next attempt or the answer, without waiting.
+    pub fn at_once(&mut self, live: &Live, registry: &Registry, now: Nanos) -> Result<Box<Attempt>, Refusal> {
+        match self.attempt(live, registry, now) {
+            Some(Next::Attempt(attempt)) => Ok(attempt),
+            _ => Err(self.exhausted(live, now)),
+        }
+    }
+
+    /// The next attempt, with everything taken that its channel and its credential limit, or the time until it
+    /// may be made; `None`: all that could serve are full, or nothing could.
+    fn attempt(&mut self, live: &Live, registry: &Registry, now: Nanos) -> Option<Next> {
+        if self.attempts_left > 0 {
+            self.free_in = None;
+        }
+        self.full.clear();
         while self.attempts_left > 0 {
-            let Some((channel, followed)) = self.choose(live, registry, &full, now) else { break };
+            let (channel, followed) = self.choose(live, registry, &self.full, now)?;
             if !self.retries.pay(live, registry, &self.candidates, now) {
-                break;
+                return None;
             }
             if let Some(wait) = self.space(&channel, now) {
-                return Next::Wait(wait);
+                return Some(Next::Wait(wait));
             }
-            let mut slot = Permit::new(registry.leases());
-            let state = live.channel(channel.index);
-            if let Err((_, shut)) = slot.pass(&[&state.gate], now) {
-                self.free_in = self.free_in.into_iter().chain(shut.wait()).min();
-                full.push(channel.index);
-                continue;
-            }
-            // What lives in one account is looked for with the same credential every time.
-            let turn = if self.turns == Turns::First { 0 } else { state.health.turn() };
-            let index = self.credential(live, &channel, turn, now);
-            let Some((index, probe)) = index.and_then(|index| Some((index, state.health.pass(now).ok()?)))
-            else {
-                slot.refund();
-                full.push(channel.index);
+            let Some(entered) = self.enter(live, registry, &channel, now) else {
+                self.full.push(channel.index);
                 continue;
             };
             self.attempts_left -= 1;
             self.retries.made();
-            return Next::Attempt(Box::new(Attempt {
-                credential: channel.credentials[index].clone(),
-                credential_index: index,
+            return Some(Next::Attempt(Box::new(Attempt {
+                credential: channel.credentials[entered.credential].clone(),
+                credential_index: entered.credential,
                 model_upstream: channel.upstream_model(&self.model).to_owned(),
                 channel,
                 followed,
-                slot: Some(slot),
-                probe,
+                slot: Some(entered.permit),
+                charge: Some(entered.charge),
+                probe: entered.probe,
                 asked_by: self.asked_by.clone(),
-            }));
+            })));
         }
-        Next::Exhausted(self.exhausted(live, now))
+        None
     }
 
     /// How long to wait before this channel is asked: not at all where the last attempt was at another one.
@@ -212,19 +247,18 @@ impl Plan {
     fn usable(&self, live: &Live, channel: &Channel, now: Nanos) -> bool {
         !self.spent.contains(&Spent::Channel(channel.index))
             && live.channel(channel.index).health.at(now).is_none()
-            && self.credential(live, channel, 0, now).is_some()
+            && !self.credentials(live, channel, now).is_empty()
     }
 
-    /// A credential that neither rests nor failed in this exchange, taken in turn.
-    fn credential(&self, live: &Live, channel: &Channel, turn: u64, now: Nanos) -> Option<usize> {
+    /// The credentials that neither rest nor failed in this exchange.
+    fn credentials(&self, live: &Live, channel: &Channel, now: Nanos) -> Vec<usize> {
         let state = live.channel(channel.index);
         let (rests, model) = (&state.credentials, channel.upstream_model(&self.model));
-        let usable: Vec<_> = (0..channel.credentials.len())
+        (0..channel.credentials.len())
             .filter(|index| !self.spent.contains(&Spent::Credential(channel.index, *index)))
             .filter(|index| rests.get(*index).is_some_and(|rest| rest.at(now).is_none()))
             .filter(|index| state.health.refused.at(&channel.credentials[*index], model, now).is_none())
-            .collect();
-        choose::credential(&usable, state, &self.preference, turn)
+            .collect()
     }
 
     /// Books a failed attempt: who rests, and what is not asked again in this exchange. Where the fault lies

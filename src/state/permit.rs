@@ -4,15 +4,17 @@
 
 use crate::limit::{Level, Nanos};
 use crate::state::Gate;
+use crate::state::queue::Queue;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-/// Slots held at the gates of a key, its group and its rule for a model.
+/// Slots held at the gates of a key, its group and its rule for a model, or of a channel and a credential.
 #[derive(Debug)]
 pub struct Permit {
     gates: [Option<Arc<Gate>>; GATES_MAX],
     leases: Arc<AtomicI64>,
+    queue: Option<Arc<Queue>>,
 }
 
 /// Key, group, and (key, model), as many as there are kinds.
@@ -41,7 +43,7 @@ impl Permit {
     /// A permit that holds nothing yet.
     pub fn new(leases: &Arc<AtomicI64>) -> Self {
         leases.fetch_add(1, Ordering::AcqRel);
-        Self { gates: [const { None }; GATES_MAX], leases: Arc::clone(leases) }
+        Self { gates: [const { None }; GATES_MAX], leases: Arc::clone(leases), queue: None }
     }
 
     /// Passes all the gates or none: a gate that shuts gives back what the gates before it took. Says which
@@ -77,6 +79,11 @@ impl Permit {
             gate.rpm.give_back();
         }
     }
+
+    /// Names the queue whose first waits for what this holds.
+    pub fn wakes(&mut self, queue: &Arc<Queue>) {
+        self.queue = Some(Arc::clone(queue));
+    }
 }
 
 /// One slot and one request of one gate, or neither.
@@ -94,6 +101,9 @@ impl Drop for Permit {
             gate.slots.release();
         }
         self.leases.fetch_sub(1, Ordering::AcqRel);
+        if let Some(queue) = &self.queue {
+            queue.wake();
+        }
     }
 }
 

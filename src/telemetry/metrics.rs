@@ -59,6 +59,8 @@ pub struct ChannelLive<'a> {
     pub inflight: u64,
     /// Its credentials by what may be shown of them, and whether each is used.
     pub credentials: Vec<(String, bool)>,
+    /// Requests that wait for a place.
+    pub queued: u64,
 }
 
 /// A key at the moment of a scrape.
@@ -175,6 +177,9 @@ impl Metrics {
                 families.overhead_seconds.with_label_values(&[phase]).observe(time.as_secs_f64());
             }
         }
+        if let Some(queued) = record.queued {
+            families.queue_seconds.with_label_values::<&str>(&[]).observe(queued.as_secs_f64());
+        }
         if let Some(code) = record.code {
             families.errors_total.with_label_values(&[code.word()]).inc();
         }
@@ -248,10 +253,11 @@ impl Metrics {
         set(&families.active_streams, &[], live.active_streams);
         set(&families.leases_open, &[], live.leases_open);
         set(&families.buffered_body_bytes, &[], live.buffered_body_bytes);
-        for gauges in [&families.channel_up, &families.channel_inflight, &families.key_inflight] {
+        for gauges in [&families.channel_up, &families.channel_inflight, &families.queued_requests] {
             gauges.reset();
         }
-        for gauges in [&families.key_limit, &families.key_limit_remaining, &families.credential_up] {
+        let gauges = [&families.key_limit, &families.key_limit_remaining, &families.credential_up];
+        for gauges in gauges.into_iter().chain([&families.key_inflight]) {
             gauges.reset();
         }
         for channel in &live.channels {
@@ -261,6 +267,7 @@ impl Metrics {
             for (credential, up) in channel.credentials.iter().take(CREDENTIAL_SERIES_MAX) {
                 set(&families.credential_up, &[name[0], credential], u64::from(*up));
             }
+            set(&families.queued_requests, &name, channel.queued);
         }
         self.set_keys(&live.keys);
         self.encode()

@@ -133,6 +133,30 @@ async fn a_client_that_leaves_while_it_sends_is_noticed() {
 }
 
 #[tokio::test]
+async fn a_client_that_leaves_while_it_is_queued_gives_its_place_up() {
+    for way in WAYS {
+        let upstream = provider().await;
+        upstream.script(Selector::Any, vec![Fault::HoldFirstByte]);
+        let full = "limits = { concurrency = 1 }\nqueue = 1\nqueue_timeout = \"600s\"";
+        let gateway = Gateway::start(&(channel("main", "openai", &upstream, full) + &key())).await;
+        let mut running = Connection::open(gateway.addr()).await;
+        running.send(&Speech::Chat.request(KEY, MODEL, true)).await;
+        upstream.wait_for_holding(1).await;
+        let client = Client::begin(way, gateway.addr(), Speech::Chat, 0).await;
+        gateway.count_reaches("tollgate_queued_requests{channel=\"main\"}", 1).await;
+        client.leave(way);
+        gateway.count_reaches("tollgate_queued_requests{channel=\"main\"}", 0).await;
+        let line = gateway.log.line().await;
+        assert_eq!((&line["end"], &line["attempts"]), (&json!("client_closed"), &json!([])), "{way:?}");
+        upstream.release();
+        assert_eq!(running.answer().await.expect("an answer").status, 200, "{way:?}");
+        assert_eq!(upstream.request_count(), 1, "{way:?}");
+        gateway.log.lines(2).await;
+        assert_eq!(gateway.count("tollgate_leases_open").await, 0, "{way:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_client_that_leaves_while_it_waits_for_the_head_lets_the_upstream_go() {
     for way in WAYS {
         let house = House::build(Speech::Chat).await;

@@ -62,6 +62,7 @@ struct Line<'a> {
     labels: LabelMap<'a>,
     upstream_error: Option<&'a str>,
     thinking_stripped: u32,
+    queued_ms: Option<f64>,
 }
 
 impl<'a> Line<'a> {
@@ -103,6 +104,7 @@ impl<'a> Line<'a> {
             labels: LabelMap(&record.labels),
             upstream_error: record.upstream_error.as_ref().map(Excerpt::as_str),
             thinking_stripped: record.attempts.last().map_or(0, |last| last.thinking_stripped),
+            queued_ms: record.queued.map(millis),
         }
     }
 }
@@ -215,6 +217,7 @@ mod tests {
             ("/duration_ms", Value::from(1_234.567)),
             ("/ttfb_ms", Value::from(345.6)),
             ("/overhead_us", Value::from(121)),
+            ("/queued_ms", Value::from(7.5)),
             ("/tokens/cache_read", Value::from(50)),
             ("/usage_source", Value::from("reported")),
             ("/labels/x-team", Value::from("search")),

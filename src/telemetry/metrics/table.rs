@@ -106,6 +106,10 @@ families! {
         "1 where a channel's credential is used, 0 where it was put away or is cooling.";
     channel_inflight: GaugeVec, ["channel"], NONE,
         "Attempts in flight at a channel.";
+    queue_seconds: HistogramVec, [], SECONDS,
+        "Time a request waited for a place at a full channel, where it did.";
+    queued_requests: GaugeVec, ["channel"], NONE,
+        "Requests that wait for a place at a channel; one may wait at several.";
     tokens_total: IntCounterVec, ["channel", "model", "type"], NONE,
         "Tokens counted by the provider; types are disjoint, but reasoning is part of output.";
     usage_missing_total: IntCounterVec, ["channel"], NONE,

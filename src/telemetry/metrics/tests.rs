@@ -195,6 +195,7 @@ fn gauges_say_what_is_true_at_the_scrape_and_forget_what_was() {
             channel: &channel,
             up: true,
             inflight: 4,
+            queued: 2,
             credentials: vec![("6789".to_owned(), true), ("#2".to_owned(), false)],
         }],
         keys: vec![KeyLive { key: &key, inflight: 1, limits }, unnamed_key.clone(), unnamed_key],
@@ -211,6 +212,7 @@ fn gauges_say_what_is_true_at_the_scrape_and_forget_what_was() {
             r#"credential_up{channel="first",credential="6789"} 1"#,
             r##"credential_up{channel="first",credential="#2"} 0"##,
             r#"channel_inflight{channel="first"} 4"#,
+            r#"queued_requests{channel="first"} 2"#,
             r#"key_inflight{key="bob"} 1"#,
             r#"key_inflight{key="_overflow"} 6"#,
             r#"key_limit{key="bob",limit="rpm"} 60"#,
@@ -218,7 +220,7 @@ fn gauges_say_what_is_true_at_the_scrape_and_forget_what_was() {
         ],
     );
     let later = metrics.scrape(&Live::default());
-    for gone in ["key_limit{", "key_inflight{", "channel_up{"] {
+    for gone in ["key_limit{", "key_inflight{", "channel_up{", "queued_requests{"] {
         assert!(!later.contains(gone), "{gone}");
     }
     check(&metrics, &["inflight_requests 0"]);

@@ -1,0 +1,74 @@
+//! Letting an exchange in at a channel and at one of its credentials.
+//!
+//! Invariants: nobody is let in past those that wait for the channel; a full credential is passed by in favour
+//! of another one of the same channel.
+
+use super::{Plan, Turns};
+use crate::config::snapshot::Channel;
+use crate::limit::Nanos;
+use crate::stage::choose;
+use crate::state::charge::{Charge, Closed};
+use crate::state::health::Probe;
+use crate::state::permit::Permit;
+use crate::state::queue::Ticket;
+use crate::state::{Live, Registry};
+use std::time::Duration;
+
+/// What an attempt took.
+pub(super) struct Entered {
+    pub(super) credential: usize,
+    pub(super) permit: Permit,
+    pub(super) charge: Charge,
+    /// The place of the channel's one probe, where this is it.
+    pub(super) probe: Option<Probe>,
+}
+
+impl Plan {
+    /// Lets it in at the first of the channel's credentials that has room; `None`: the channel is full, or
+    /// another one is probing it.
+    pub(super) fn enter(
+        &mut self,
+        live: &Live,
+        registry: &Registry,
+        channel: &Channel,
+        now: Nanos,
+    ) -> Option<Entered> {
+        let state = live.channel(channel.index);
+        let ahead = self.line.ticket(channel.index).map(Ticket::ahead);
+        let others = ahead.unwrap_or_else(|| state.queue.waiting());
+        if others > 0 {
+            self.free_in(state.gate.wait(self.tokens, others as u64, now));
+            return None;
+        }
+        // What lives in one account is looked for with the same credential every time.
+        let turn = if self.turns == Turns::First { 0 } else { state.health.turn() };
+        let mut usable = self.credentials(live, channel, now);
+        while let Some(index) = choose::credential(&usable, state, &self.preference, turn) {
+            match state.enter(index, self.tokens, registry.leases(), now) {
+                Ok((mut permit, charge)) => {
+                    if let Ok(probe) = state.health.pass(now) {
+                        return Some(Entered { credential: index, permit, charge, probe });
+                    }
+                    permit.refund();
+                    return None;
+                }
+                Err(Closed::Credential(wait)) => {
+                    self.free_in(wait);
+                    usable.retain(|other| *other != index);
+                }
+                Err(Closed::Channel(wait)) => {
+                    self.free_in(wait);
+                    break;
+                }
+            }
+        }
+        if ahead.is_none() {
+            state.queue.wake();
+        }
+        None
+    }
+
+    fn free_in(&mut self, wait: Option<Duration>) {
+        self.free_in = self.free_in.into_iter().chain(wait).min();
+    }
+}
