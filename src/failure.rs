@@ -37,6 +37,8 @@ pub enum FailureKind {
     SendTimeout,
     /// No first byte in time.
     FirstByteTimeout,
+    /// An answer that went silent before it was whole, and before a byte of it went down.
+    IdleTimeout,
     /// Bytes that are not an HTTP answer, or a stream without an event.
     Garbage,
     /// 401: our credential is refused.
@@ -82,9 +84,10 @@ impl Failure {
     pub fn code(&self) -> Code {
         match self.kind {
             FailureKind::Dns | FailureKind::Connect | FailureKind::Reset => Code::UpstreamUnreachable,
-            FailureKind::ConnectTimeout | FailureKind::SendTimeout | FailureKind::FirstByteTimeout => {
-                Code::UpstreamTimeout
-            }
+            FailureKind::ConnectTimeout
+            | FailureKind::SendTimeout
+            | FailureKind::FirstByteTimeout
+            | FailureKind::IdleTimeout => Code::UpstreamTimeout,
             FailureKind::Garbage | FailureKind::ServerError | FailureKind::StreamError => Code::UpstreamError,
             FailureKind::Unauthorized | FailureKind::Forbidden => Code::UpstreamUnauthorized,
             FailureKind::RateLimited => Code::UpstreamRateLimited,
@@ -106,6 +109,7 @@ impl Failure {
             FailureKind::Reset => "reset",
             FailureKind::SendTimeout => "send_timeout",
             FailureKind::FirstByteTimeout => "first_byte_timeout",
+            FailureKind::IdleTimeout => "idle_timeout",
             FailureKind::Garbage => "garbage",
             FailureKind::Unauthorized => "unauthorized",
             FailureKind::Forbidden => "forbidden",

@@ -18,6 +18,7 @@ pub mod peer;
 pub mod queued;
 pub mod relay;
 pub mod reply;
+pub mod seen;
 pub mod status;
 pub mod tunnel;
 pub mod waiting;
@@ -239,6 +240,7 @@ impl Gateway {
             creates: accepted.creates(),
             early_ping: early_ping(accepted, attempt),
             rename: rename(accepted, attempt),
+            bodies: self.registry.bodies(),
             now_unix: self.world.unix_ms() / 1000,
         };
         let mut reply = self.reply(client, exchange);
@@ -295,12 +297,15 @@ impl Gateway {
         self.registry.signers().learn(&exchange.signatures, signer, self.world.now());
         let end = exchange.record.end;
         match end {
-            End::StreamTruncated | End::StreamIdleTimeout => {
+            // What broke off, or ended in an error of the provider's own.
+            End::StreamTruncated | End::StreamIdleTimeout | End::Failed
+                if end != End::Failed || exchange.record.code == Some(Code::UpstreamError) =>
+            {
                 let failure = Failure::new(FailureKind::Reset, MaybeBegun, end.word());
                 verdict::note(&exchange.live, attempt, &failure, (self.world.now(), self.jitter()));
             }
             End::ClientClosed | End::Drained => {}
-            End::Ok | End::Refused | End::Failed => {
+            _ => {
                 exchange.live.channel(attempt.channel.index).health.worked(None);
             }
         }

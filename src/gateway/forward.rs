@@ -6,25 +6,28 @@
 //! its first real event, not with its status; a connection goes back to the pool only when both directions
 //! are complete; the time to the first byte is bounded, and so is what is held until then.
 
-use crate::balance;
+mod judge;
+
+pub use self::judge::is_plain_success;
+
 use crate::config::snapshot::Channel;
 use crate::failure::{Failure, FailureKind, Sent};
 use crate::gateway::exchange::Tried;
 use crate::gateway::peer::Upstream;
 use crate::gateway::reply::Reply;
-use crate::gateway::status;
+use crate::gateway::seen::Seen;
 use crate::gateway::waiting::{Meanwhile, Silence};
 use crate::gateway::wire::{AnswerHead, Lost, Stage, Wire};
 use crate::limit::Nanos;
 use crate::protocol::Operation;
-use crate::protocol::observe::{self, Phase, Progress, StreamObserver};
+use crate::protocol::observe::StreamObserver;
 use crate::secret::Secret;
 use crate::stage::foreign::Stripped;
 use crate::stage::rewrite::Outgoing;
+use crate::state::bodies::Bodies;
 use bytes::Bytes;
-use http::HeaderMap;
-use http::header::CONTENT_TYPE;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -47,6 +50,8 @@ pub struct Target<'a> {
     pub early_ping: Option<Duration>,
     /// The model's name to show, where it differs from the one sent.
     pub rename: Option<&'a str>,
+    /// What is held of an answer counts like what is held of requests.
+    pub bodies: &'a Arc<Bodies>,
     /// Unix seconds, for dates in `retry-after`.
     pub now_unix: u64,
 }
@@ -121,6 +126,8 @@ pub enum Reading {
     Events(Box<StreamObserver>),
     /// A whole: relayed as it comes.
     Whole,
+    /// A whole that was read to its end, to show another model's name in it.
+    Held(Seen),
 }
 
 /// Makes the attempt; a client that leaves ends it at once, unless its answer shall be read on without it.
@@ -152,20 +159,26 @@ pub async fn attempt(
 }
 
 async fn run(upstream: &Upstream, target: &Target<'_>, outgoing: &Outgoing, link: &mut Link) -> Outcome {
-    for _ in 0..=STALE_CONNECTIONS_MAX {
-        let wire = match upstream.connect(target.channel, target.credential, link).await {
+    let channel = (target.channel, target.credential);
+    let mut stale_left = STALE_CONNECTIONS_MAX;
+    loop {
+        let wire = match upstream.connect(channel, stale_left > 0, link).await {
             Ok(wire) => wire,
             Err(failure) => return Outcome::Failed(failure),
         };
+        let began = upstream.now();
         match exchange(upstream, wire, target, outgoing).await {
-            Ok(answer) => return judge(upstream, answer, target).await,
-            Err(failed) if !failed.may_be_stale(link.reused, target.creates) => {
-                return Outcome::Failed(failed.failure);
+            Ok(answer) => return judge::judge(upstream, answer, target).await,
+            Err(failed) => {
+                let at_once = upstream.now().saturating_sub(began) < STALE_WITHIN;
+                let again = failed.may_be_stale(link.reused, at_once && !target.creates);
+                if !again || stale_left == 0 {
+                    return Outcome::Failed(failed.failure);
+                }
             }
-            Err(_) => {}
         }
+        stale_left -= 1;
     }
-    Outcome::Failed(Failure::new(FailureKind::Reset, Sent::MaybeBegun, "every pooled connection was stale"))
 }
 
 /// Sends the request and reads the head of the answer, whichever comes first.
@@ -213,24 +226,25 @@ struct NoAnswer {
 impl NoAnswer {
     fn late(wire: &Wire) -> Self {
         let kind = if wire.is_sent() { FailureKind::FirstByteTimeout } else { FailureKind::Reset };
-        Self { failure: Failure::new(kind, Sent::MaybeBegun, "no answer in time"), stage: Stage::Answering }
+        Self { failure: Failure::new(kind, Sent::MaybeBegun, "no answer in time"), stage: Stage::Begun }
     }
 
     fn stalled() -> Self {
         let detail = "the provider stopped reading the request";
         Self {
             failure: Failure::new(FailureKind::SendTimeout, Sent::MaybeBegun, detail),
-            stage: Stage::Answering,
+            stage: Stage::Begun,
         }
     }
 
     /// Whether another connection may simply be tried: the provider said that it has not begun, or a kept
-    /// connection may have died unnoticed, and nothing would be created twice.
-    fn may_be_stale(&self, reused: bool, creates: bool) -> bool {
+    /// connection had died unnoticed (then it is known at once, and nothing may be created twice).
+    fn may_be_stale(&self, reused: bool, harmless: bool) -> bool {
         match self.stage {
+            Stage::Elsewhere => true,
             Stage::Refused => reused,
-            Stage::Silent => reused && !creates,
-            Stage::Answering => false,
+            Stage::Silent => reused && harmless,
+            Stage::Unfit | Stage::Begun => false,
         }
     }
 }
@@ -238,123 +252,18 @@ impl NoAnswer {
 impl From<Lost> for NoAnswer {
     fn from(lost: Lost) -> Self {
         let kind = if lost.garbled { FailureKind::Garbage } else { FailureKind::Reset };
-        let sent = if lost.stage == Stage::Refused { Sent::NotBegun } else { Sent::MaybeBegun };
+        let begun = matches!(lost.stage, Stage::Silent | Stage::Begun);
+        let sent = if begun { Sent::MaybeBegun } else { Sent::NotBegun };
         Self { failure: Failure::new(kind, sent, lost.detail), stage: lost.stage }
     }
-}
-
-/// Decides by status and, for streams, by the first event whether this is an answer or a failure.
-async fn judge(upstream: &Upstream, mut answer: Answer, target: &Target<'_>) -> Outcome {
-    let status = answer.head.status.as_u16();
-    if status < 300 {
-        if is_event_stream(&answer.head.headers) {
-            return first_event(upstream, answer, target).await;
-        }
-        return Outcome::Answered(Box::new(answer));
-    }
-    let body = error_body(&mut answer).await;
-    let mapped = target.rename.is_some();
-    let kind = if target.stripped.more && observe::is_unverified_thinking(status, &body) {
-        Some(FailureKind::Unverified)
-    } else {
-        status::failure_kind(target.channel.dialect, status, &body, mapped)
-    };
-    let Some(kind) = kind else {
-        status::mask(&mut answer.held, target.credential);
-        return Outcome::Answered(Box::new(answer));
-    };
-    let header = |name| answer.head.headers.get(name).and_then(|value| value.to_str().ok());
-    let retry_after = balance::retry_after(header("retry-after-ms"), header("retry-after"), target.now_unix);
-    let failure = Failure {
-        kind,
-        status: Some(status),
-        retry_after,
-        sent: status::progress(kind),
-        detail: status::detail(&body, target.credential),
-    };
-    recycle(answer);
-    Outcome::Failed(failure)
-}
-
-/// The beginning of an error's body, kept in `held` so that it can still be passed on whole.
-async fn error_body(answer: &mut Answer) -> Vec<u8> {
-    let mut body = Vec::new();
-    let read = timeout(ERROR_BODY_WAIT, async {
-        while body.len() < ERROR_BODY_MAX {
-            match answer.wire.read().await {
-                Ok(Some(chunk)) => {
-                    body.extend_from_slice(&chunk);
-                    answer.held.push(chunk);
-                }
-                Ok(None) => {
-                    answer.complete = true;
-                    return;
-                }
-                Err(_) => return,
-            }
-        }
-    });
-    // What came in time is enough to judge by; the rest, if any, is relayed or dropped.
-    drop(read.await);
-    body
-}
-
-/// Holds a stream until its first real event: an error there is a failure like any other.
-async fn first_event(upstream: &Upstream, mut answer: Answer, target: &Target<'_>) -> Outcome {
-    let mut observer = Box::new(StreamObserver::new(target.operation, target.rename));
-    let status = answer.head.status.as_u16();
-    let failed = |kind, detail: &str| {
-        let sent = Sent::MaybeBegun;
-        Outcome::Failed(Failure { status: Some(status), ..Failure::new(kind, sent, detail) })
-    };
-    let (wire, held) = (&mut answer.wire, &mut answer.held);
-    let left = Duration::from_nanos(answer.deadline.saturating_sub(upstream.now()));
-    match timeout(left, until_event(wire, held, &mut observer)).await {
-        Ok(Some(Progress::ErrorFirst(detail))) => {
-            failed(FailureKind::StreamError, &status::detail(detail.as_bytes(), target.credential))
-        }
-        Ok(Some(_)) => {
-            answer.reading = Reading::Events(observer);
-            Outcome::Answered(Box::new(answer))
-        }
-        Ok(None) => failed(FailureKind::Garbage, "a stream without an event"),
-        Err(_) => failed(FailureKind::FirstByteTimeout, "no event in time"),
-    }
-}
-
-/// Reads up to the first real event; `None`: there is none.
-async fn until_event(
-    wire: &mut Wire,
-    held: &mut Vec<Bytes>,
-    observer: &mut StreamObserver,
-) -> Option<Progress> {
-    let mut read = 0usize;
-    while read <= HELD_MAX {
-        let Some(chunk) = wire.read().await.ok().flatten() else {
-            let progress = observer.finish(held);
-            // A last event may lack its blank line.
-            let said = matches!(progress, Progress::ErrorFirst(_)) || observer.phase() == Phase::Terminal;
-            return said.then_some(progress);
-        };
-        read += chunk.len();
-        let progress = observer.feed(&chunk, held);
-        if matches!(progress, Progress::ErrorFirst(_)) || observer.phase() != Phase::Waiting {
-            return Some(progress);
-        }
-    }
-    None
-}
-
-/// Whether the body is server-sent events.
-pub fn is_event_stream(headers: &HeaderMap) -> bool {
-    let content_type = headers.get(CONTENT_TYPE).map_or(&b""[..], http::HeaderValue::as_bytes);
-    let essence = content_type.split(|byte| *byte == b';').next().unwrap_or_default();
-    essence.trim_ascii().eq_ignore_ascii_case(b"text/event-stream")
 }
 
 /// Reads what is left of an answer nobody waits for, so that its connection can serve again; gives it up
 /// where that takes long.
 pub fn recycle(mut answer: Answer) {
+    if !answer.complete && !answer.wire.is_complete() {
+        answer.wire.finish_now();
+    }
     if answer.complete || answer.wire.is_complete() {
         return answer.wire.release();
     }
@@ -380,12 +289,9 @@ pub fn recycle(mut answer: Answer) {
 const SEND_STALL_MAX: Duration = Duration::from_secs(30);
 /// After a send that broke, an answer is either there or never comes.
 const AFTER_BROKEN_SEND: Duration = Duration::from_secs(2);
+/// A kept connection that had died says so as soon as something is sent on it.
+const STALE_WITHIN: Nanos = 1_000_000_000;
 /// Pooled connections that may turn out dead before the attempt counts as failed.
 const STALE_CONNECTIONS_MAX: usize = 2;
-/// Enough of an error for its code and message.
-const ERROR_BODY_MAX: usize = 64 * 1024;
-const ERROR_BODY_WAIT: Duration = Duration::from_secs(5);
-/// Comments and pings held while waiting for the first event.
-const HELD_MAX: usize = 2 * 1024 * 1024;
 const RECYCLED_BYTES_MAX: usize = 64 * 1024;
 const RECYCLE_WAIT: Duration = Duration::from_secs(1);

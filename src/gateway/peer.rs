@@ -44,19 +44,24 @@ impl Upstream {
         Self { lines: Arc::new(Lines::new()), resolver, world }
     }
 
-    /// A connection to this channel, pooled or new; several addresses are tried in turn.
+    /// A connection to this channel, kept or new; several addresses are tried in turn and share the time.
     pub async fn connect(
         &self,
-        channel: &Channel,
-        credential: &Secret,
+        target: (&Channel, &Secret),
+        reuse: bool,
         link: &mut Link,
     ) -> Result<Wire, Failure> {
+        let (channel, credential) = target;
         let addresses = self.addresses(channel).await?;
+        let share = channel.timeouts.connect
+            / u32::try_from(addresses.len().clamp(1, ADDRESSES_TRIED_MAX)).unwrap_or(1);
         let mut last = None;
         for address in addresses.iter().take(ADDRESSES_TRIED_MAX) {
-            let peer = peer(channel, credential, *address);
+            let mut peer = peer(channel, credential, *address);
+            peer.options.connection_timeout = Some(share);
+            peer.options.total_connection_timeout = Some(share);
             let began = self.world.now();
-            match self.lines.open(peer, channel.conduct.http_version).await {
+            match self.lines.open(peer, channel.conduct.http_version, reuse).await {
                 Ok((wire, reused)) => {
                     let took = Duration::from_nanos(self.world.now().saturating_sub(began));
                     *link = Link { reused, connect: (!reused).then_some(took) };
@@ -116,21 +121,33 @@ impl Lines {
     }
 
     /// A connection or a stream of one, and whether it was there already.
-    async fn open(self: &Arc<Self>, peer: HttpPeer, version: HttpVersion) -> Result<(Wire, bool), BError> {
+    async fn open(
+        self: &Arc<Self>,
+        peer: HttpPeer,
+        version: HttpVersion,
+        reuse: bool,
+    ) -> Result<(Wire, bool), BError> {
         let only_http1 = match version {
             HttpVersion::Http1 => true,
             HttpVersion::Auto => !peer.is_tls(),
             HttpVersion::Http2 => false,
         };
         if only_http1 {
-            let (stream, reused) = self.transport.get_stream(&peer).await?;
+            let kept = if reuse { self.transport.reused_stream(&peer).await } else { None };
+            let reused = kept.is_some();
+            let stream = match kept {
+                Some(stream) => stream,
+                None => self.transport.new_stream(&peer).await?,
+            };
             return Ok((self.http1(stream, peer), reused));
         }
-        if let Some(session) = self.http2.reused_http_session(&peer).await? {
+        // One that cannot be used any more (the provider said goodbye) is no reason not to open another.
+        if reuse && let Ok(Some(session)) = self.http2.reused_http_session(&peer).await {
             return Ok((self.http2(session, peer), true));
         }
         // A provider may turn out to speak HTTP/1.1 only; its connections are kept with the others.
-        if version == HttpVersion::Auto
+        if reuse
+            && version == HttpVersion::Auto
             && let Some(stream) = self.transport.reused_stream(&peer).await
         {
             return Ok((self.http1(stream, peer), true));
@@ -150,6 +167,11 @@ impl Lines {
 
     fn http2(self: &Arc<Self>, session: Http2Session, peer: HttpPeer) -> Wire {
         Wire::Http2(Box::new(Http2::new(session, Arc::clone(self), peer)))
+    }
+
+    /// The provider wants HTTP/1.1 for this (RFC 9113 section 9.2.2 has such cases).
+    pub(super) fn prefer_http1(&self, peer: &HttpPeer) {
+        self.http2.prefer_h1(peer);
     }
 
     /// Keeps a connection that is complete in both directions.
@@ -215,8 +237,8 @@ const POOL_IDLE: Duration = Duration::from_secs(55);
 const HTTP2_STREAMS_MAX: usize = 100;
 /// A connection that died without a word is noticed by then.
 const HTTP2_PING: Duration = Duration::from_secs(30);
-/// How much of an answer waits here for a slow client.
-const HTTP2_STREAM_WINDOW: u32 = 64 * 1024;
+/// How much of an answer waits here for a slow client: a megabyte of image in four round trips.
+const HTTP2_STREAM_WINDOW: u32 = 256 * 1024;
 /// Room for every stream's window, so that slow clients never hold up the other streams of the connection.
 const HTTP2_CONNECTION_WINDOW: u32 = 128 * HTTP2_STREAM_WINDOW;
 const ADDRESSES_TRIED_MAX: usize = 3;

@@ -11,19 +11,18 @@ use crate::code::Code;
 use crate::config::snapshot::Channel;
 use crate::gateway::body::declared_length;
 use crate::gateway::exchange::Downstream;
-use crate::gateway::forward::{self, Answer, Reading};
+use crate::gateway::forward::{self, Answer, Reading, is_plain_success};
 use crate::gateway::reply::{Reply, Sent};
+use crate::gateway::seen::Seen;
 use crate::gateway::status;
 use crate::gateway::waiting::{Due, Meanwhile, Silence};
-use crate::gateway::wire::AnswerHead;
 use crate::protocol::Operation;
 use crate::protocol::observe::{self, AnswerFacts, StreamObserver};
 use crate::record::End;
 use crate::refusal::Refusal;
 use crate::state::bodies::Share;
 use crate::usage::{Usage, UsageSource};
-use bytes::{Bytes, BytesMut};
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use bytes::Bytes;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
@@ -55,13 +54,11 @@ impl Reply<'_> {
     /// Relays a provider's answer to its end.
     pub async fn relay(&mut self, answer: Answer, relayed: Relayed<'_>) -> Sent {
         match answer.reading {
-            Reading::Whole if self.exchange.downstream == Downstream::Opened => {
+            Reading::Whole | Reading::Held(_) if self.exchange.downstream == Downstream::Opened => {
                 self.told_in_stream(&answer).await
             }
             Reading::Events(_) => self.relay_events(answer, relayed).await,
-            Reading::Whole if relayed.rename.is_some() && is_plain_success(&answer.head) => {
-                self.relay_renamed(answer, relayed).await
-            }
+            Reading::Held(_) => self.relay_renamed(answer, relayed).await,
             Reading::Whole => self.relay_whole(answer, relayed).await,
         }
     }
@@ -82,29 +79,37 @@ impl Reply<'_> {
 
     /// Relays a body as it comes, and reads the usage from a copy of its slices.
     async fn relay_whole(&mut self, mut answer: Answer, mut relayed: Relayed<'_>) -> Sent {
-        let watched = is_plain_success(&answer.head) && answer.head.status.is_success();
-        let head = self.client_head(&answer.head, declared_length(&answer.head.headers));
-        if !self.write_head(head).await {
+        let length = declared_length(&answer.head.headers).filter(|_| answer.head.status != 204);
+        let head = self.client_head(&answer.head, length);
+        if !self.write_head(head).await && !self.reads_on(&relayed.channel) {
             return self.client_left();
         }
-        let mut seen = Seen::new(watched, std::mem::take(&mut relayed.share));
-        for piece in std::mem::take(&mut answer.held) {
-            seen.push(&piece);
-            if !self.deliver(piece, &relayed.channel).await {
-                return self.client_left();
-            }
-        }
+        let share = std::mem::take(&mut relayed.share);
+        let mut seen = if is_plain_success(&answer.head) { Seen::new(share) } else { Seen::nothing(share) };
         let mut silence = relayed.silence(false);
-        while !answer.complete {
-            match self.next_chunk(&mut answer, &relayed, &mut silence).await {
-                Chunk::Bytes(chunk) => {
-                    seen.push(&chunk);
-                    if !self.deliver(chunk, &relayed.channel).await {
+        let mut early = std::mem::take(&mut answer.held).into_iter();
+        loop {
+            let next = match early.next() {
+                Some(piece) => Chunk::Bytes(piece),
+                None if answer.complete => Chunk::End,
+                None => {
+                    let satisfied = self.exchange.left == Some(0);
+                    self.next_chunk(&mut answer, &relayed, &mut silence, satisfied).await
+                }
+            };
+            match next {
+                Chunk::Bytes(piece) => {
+                    if !seen.keep(&piece) {
+                        seen.forget();
+                    }
+                    if !self.deliver(piece, &relayed.channel).await {
                         return self.client_left();
                     }
                 }
-                Chunk::End => answer.complete = true,
                 Chunk::Silent => {}
+                Chunk::End => break,
+                // It has every byte that was announced to it.
+                Chunk::ClientGone if self.exchange.left == Some(0) => break,
                 Chunk::ClientGone => return self.client_left(),
                 Chunk::Idle => return self.cut(End::StreamIdleTimeout, Some(Code::StreamIdleTimeout)),
                 Chunk::Lost => return self.cut(End::StreamTruncated, Some(Code::StreamTruncated)),
@@ -119,33 +124,10 @@ impl Reply<'_> {
         sent
     }
 
-    /// Holds a JSON answer whole to show the model under the name the client asked for.
-    async fn relay_renamed(&mut self, mut answer: Answer, mut relayed: Relayed<'_>) -> Sent {
-        let mut seen = Seen::new(true, std::mem::take(&mut relayed.share));
-        let mut early = std::mem::take(&mut answer.held);
-        for piece in &early {
-            seen.push(piece);
-        }
-        let mut silence = relayed.silence(false);
-        while !answer.complete {
-            match self.next_chunk(&mut answer, &relayed, &mut silence).await {
-                Chunk::Bytes(chunk) => {
-                    seen.push(&chunk);
-                    early.push(chunk);
-                    if seen.is_over() {
-                        // Too large to hold: passed on as it is, under the provider's name for the model.
-                        answer.held = early;
-                        relayed.rename = None;
-                        return self.relay_whole(answer, relayed).await;
-                    }
-                }
-                Chunk::End => answer.complete = true,
-                Chunk::Silent => {}
-                Chunk::ClientGone => return self.client_left(),
-                Chunk::Idle => return self.lost_before_a_byte(Code::UpstreamTimeout).await,
-                Chunk::Lost => return self.lost_before_a_byte(Code::UpstreamUnreachable).await,
-            }
-        }
+    /// Relays a JSON answer under the model's name the client asked for.
+    async fn relay_renamed(&mut self, mut answer: Answer, relayed: Relayed<'_>) -> Sent {
+        let reading = std::mem::replace(&mut answer.reading, Reading::Whole);
+        let Reading::Held(seen) = reading else { return Sent::Broken };
         let body = seen.whole().unwrap_or_default();
         let facts = observe::answer(relayed.operation, &body);
         self.read(&facts);
@@ -169,23 +151,20 @@ impl Reply<'_> {
         sent
     }
 
-    async fn lost_before_a_byte(&mut self, code: Code) -> Sent {
-        let refusal = Refusal::new(code, "The AI provider's answer broke off before it was complete.");
-        self.refuse(&refusal).await
-    }
-
-    /// The next bytes of the answer, or why there are none.
+    /// The next bytes of the answer, or why there are none; a satisfied client has all that was promised to
+    /// it, and leaving is nothing to be made up for.
     async fn next_chunk(
         &mut self,
         answer: &mut Answer,
         relayed: &Relayed<'_>,
         silence: &mut Silence,
+        satisfied: bool,
     ) -> Chunk {
         let mut read = pin!(answer.wire.read());
         loop {
             let read = match self.meanwhile(read.as_mut(), silence.wait()).await {
                 Meanwhile::Done(read) => read,
-                Meanwhile::Left if self.reads_on(&relayed.channel) => continue,
+                Meanwhile::Left if !satisfied && self.reads_on(&relayed.channel) => continue,
                 Meanwhile::Left => return Chunk::ClientGone,
                 Meanwhile::Silent => {
                     return if silence.passed() == Due::Idle { Chunk::Idle } else { Chunk::Silent };
@@ -242,57 +221,3 @@ enum Chunk {
     Lost,
     ClientGone,
 }
-
-/// Slices of a body that is read for its usage, bounded.
-struct Seen {
-    pieces: Vec<Bytes>,
-    bytes: usize,
-    watched: bool,
-    share: Share,
-}
-
-impl Seen {
-    fn new(watched: bool, share: Share) -> Self {
-        Self { pieces: Vec::new(), bytes: 0, watched, share }
-    }
-
-    fn push(&mut self, piece: &Bytes) {
-        if !self.watched {
-            return;
-        }
-        self.bytes += piece.len();
-        if self.bytes <= WATCHED_ANSWER_MAX && self.share.grow(piece.len()) {
-            self.pieces.push(piece.clone());
-        } else {
-            self.watched = false;
-            self.pieces.clear();
-        }
-    }
-
-    fn is_over(&self) -> bool {
-        !self.watched
-    }
-
-    fn whole(self) -> Option<Bytes> {
-        if !self.watched {
-            return None;
-        }
-        if let [only] = self.pieces.as_slice() {
-            return Some(only.clone());
-        }
-        let mut joined = BytesMut::with_capacity(self.bytes);
-        self.pieces.iter().for_each(|piece| joined.extend_from_slice(piece));
-        Some(joined.freeze())
-    }
-}
-
-/// JSON we can read: a 2xx that is not compressed.
-fn is_plain_success(head: &AnswerHead) -> bool {
-    let json =
-        head.headers.get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"application/json"));
-    let plain = head.headers.get(CONTENT_ENCODING).is_none_or(|coding| coding == "identity");
-    head.status.is_success() && json && plain
-}
-
-/// A larger JSON answer is relayed unread: its usage is missing and its model keeps the provider's name.
-const WATCHED_ANSWER_MAX: usize = 32 * 1024 * 1024;

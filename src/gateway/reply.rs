@@ -96,7 +96,6 @@ impl Reply<'_> {
     /// The head the client gets: the provider's, without what is nobody's business, with our ids.
     pub(super) fn client_head(&mut self, upstream: &AnswerHead, length: Option<usize>) -> ResponseHeader {
         let status = upstream.status.as_u16();
-        self.exchange.record.status = status;
         let mut head = ResponseHeader::build(status, Some(upstream.headers.len() + 8))
             .unwrap_or_else(|_| ServerSession::generate_error(502));
         let nominated = key_forms::nominated(&upstream.headers);

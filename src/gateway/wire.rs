@@ -17,7 +17,7 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use std::collections::VecDeque;
 use std::future::poll_fn;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 /// A connection, or a stream of one, for one exchange.
 #[derive(Debug)]
@@ -51,12 +51,16 @@ pub struct Lost {
 /// How far a request had got when its answer was lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
+    /// It cannot be sent like this, on any connection.
+    Unfit,
     /// The provider says that it has not begun, or nothing was sent.
     Refused,
-    /// Nothing of an answer had come: it may be a kept connection that had died unnoticed.
+    /// The same, and the provider asks for another connection.
+    Elsewhere,
+    /// The connection ended without a word: it may be a kept one that had died unnoticed.
     Silent,
-    /// Something of an answer had come.
-    Answering,
+    /// The provider may have worked on it.
+    Begun,
 }
 
 /// How the request is getting on.
@@ -149,8 +153,23 @@ impl Wire {
     pub fn is_worth_finishing(&self) -> bool {
         match self {
             Self::Http1(wire) => wire.is_persistent(),
-            // The connection serves on whatever becomes of one stream.
-            Self::Http2(_) => false,
+            // The connection serves on whatever becomes of one stream, but a stream that is reset although it
+            // was about to end looks like an attack, or like a client that left.
+            Self::Http2(wire) => wire.sending() == Sending::Whole,
+        }
+    }
+
+    /// Reads what is there already of an answer whose end may be all that is missing.
+    pub fn finish_now(&mut self) {
+        let mut context = Context::from_waker(Waker::noop());
+        for _ in 0..FINISHING_READS_MAX {
+            let read = match self {
+                Self::Http1(wire) => wire.poll_body(&mut context),
+                Self::Http2(wire) => wire.poll_body(&mut context),
+            };
+            if !matches!(read, Poll::Ready(Ok(Some(_)))) {
+                return;
+            }
         }
     }
 
@@ -183,9 +202,12 @@ impl Lost {
     }
 
     fn garbled(detail: impl Into<String>) -> Self {
-        Self { garbled: true, stage: Stage::Answering, detail: detail.into() }
+        Self { garbled: true, stage: Stage::Begun, detail: detail.into() }
     }
 }
+
+/// The last chunk, an empty frame, a trailer: more is not about to end.
+const FINISHING_READS_MAX: usize = 4;
 
 /// What is still to be sent, in the client's own bytes.
 #[derive(Debug, Default)]

@@ -9,6 +9,7 @@ use super::plan::{Attempt, Turns};
 use crate::balance;
 use crate::balance::rendezvous;
 use crate::balance::two::{Load, better_of_two};
+use crate::code::Code;
 use crate::config::snapshot::{Balance, Channel};
 use crate::failure::{Failure, FailureKind};
 use crate::limit::Nanos;
@@ -215,7 +216,7 @@ pub fn failed(
     by: &Preference,
     (now, took): (Nanos, Duration),
 ) {
-    let timed_out = matches!(failure.kind, FailureKind::ConnectTimeout | FailureKind::FirstByteTimeout);
+    let timed_out = failure.code() == Code::UpstreamTimeout;
     live.channel(attempt.channel.index).health.paces.of(by.stream).failed(took, timed_out, now);
     if let Some(session) = &by.session
         && matches!(failure.kind, FailureKind::Unauthorized | FailureKind::Forbidden)

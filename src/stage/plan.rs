@@ -334,6 +334,9 @@ pub fn upstream_failed(failure: &Failure, soonest: Option<Duration>) -> Refusal 
         FailureKind::FirstByteTimeout => {
             "The AI provider did not begin to answer in time (first byte timeout)."
         }
+        FailureKind::IdleTimeout => {
+            "The AI provider's answer went silent before it was complete (idle timeout)."
+        }
         FailureKind::Garbage => "The AI provider's answer could not be understood.",
         FailureKind::Unauthorized | FailureKind::Forbidden => {
             "The AI provider refused this gateway's own credential. Your API key is fine; tell the operator."

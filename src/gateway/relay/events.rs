@@ -68,12 +68,13 @@ impl Reply<'_> {
             if over {
                 return ending(observer, &Chunk::End, out);
             }
-            match self.next_chunk(answer, relayed, &mut silence).await {
+            let satisfied = observer.phase() == Phase::Terminal;
+            match self.next_chunk(answer, relayed, &mut silence, satisfied).await {
                 Chunk::Bytes(chunk) => over = observer.feed(&chunk, out) == Progress::Terminal,
                 Chunk::Silent if !observer.at_boundary() || observer.phase() == Phase::Terminal => {}
                 Chunk::Silent => out.push(Bytes::from_static(render::ping(relayed.operation))),
                 // It has the whole answer (Gemini's has no word for the end but the end itself).
-                Chunk::ClientGone if observer.phase() == Phase::Terminal => return Ending::Honest,
+                Chunk::ClientGone if satisfied => return Ending::Honest,
                 Chunk::ClientGone => return Ending::Left,
                 ended => return ending(observer, &ended, out),
             }

@@ -33,6 +33,8 @@ pub struct Http1 {
     scan: HeadScan,
     informational: usize,
     body: Option<BodyReader>,
+    /// Nothing more is read: an error is told once by the socket, and must never look like an end afterwards.
+    broken: bool,
     persistent: bool,
 }
 
@@ -59,13 +61,14 @@ impl Http1 {
             scan: HeadScan::default(),
             informational: 0,
             body: None,
+            broken: false,
             persistent: false,
         }
     }
 
     pub(super) fn begin(&mut self, outgoing: &Outgoing) -> Result<(), Lost> {
         if !http1::is_sound_target(&outgoing.target) {
-            return Err(Lost::new(Stage::Refused, "unusable path"));
+            return Err(Lost::new(Stage::Unfit, "unusable path"));
         }
         let body: usize = outgoing.body.iter().map(Bytes::len).sum();
         let together = body <= TOGETHER_MAX;
@@ -153,12 +156,25 @@ impl Http1 {
     }
 
     pub(super) fn poll_body(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Lost>> {
+        if self.broken {
+            return Poll::Ready(Err(Lost::new(Stage::Begun, "the answer broke off before")));
+        }
+        let read = ready!(self.poll_next(context));
+        self.broken = read.is_err();
+        Poll::Ready(read)
+    }
+
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Lost>> {
         loop {
             let Some(body) = &mut self.body else {
                 return Poll::Ready(Err(Lost::garbled("a body before its head")));
             };
+            let before = self.inbox.len();
             match body.next(&mut self.inbox) {
-                Ok(Step::Data(data)) => return Poll::Ready(Ok(Some(data))),
+                Ok(Step::Data(data)) => {
+                    let taken = before - self.inbox.len();
+                    return Poll::Ready(Ok(Some(unpinned(data, taken))));
+                }
                 Ok(Step::End) => return Poll::Ready(Ok(None)),
                 Ok(Step::More) => {}
                 Err(garbled) => return Poll::Ready(Err(Lost::garbled(garbled.0))),
@@ -188,7 +204,7 @@ impl Http1 {
 
     fn lost(&self, detail: &str) -> Lost {
         let silent = self.body.is_none() && self.inbox.is_empty() && self.informational == 0;
-        Lost::new(if silent { Stage::Silent } else { Stage::Answering }, detail)
+        Lost::new(if silent { Stage::Silent } else { Stage::Begun }, detail)
     }
 
     pub(super) fn stop_sending(&mut self) {
@@ -211,7 +227,7 @@ impl Http1 {
     }
 
     pub(super) fn is_persistent(&self) -> bool {
-        self.persistent && self.sending == Sending::Whole
+        self.persistent && !self.broken && self.sending == Sending::Whole
     }
 
     /// Back to the pool, if both directions are complete and nothing unasked came.
@@ -220,6 +236,11 @@ impl Http1 {
             self.lines.keep(self.stream, &self.peer);
         }
     }
+}
+
+/// Bytes that do not keep much more memory than they are: little data out of much framing is copied.
+fn unpinned(data: Bytes, taken: usize) -> Bytes {
+    if data.len() * 4 < taken { Bytes::copy_from_slice(&data) } else { data }
 }
 
 /// A request up to this size leaves in one piece with its head: copying it costs less than a second write.

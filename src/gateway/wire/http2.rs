@@ -55,10 +55,13 @@ impl Http2 {
     pub(super) fn begin(&mut self, outgoing: &Outgoing) -> Result<(), Lost> {
         let Some(session) = &mut self.session else { return Err(Lost::new(Stage::Refused, "no stream")) };
         let head =
-            request_head(outgoing, self.peer.is_tls()).map_err(|detail| Lost::new(Stage::Refused, detail))?;
+            request_head(outgoing, self.peer.is_tls()).map_err(|detail| Lost::new(Stage::Unfit, detail))?;
         outgoing.body.iter().for_each(|piece| self.outbox.push(piece.clone()));
         let bare = self.outbox.is_empty();
-        session.write_request_header(head, bare).map_err(|error| lost(&error, false))?;
+        session.write_request_header(head, bare).map_err(|error| {
+            let unfit = error.etype == ErrorType::InvalidHTTPHeader;
+            Lost::new(if unfit { Stage::Unfit } else { Stage::Refused }, error.etype.as_str())
+        })?;
         if bare {
             self.sending = Sending::Whole;
         } else {
@@ -107,6 +110,9 @@ impl Http2 {
         };
         let read = ready!(pin!(session.read_response_header()).poll(context));
         if let Err(error) = read {
+            if error.etype == ErrorType::H2Downgrade {
+                self.lines.prefer_http1(&self.peer);
+            }
             return Poll::Ready(Err(lost(&error, false)));
         }
         let Some(head) = session.response_header() else {
@@ -202,12 +208,14 @@ fn lost(error: &BError, answering: bool) -> Lost {
     if matches!(error.etype, ErrorType::InvalidHTTPHeader | ErrorType::InvalidH2) {
         return Lost::garbled(detail);
     }
-    // What Pingora marks so was not begun (RFC 9113 section 8.7), or lay on a connection that had ended.
-    let refused = matches!(error.retry, RetryType::Decided(true));
-    let stage = match (answering, refused) {
-        (true, _) => Stage::Answering,
-        (false, true) => Stage::Refused,
-        (false, false) => Stage::Silent,
+    let stage = match &error.retry {
+        _ if answering => Stage::Begun,
+        _ if error.etype == ErrorType::H2Downgrade => Stage::Elsewhere,
+        // What Pingora marks so was not begun (RFC 9113 section 8.7), or lay on a connection that had ended.
+        RetryType::Decided(true) => Stage::Refused,
+        // The connection broke; a stream that was reset in so many words is another matter.
+        RetryType::ReusedOnly => Stage::Silent,
+        RetryType::Decided(false) => Stage::Begun,
     };
     Lost::new(stage, detail)
 }

@@ -44,6 +44,8 @@ enum State {
     Trailer(usize, usize),
     /// At the line feed of a trailer's line: bytes so far, and of the line.
     TrailerEnd(usize, usize),
+    /// Behind something that is no framing; what came before it has been given out.
+    Broken(Garbled),
 }
 
 impl BodyReader {
@@ -62,6 +64,7 @@ impl BodyReader {
     pub fn next(&mut self, input: &mut BytesMut) -> Result<Step, Garbled> {
         match self.state {
             State::Ended => Ok(Step::End),
+            State::Broken(garbled) => Err(garbled),
             _ if input.is_empty() => Ok(Step::More),
             State::UntilClose => Ok(Step::Data(input.split().freeze())),
             State::Length(left) => Ok(self.counted(left, input)),
@@ -89,7 +92,7 @@ impl BodyReader {
     /// Moves the chunks of the input together, so that many small ones cost one write and no allocation.
     fn chunked(&mut self, input: &mut BytesMut) -> Result<Step, Garbled> {
         let (mut read, mut kept) = (0, 0);
-        while read < input.len() && self.state != State::Ended {
+        while read < input.len() && !matches!(self.state, State::Ended | State::Broken(_)) {
             if let State::Chunk(left) = self.state {
                 let taken = usize::try_from(left).unwrap_or(usize::MAX).min(input.len() - read);
                 if read != kept {
@@ -99,7 +102,7 @@ impl BodyReader {
                 let left = left - taken as u64;
                 self.state = if left == 0 { State::ChunkReturn } else { State::Chunk(left) };
             } else {
-                self.state = self.state.after(input[read])?;
+                self.state = self.state.after(input[read]).unwrap_or_else(State::Broken);
                 read += 1;
             }
         }
@@ -108,7 +111,11 @@ impl BodyReader {
         if !data.is_empty() {
             return Ok(Step::Data(data));
         }
-        Ok(if self.state == State::Ended { Step::End } else { Step::More })
+        match self.state {
+            State::Ended => Ok(Step::End),
+            State::Broken(garbled) => Err(garbled),
+            _ => Ok(Step::More),
+        }
     }
 }
 
@@ -151,5 +158,6 @@ impl State {
 
 /// Sixteen would fill 64 bits; a chunk of a petabyte is none.
 const SIZE_DIGITS_MAX: u8 = 12;
-const EXTENSION_BYTES_MAX: usize = 256;
+/// Nobody has a use for them here, and a body of ones with long extensions would cost much for nothing.
+const EXTENSION_BYTES_MAX: usize = 32;
 const TRAILER_BYTES_MAX: usize = 8 * 1024;

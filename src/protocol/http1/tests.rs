@@ -160,6 +160,32 @@ fn broken_chunks_are_refused() {
 }
 
 #[test]
+fn what_came_before_broken_framing_is_given_out_and_nothing_after_it() {
+    for cut in [5, 12, 14, 18] {
+        let text = b"E\r\ndata: [DONE]\n\n\r\n0\n\n5\r\nagain\r\n0\r\n\r\n";
+        let mut reader = BodyReader::new(Framing::Chunked);
+        let (mut input, mut body, mut broken) = (BytesMut::new(), Vec::new(), 0);
+        for piece in [&text[..cut], &text[cut..]] {
+            input.extend_from_slice(piece);
+            loop {
+                match reader.next(&mut input) {
+                    Ok(Step::Data(data)) => body.extend_from_slice(&data),
+                    Ok(_) => break,
+                    Err(_) if broken == 2 => break,
+                    Err(_) => broken += 1,
+                }
+            }
+        }
+        assert_eq!((body.as_slice(), broken), (&b"data: [DONE]\n\n"[..], 2), "{cut}");
+    }
+    // The content of a chunk is never taken for framing.
+    let mut reader = BodyReader::new(Framing::Chunked);
+    let mut input = BytesMut::from(&b"5\r\n0\r\n\r\n\r\nZ"[..]);
+    assert_eq!(reader.next(&mut input), Ok(Step::Data(b"0\r\n\r\n"[..].into())));
+    assert!(reader.next(&mut input).is_err() && reader.next(&mut input).is_err());
+}
+
+#[test]
 fn counted_and_open_bodies_end_where_they_should() {
     let hi = |left: &[u8]| (b"hi".to_vec(), Some(left.to_vec()));
     assert_eq!(body(Framing::Length(2), &[b"hi"]), Ok(hi(b"")));

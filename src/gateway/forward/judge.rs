@@ -1,0 +1,171 @@
+//! Whether what came is an answer to relay, or a failure that another candidate may make good.
+//!
+//! Invariant: nothing has gone down yet, whatever is read here; and what is read is bounded in bytes and time.
+
+use super::{Answer, Outcome, Reading, Target, recycle};
+use crate::balance;
+use crate::failure::{Failure, FailureKind, Sent};
+use crate::gateway::peer::Upstream;
+use crate::gateway::seen::{PIECE_OVERHEAD, Seen};
+use crate::gateway::status;
+use crate::gateway::wire::{AnswerHead, Wire};
+use crate::protocol::observe::{self, Phase, Progress, StreamObserver};
+use bytes::Bytes;
+use http::HeaderMap;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// Decides by status and, for streams, by the first event whether this is an answer or a failure.
+pub(super) async fn judge(upstream: &Upstream, mut answer: Answer, target: &Target<'_>) -> Outcome {
+    let status = answer.head.status.as_u16();
+    if status < 300 {
+        if is_event_stream(&answer.head.headers) {
+            return first_event(upstream, answer, target).await;
+        }
+        if target.rename.is_some() && is_plain_success(&answer.head) {
+            return whole(answer, target).await;
+        }
+        return Outcome::Answered(Box::new(answer));
+    }
+    let body = error_body(&mut answer).await;
+    let mapped = target.rename.is_some();
+    let kind = if target.stripped.more && observe::is_unverified_thinking(status, &body) {
+        Some(FailureKind::Unverified)
+    } else {
+        status::failure_kind(target.channel.dialect, status, &body, mapped)
+    };
+    let Some(kind) = kind else {
+        status::mask(&mut answer.held, target.credential);
+        return Outcome::Answered(Box::new(answer));
+    };
+    let header = |name| answer.head.headers.get(name).and_then(|value| value.to_str().ok());
+    let retry_after = balance::retry_after(header("retry-after-ms"), header("retry-after"), target.now_unix);
+    let failure = Failure {
+        kind,
+        status: Some(status),
+        retry_after,
+        sent: status::progress(kind),
+        detail: status::detail(&body, target.credential),
+    };
+    recycle(answer);
+    Outcome::Failed(failure)
+}
+
+/// The beginning of an error's body, kept in `held` so that it can still be passed on whole.
+async fn error_body(answer: &mut Answer) -> Vec<u8> {
+    let mut body = Vec::new();
+    let read = timeout(ERROR_BODY_WAIT, async {
+        while body.len() < ERROR_BODY_MAX {
+            match answer.wire.read().await {
+                Ok(Some(chunk)) => {
+                    body.extend_from_slice(&chunk);
+                    answer.held.push(chunk);
+                }
+                Ok(None) => {
+                    answer.complete = true;
+                    return;
+                }
+                Err(_) => return,
+            }
+        }
+    });
+    // What came in time is enough to judge by; the rest, if any, is relayed or dropped.
+    drop(read.await);
+    body
+}
+
+/// Reads a JSON answer to its end, so that its model can be shown under the name the client asked for; until
+/// then nothing goes down, so one that breaks off is a failure like any other.
+async fn whole(mut answer: Answer, target: &Target<'_>) -> Outcome {
+    let mut seen = Seen::new(target.bodies.share());
+    let failed = |kind, detail: &str| {
+        let status = Some(answer.head.status.as_u16());
+        Outcome::Failed(Failure { status, ..Failure::new(kind, Sent::MaybeBegun, detail) })
+    };
+    loop {
+        match timeout(target.channel.timeouts.idle, answer.wire.read()).await {
+            Ok(Ok(Some(chunk))) => {
+                if !seen.keep(&chunk) {
+                    // Too large to hold: passed on as it is, under the provider's name for the model.
+                    answer.held = seen.into_pieces();
+                    answer.held.push(chunk);
+                    return Outcome::Answered(Box::new(answer));
+                }
+            }
+            Ok(Ok(None)) => break,
+            Ok(Err(lost)) => return failed(FailureKind::Reset, &lost.detail),
+            Err(_) => return failed(FailureKind::IdleTimeout, "the answer went silent"),
+        }
+    }
+    answer.complete = true;
+    answer.reading = Reading::Held(seen);
+    Outcome::Answered(Box::new(answer))
+}
+
+/// Holds a stream until its first real event: an error there is a failure like any other.
+async fn first_event(upstream: &Upstream, mut answer: Answer, target: &Target<'_>) -> Outcome {
+    let mut observer = Box::new(StreamObserver::new(target.operation, target.rename));
+    let status = answer.head.status.as_u16();
+    let failed = |kind, detail: &str| {
+        let sent = Sent::MaybeBegun;
+        Outcome::Failed(Failure { status: Some(status), ..Failure::new(kind, sent, detail) })
+    };
+    let (wire, held) = (&mut answer.wire, &mut answer.held);
+    let left = Duration::from_nanos(answer.deadline.saturating_sub(upstream.now()));
+    match timeout(left, until_event(wire, held, &mut observer)).await {
+        Ok(Some(Progress::ErrorFirst(detail))) => {
+            failed(FailureKind::StreamError, &status::detail(detail.as_bytes(), target.credential))
+        }
+        Ok(Some(_)) => {
+            answer.reading = Reading::Events(observer);
+            Outcome::Answered(Box::new(answer))
+        }
+        Ok(None) => failed(FailureKind::Garbage, "a stream without an event"),
+        Err(_) => failed(FailureKind::FirstByteTimeout, "no event in time"),
+    }
+}
+
+/// Reads up to the first real event; `None`: there is none.
+async fn until_event(
+    wire: &mut Wire,
+    held: &mut Vec<Bytes>,
+    observer: &mut StreamObserver,
+) -> Option<Progress> {
+    let mut read = 0usize;
+    while read <= HELD_MAX {
+        let Some(chunk) = wire.read().await.ok().flatten() else {
+            let progress = observer.finish(held);
+            // A last event may lack its blank line.
+            let said = matches!(progress, Progress::ErrorFirst(_)) || observer.phase() == Phase::Terminal;
+            return said.then_some(progress);
+        };
+        read += chunk.len() + PIECE_OVERHEAD;
+        let progress = observer.feed(&chunk, held);
+        if matches!(progress, Progress::ErrorFirst(_)) || observer.phase() != Phase::Waiting {
+            return Some(progress);
+        }
+    }
+    None
+}
+
+/// Whether the body is server-sent events.
+fn is_event_stream(headers: &HeaderMap) -> bool {
+    let content_type = headers.get(CONTENT_TYPE).map_or(&b""[..], http::HeaderValue::as_bytes);
+    let essence = content_type.split(|byte| *byte == b';').next().unwrap_or_default();
+    essence.trim_ascii().eq_ignore_ascii_case(b"text/event-stream")
+}
+
+/// JSON we can read: a 2xx that is not compressed.
+pub fn is_plain_success(head: &AnswerHead) -> bool {
+    let json =
+        head.headers.get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"application/json"));
+    let plain = head.headers.get(CONTENT_ENCODING).is_none_or(|coding| coding == "identity");
+    head.status.is_success() && json && plain
+}
+
+/// Enough of an error for its code and message.
+const ERROR_BODY_MAX: usize = 64 * 1024;
+const ERROR_BODY_WAIT: Duration = Duration::from_secs(5);
+/// Comments and pings held while waiting for the first event.
+const HELD_MAX: usize = 2 * 1024 * 1024;
