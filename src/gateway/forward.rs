@@ -184,7 +184,7 @@ async fn exchange(
     let deadline = upstream.now().saturating_add(u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX));
     let head = match early {
         Some(head) => head,
-        None => timeout(wait, wire.head()).await.map_err(|_| NoAnswer::late(&wire))??,
+        None => timeout(wait, wire.head()).await.map_err(|_| NoAnswer::late(&wire, target.stream))??,
     };
     if !wire.is_sent() && !head.status.is_success() {
         wire.stop_sending();
@@ -211,9 +211,13 @@ struct NoAnswer {
 }
 
 impl NoAnswer {
-    fn late(wire: &Wire) -> Self {
-        let kind = if wire.is_sent() { FailureKind::FirstByteTimeout } else { FailureKind::Reset };
-        Self { failure: Failure::new(kind, Sent::MaybeBegun, "no answer in time"), stage: Stage::Answering }
+    fn late(wire: &Wire, stream: bool) -> Self {
+        let (kind, detail) = match (wire.is_sent(), stream) {
+            (true, true) => (FailureKind::FirstByteTimeout, "no answer within first_byte_timeout"),
+            (true, false) => (FailureKind::FirstByteTimeout, "no answer within response_timeout"),
+            (false, _) => (FailureKind::Reset, "the request broke off, and no answer came"),
+        };
+        Self { failure: Failure::new(kind, Sent::MaybeBegun, detail), stage: Stage::Answering }
     }
 
     fn stalled() -> Self {
@@ -318,7 +322,7 @@ async fn first_event(upstream: &Upstream, mut answer: Answer, target: &Target<'_
             Outcome::Answered(Box::new(answer))
         }
         Ok(None) => failed(FailureKind::Garbage, "a stream without an event"),
-        Err(_) => failed(FailureKind::FirstByteTimeout, "no event in time"),
+        Err(_) => failed(FailureKind::FirstByteTimeout, "no event within first_byte_timeout"),
     }
 }
 
@@ -338,7 +342,9 @@ async fn until_event(
         };
         read += chunk.len();
         let progress = observer.feed(&chunk, held);
-        if matches!(progress, Progress::ErrorFirst(_)) || observer.phase() != Phase::Waiting {
+        // An event too long to wait for has begun to pass: it is content by its size.
+        let has_begun = observer.phase() != Phase::Waiting || !observer.at_boundary();
+        if matches!(progress, Progress::ErrorFirst(_)) || has_begun {
             return Some(progress);
         }
     }
