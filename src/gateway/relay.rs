@@ -84,7 +84,7 @@ impl Reply<'_> {
     async fn relay_whole(&mut self, mut answer: Answer, mut relayed: Relayed<'_>) -> Sent {
         let watched = is_plain_success(&answer.head) && answer.head.status.is_success();
         let head = self.client_head(&answer.head, declared_length(&answer.head.headers));
-        if !self.write_head(head).await {
+        if !self.write_head(head).await && !self.reads_on(&relayed.channel) {
             return self.client_left();
         }
         let mut seen = Seen::new(watched, std::mem::take(&mut relayed.share));
@@ -142,8 +142,8 @@ impl Reply<'_> {
                 Chunk::End => answer.complete = true,
                 Chunk::Silent => {}
                 Chunk::ClientGone => return self.client_left(),
-                Chunk::Idle => return self.lost_before_a_byte(Code::UpstreamTimeout).await,
-                Chunk::Lost => return self.lost_before_a_byte(Code::UpstreamUnreachable).await,
+                Chunk::Idle => return self.lost_before_a_byte(Code::UpstreamTimeout, WENT_SILENT).await,
+                Chunk::Lost => return self.lost_before_a_byte(Code::UpstreamUnreachable, BROKE_OFF).await,
             }
         }
         let body = seen.whole().unwrap_or_default();
@@ -169,9 +169,8 @@ impl Reply<'_> {
         sent
     }
 
-    async fn lost_before_a_byte(&mut self, code: Code) -> Sent {
-        let refusal = Refusal::new(code, "The AI provider's answer broke off before it was complete.");
-        self.refuse(&refusal).await
+    async fn lost_before_a_byte(&mut self, code: Code, message: &str) -> Sent {
+        self.refuse(&Refusal::new(code, message)).await
     }
 
     /// The next bytes of the answer, or why there are none.
@@ -209,6 +208,9 @@ impl Reply<'_> {
     }
 
     fn cut(&mut self, end: End, code: Option<Code>) -> Sent {
+        if self.exchange.has_left() {
+            return self.client_left();
+        }
         self.exchange.ended(end, code);
         Sent::Broken
     }
@@ -294,5 +296,7 @@ fn is_plain_success(head: &AnswerHead) -> bool {
     head.status.is_success() && json && plain
 }
 
+const BROKE_OFF: &str = "The AI provider's answer broke off before it was complete.";
+const WENT_SILENT: &str = "The AI provider's answer went silent before it was complete (idle timeout).";
 /// A larger JSON answer is relayed unread: its usage is missing and its model keeps the provider's name.
 const WATCHED_ANSWER_MAX: usize = 32 * 1024 * 1024;
