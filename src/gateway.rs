@@ -200,6 +200,7 @@ impl Gateway {
                 Outcome::Answered(answer) => {
                     return self.pass_on(client, exchange, accepted, (*attempt, *answer)).await;
                 }
+                Outcome::ClientGone => return self.reply(client, exchange).client_left(),
                 Outcome::Failed(failure) if failure.kind == FailureKind::Unverified => {
                     accepted.thinking.refused_by(&attempt.channel);
                     again = Some(attempt);
@@ -210,11 +211,11 @@ impl Gateway {
                     }
                     let at = (self.world.now(), self.jitter());
                     accepted.plan.failed(&live, &attempt, failure, at);
-                    if exchange.has_left() {
-                        return self.reply(client, exchange).client_left();
-                    }
                 }
-                Outcome::ClientGone => return self.reply(client, exchange).client_left(),
+            }
+            let mut reply = self.reply(client, exchange);
+            if reply.client_has_left().await {
+                return reply.client_left();
             }
         }
     }
