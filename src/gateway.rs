@@ -289,19 +289,20 @@ impl Gateway {
         self.world.random().to_le_bytes()[0]
     }
 
-    /// What the end of an answer says of its channel: a stream that broke off is a failure too, a client
-    /// that left says nothing.
+    /// What the end of an answer says of its channel: one that broke off is a failure too, also where it was
+    /// held and nothing of it was seen; a client that left says nothing.
     fn judge_end(&self, exchange: &Exchange, attempt: &Attempt) {
         let signer = &exchange.live.channel(attempt.channel.index).signer;
         self.registry.signers().learn(&exchange.signatures, signer, self.world.now());
-        let end = exchange.record.end;
-        match end {
-            End::StreamTruncated | End::StreamIdleTimeout => {
+        let (end, code) = (exchange.record.end, exchange.record.code);
+        match (end, code) {
+            (End::StreamTruncated | End::StreamIdleTimeout, _)
+            | (End::Failed, Some(Code::UpstreamTimeout | Code::UpstreamUnreachable)) => {
                 let failure = Failure::new(FailureKind::Reset, MaybeBegun, end.word());
                 verdict::note(&exchange.live, attempt, &failure, (self.world.now(), self.jitter()));
             }
-            End::ClientClosed | End::Drained => {}
-            End::Ok | End::Refused | End::Failed => {
+            (End::ClientClosed | End::Drained, _) => {}
+            (End::Ok | End::Refused | End::Failed, _) => {
                 exchange.live.channel(attempt.channel.index).health.worked(None);
             }
         }

@@ -249,3 +249,24 @@ async fn a_held_answer_that_goes_silent_is_told_by_its_name() {
         assert_eq!(upstream.request_count(), 1, "{version}");
     }
 }
+
+/// It is held against the channel like a stream that broke off: after a few of them another is asked first.
+#[tokio::test]
+async fn held_answers_that_break_off_are_the_channels_fault() {
+    for fault in [Fault::HoldMidStream { after_events: 1 }, Fault::CutBody { after_bytes: 20 }] {
+        let house =
+            House::build(Speech::Chat, "idle_timeout = \"200ms\"\nmodel_map = { some-model = \"other\" }")
+                .await;
+        house.first.script_forever(Selector::Any, fault.clone());
+        let mut statuses = Vec::new();
+        for _ in 0..6 {
+            statuses.push(Speech::Chat.ask(house.gateway.addr(), MODEL, false).await.status);
+            if statuses.last() == Some(&200) {
+                break;
+            }
+        }
+        assert_eq!(statuses.last(), Some(&200), "{fault:?} {statuses:?}");
+        assert!(statuses.len() > 2, "{fault:?} {statuses:?}");
+        assert_eq!(house.second.request_count(), 1, "{fault:?}");
+    }
+}
