@@ -201,6 +201,7 @@ impl Gateway {
                 Outcome::Answered(answer) => {
                     return self.pass_on(client, exchange, accepted, (*attempt, *answer)).await;
                 }
+                Outcome::ClientGone => return self.reply(client, exchange).client_left(),
                 Outcome::Failed(failure) if failure.kind == FailureKind::Unverified => {
                     accepted.thinking.refused_by(&attempt.channel);
                     again = Some(attempt);
@@ -211,11 +212,11 @@ impl Gateway {
                     }
                     let at = (self.world.now(), self.jitter());
                     accepted.plan.failed(&live, &attempt, failure, at);
-                    if exchange.has_left() {
-                        return self.reply(client, exchange).client_left();
-                    }
                 }
-                Outcome::ClientGone => return self.reply(client, exchange).client_left(),
+            }
+            let mut reply = self.reply(client, exchange);
+            if reply.client_has_left().await {
+                return reply.client_left();
             }
         }
     }
@@ -290,8 +291,8 @@ impl Gateway {
         self.world.random().to_le_bytes()[0]
     }
 
-    /// What the end of an answer says of its channel: a stream that broke off is a failure too, a client
-    /// that left says nothing.
+    /// What the end of an answer says of its channel: one that broke off is a failure too, also where it was
+    /// held and nothing of it was seen; a client that left says nothing.
     fn judge_end(&self, exchange: &Exchange, attempt: &Attempt) {
         let signer = &exchange.live.channel(attempt.channel.index).signer;
         self.registry.signers().learn(&exchange.signatures, signer, self.world.now());

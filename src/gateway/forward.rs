@@ -197,7 +197,7 @@ async fn exchange(
     let deadline = upstream.now().saturating_add(u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX));
     let head = match early {
         Some(head) => head,
-        None => timeout(wait, wire.head()).await.map_err(|_| NoAnswer::late(&wire))??,
+        None => timeout(wait, wire.head()).await.map_err(|_| NoAnswer::late(&wire, target.stream))??,
     };
     if !wire.is_sent() && !head.status.is_success() {
         wire.stop_sending();
@@ -224,9 +224,13 @@ struct NoAnswer {
 }
 
 impl NoAnswer {
-    fn late(wire: &Wire) -> Self {
-        let kind = if wire.is_sent() { FailureKind::FirstByteTimeout } else { FailureKind::Reset };
-        Self { failure: Failure::new(kind, Sent::MaybeBegun, "no answer in time"), stage: Stage::Begun }
+    fn late(wire: &Wire, stream: bool) -> Self {
+        let (kind, detail) = match (wire.is_sent(), stream) {
+            (true, true) => (FailureKind::FirstByteTimeout, "no answer within first_byte_timeout"),
+            (true, false) => (FailureKind::FirstByteTimeout, "no answer within response_timeout"),
+            (false, _) => (FailureKind::Reset, "the request broke off, and no answer came"),
+        };
+        Self { failure: Failure::new(kind, Sent::MaybeBegun, detail), stage: Stage::Begun }
     }
 
     fn stalled() -> Self {

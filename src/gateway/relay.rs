@@ -188,6 +188,9 @@ impl Reply<'_> {
     }
 
     fn cut(&mut self, end: End, code: Option<Code>) -> Sent {
+        if self.exchange.has_left() {
+            return self.client_left();
+        }
         self.exchange.ended(end, code);
         Sent::Broken
     }

@@ -109,17 +109,21 @@ impl Reply<'_> {
                 self.exchange.left = Some(length as u64);
                 set(&mut head, CONTENT_LENGTH, &length.to_string());
             }
-            None if self.client.req_header().version == Version::HTTP_11 && !matches!(status, 204 | 304) => {
-                set(&mut head, TRANSFER_ENCODING, "chunked");
-            }
-            None if self.client.req_header().version < Version::HTTP_11 => {
-                self.client.set_keepalive(None);
-                set(&mut head, CONNECTION, "close");
-            }
-            None => {}
+            None => self.frame(&mut head),
         }
         self.identify_answer(&mut head);
         head
+    }
+
+    /// Says how a body of unknown length ends.
+    pub(super) fn frame(&mut self, head: &mut ResponseHeader) {
+        let version = self.client.req_header().version;
+        if version == Version::HTTP_11 && !matches!(head.status.as_u16(), 204 | 304) {
+            set(head, TRANSFER_ENCODING, "chunked");
+        } else if version < Version::HTTP_11 {
+            self.client.set_keepalive(None);
+            set(head, CONNECTION, "close");
+        }
     }
 
     /// What every answer carries: the exchange's id, the key's limits and, for allowed browsers, that they
@@ -161,16 +165,19 @@ impl Reply<'_> {
     }
 
     pub(super) async fn write_head(&mut self, head: ResponseHeader) -> bool {
-        if self.exchange.downstream != Downstream::Waiting {
+        if self.exchange.has_left() {
+            return true;
+        }
+        self.exchange.record.ttfb.get_or_insert(elapsed(self.exchange.started, self.world.now()));
+        if self.exchange.answered > 0 {
+            self.exchange.record.overhead.response = elapsed(self.exchange.answered, self.world.now());
+        }
+        if self.exchange.downstream == Downstream::Opened {
             return true;
         }
         self.exchange.record.status = head.status.as_u16();
-        self.exchange.record.ttfb.get_or_insert(elapsed(self.exchange.started, self.world.now()));
         if self.draining {
             self.client.set_keepalive(None);
-        }
-        if self.exchange.answered > 0 {
-            self.exchange.record.overhead.response = elapsed(self.exchange.answered, self.world.now());
         }
         // Pingora bounds the writes of a body, not those of a head and of the end.
         let written = timeout(CLIENT_STALL_MAX, self.client.write_response_header(Box::new(head)));

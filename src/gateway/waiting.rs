@@ -8,11 +8,12 @@ use crate::gateway::exchange::Downstream;
 use crate::gateway::reply::{Reply, elapsed, set};
 use crate::protocol::{Operation, render};
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, TRANSFER_ENCODING};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use pingora::http::ResponseHeader;
 use pingora::protocols::http::ServerSession;
-use std::future::{Future, pending};
-use std::pin::Pin;
+use std::future::{Future, pending, poll_fn};
+use std::pin::{Pin, pin};
+use std::task::Poll;
 use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
@@ -95,6 +96,15 @@ impl Reply<'_> {
         }
     }
 
+    /// Whether the client has left by now: nothing is tried for one that has.
+    pub async fn client_has_left(&mut self) -> bool {
+        if self.exchange.has_left() {
+            return true;
+        }
+        let mut gone = pin!(gone(self.client));
+        poll_fn(|context| Poll::Ready(gone.as_mut().poll(context).is_ready())).await
+    }
+
     /// Whether the answer is wanted although its client has left: for its usage, where the channel says so.
     pub fn reads_on(&mut self, channel: &Channel) -> bool {
         if channel.conduct.on_client_abort == ClientAbort::Cancel {
@@ -118,6 +128,8 @@ impl Reply<'_> {
                 return false;
             }
             self.exchange.downstream = Downstream::Opened;
+            // That was our own word; the provider's first is still to come.
+            self.exchange.record.ttfb = None;
         }
         self.write(Bytes::from_static(render::ping(operation))).await
     }
@@ -128,9 +140,7 @@ impl Reply<'_> {
         set(&mut head, CONTENT_TYPE, "text/event-stream; charset=utf-8");
         set(&mut head, CACHE_CONTROL, "no-cache, no-transform");
         set(&mut head, "x-accel-buffering", "no");
-        if self.client.req_header().version == http::Version::HTTP_11 {
-            set(&mut head, TRANSFER_ENCODING, "chunked");
-        }
+        self.frame(&mut head);
         self.identify_answer(&mut head);
         head
     }

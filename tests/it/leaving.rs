@@ -2,89 +2,11 @@
 //! blamed. And a client that is refused while it is still sending gets to read why.
 
 use crate::support::client::{self, Connection, Ended};
+use crate::support::leaver::{Leaver, Way};
 use crate::support::speech::{MODEL, Speech};
 use crate::support::{Gateway, KEY, channel, key, provider};
-use bytes::Bytes;
 use serde_json::{Value, json};
 use tollgate_loadtest::{Fault, Provider, Selector};
-
-/// How a client leaves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Way {
-    Fin,
-    Rst,
-    H2Reset,
-    H2Gone,
-}
-
-const WAYS: [Way; 4] = [Way::Fin, Way::Rst, Way::H2Reset, Way::H2Gone];
-
-/// A request under way on a connection of its own.
-enum Client {
-    H1(Connection),
-    H2 {
-        driving: tokio::task::JoinHandle<()>,
-        sending: h2::SendStream<Bytes>,
-        response: h2::client::ResponseFuture,
-    },
-}
-
-impl Client {
-    /// Sends all of the body but its last `held_back` bytes.
-    async fn begin(way: Way, addr: std::net::SocketAddr, speech: Speech, held_back: usize) -> Self {
-        if matches!(way, Way::Fin | Way::Rst) {
-            let mut connection = Connection::open(addr).await;
-            let request = speech.request(KEY, MODEL, true);
-            connection.send(&request[..request.len() - held_back]).await;
-            return Self::H1(connection);
-        }
-        let stream = tokio::net::TcpStream::connect(addr).await.expect("the gateway listens");
-        let (client, connection) = h2::client::handshake(stream).await.expect("HTTP/2 is spoken");
-        let driving = tokio::spawn(async move { drop(connection.await) });
-        let mut client = client.ready().await.expect("a stream is free");
-        let mut request = http::Request::post(format!("http://test{}", speech.path(MODEL, true)))
-            .header("content-type", "application/json");
-        for (name, value) in speech.headers(KEY) {
-            request = request.header(name, value);
-        }
-        let body = Bytes::from(speech.body(MODEL, true));
-        let (response, mut sending) =
-            client.send_request(request.body(()).expect("a request"), false).expect("it is sent");
-        sending.send_data(body.slice(..body.len() - held_back), held_back == 0).expect("it is sent");
-        Self::H2 { driving, sending, response }
-    }
-
-    /// Reads until something of the body is there.
-    async fn read_some(&mut self) {
-        match self {
-            Self::H1(connection) => {
-                assert_eq!(connection.head().await.expect("a head").status, 200);
-                assert!(connection.chunk().await.is_some_and(|chunk| !chunk.is_empty()));
-            }
-            Self::H2 { response, .. } => {
-                let response = response.await.expect("a head");
-                assert_eq!(response.status(), 200);
-                let mut body = response.into_body();
-                assert!(body.data().await.is_some_and(|data| data.is_ok_and(|data| !data.is_empty())));
-                // Dropping the body would reset the stream already; how to leave is the caller's to say.
-                tokio::spawn(async move { while body.data().await.is_some_and(|data| data.is_ok()) {} });
-            }
-        }
-    }
-
-    fn leave(self, way: Way) {
-        match (self, way) {
-            (Self::H1(connection), Way::Rst) => connection.reset(),
-            (Self::H1(connection), _) => drop(connection),
-            (Self::H2 { mut sending, driving, .. }, Way::H2Reset) => {
-                sending.send_reset(h2::Reason::CANCEL);
-                // The connection stays, and goes on being driven.
-                drop(driving);
-            }
-            (Self::H2 { driving, .. }, _) => driving.abort(),
-        }
-    }
-}
 
 struct House {
     first: Provider,
@@ -122,9 +44,9 @@ impl House {
 
 #[tokio::test]
 async fn a_client_that_leaves_while_it_sends_is_noticed() {
-    for way in WAYS {
+    for way in Way::ALL {
         let house = House::build(Speech::Chat).await;
-        let client = Client::begin(way, house.gateway.addr(), Speech::Chat, 10).await;
+        let client = Leaver::begin(way, house.gateway.addr(), Speech::Chat, 10).await;
         // The head has arrived once its lease is taken.
         house.gateway.count_reaches("tollgate_inflight_requests", 1).await;
         client.leave(way);
@@ -134,7 +56,7 @@ async fn a_client_that_leaves_while_it_sends_is_noticed() {
 
 #[tokio::test]
 async fn a_client_that_leaves_while_it_is_queued_gives_its_place_up() {
-    for way in WAYS {
+    for way in Way::ALL {
         let upstream = provider().await;
         upstream.script(Selector::Any, vec![Fault::HoldFirstByte]);
         let full = "limits = { concurrency = 1 }\nqueue = 1\nqueue_timeout = \"600s\"";
@@ -142,7 +64,7 @@ async fn a_client_that_leaves_while_it_is_queued_gives_its_place_up() {
         let mut running = Connection::open(gateway.addr()).await;
         running.send(&Speech::Chat.request(KEY, MODEL, true)).await;
         upstream.wait_for_holding(1).await;
-        let client = Client::begin(way, gateway.addr(), Speech::Chat, 0).await;
+        let client = Leaver::begin(way, gateway.addr(), Speech::Chat, 0).await;
         gateway.count_reaches("tollgate_queued_requests{channel=\"main\"}", 1).await;
         client.leave(way);
         gateway.count_reaches("tollgate_queued_requests{channel=\"main\"}", 0).await;
@@ -158,10 +80,10 @@ async fn a_client_that_leaves_while_it_is_queued_gives_its_place_up() {
 
 #[tokio::test]
 async fn a_client_that_leaves_while_it_waits_for_the_head_lets_the_upstream_go() {
-    for way in WAYS {
+    for way in Way::ALL {
         let house = House::build(Speech::Chat).await;
         house.first.script(Selector::Any, vec![Fault::HoldFirstByte]);
-        let client = Client::begin(way, house.gateway.addr(), Speech::Chat, 0).await;
+        let client = Leaver::begin(way, house.gateway.addr(), Speech::Chat, 0).await;
         house.first.wait_for_holding(1).await;
         client.leave(way);
         house.first.wait_for_disconnects(1).await;
@@ -171,10 +93,10 @@ async fn a_client_that_leaves_while_it_waits_for_the_head_lets_the_upstream_go()
 
 #[tokio::test]
 async fn a_client_that_leaves_before_the_first_event_lets_the_upstream_go() {
-    for way in WAYS {
+    for way in Way::ALL {
         let house = House::build(Speech::Chat).await;
         house.first.script(Selector::Any, vec![Fault::HoldMidStream { after_events: 0 }]);
-        let client = Client::begin(way, house.gateway.addr(), Speech::Chat, 0).await;
+        let client = Leaver::begin(way, house.gateway.addr(), Speech::Chat, 0).await;
         house.first.wait_for_holding(1).await;
         client.leave(way);
         house.first.wait_for_disconnects(1).await;
@@ -185,10 +107,10 @@ async fn a_client_that_leaves_before_the_first_event_lets_the_upstream_go() {
 #[tokio::test]
 async fn a_client_that_leaves_mid_stream_lets_the_upstream_go() {
     for speech in [Speech::Chat, Speech::Messages] {
-        for way in WAYS {
+        for way in Way::ALL {
             let house = House::build(speech).await;
             house.first.script(Selector::Any, vec![Fault::HoldMidStream { after_events: 2 }]);
-            let mut client = Client::begin(way, house.gateway.addr(), speech, 0).await;
+            let mut client = Leaver::begin(way, house.gateway.addr(), speech, 0).await;
             house.first.wait_for_holding(1).await;
             client.read_some().await;
             client.leave(way);
@@ -228,11 +150,11 @@ async fn a_client_that_leaves_a_whole_answer_lets_the_upstream_go() {
 #[tokio::test]
 async fn a_client_that_leaves_between_attempts_ends_them() {
     // The first candidate fails only after the client has gone: nobody else is asked.
-    for way in WAYS {
+    for way in Way::ALL {
         let house = House::build(Speech::Chat).await;
         house.first.script(Selector::Any, vec![Fault::HoldFirstByte]);
         house.second.script(Selector::Any, vec![Fault::HoldFirstByte]);
-        let client = Client::begin(way, house.gateway.addr(), Speech::Chat, 0).await;
+        let client = Leaver::begin(way, house.gateway.addr(), Speech::Chat, 0).await;
         house.first.wait_for_holding(1).await;
         client.leave(way);
         assert_eq!(house.gateway.log.line().await["end"], "client_closed", "{way:?}");

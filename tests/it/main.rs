@@ -36,6 +36,7 @@ mod sessions;
 mod signatures;
 mod streams;
 mod tunnel;
+mod waiting;
 mod weights;
 mod wholes;
 mod wire;

@@ -3,6 +3,7 @@
 pub(crate) mod ask;
 pub(crate) mod client;
 pub(crate) mod decide;
+pub(crate) mod leaver;
 pub(crate) mod process;
 pub(crate) mod speech;
 

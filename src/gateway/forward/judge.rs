@@ -95,7 +95,7 @@ async fn whole(mut answer: Answer, target: &Target<'_>) -> Outcome {
             }
             Ok(Ok(None)) => break,
             Ok(Err(lost)) => return failed(FailureKind::Reset, &lost.detail),
-            Err(_) => return failed(FailureKind::IdleTimeout, "the answer went silent"),
+            Err(_) => return failed(FailureKind::IdleTimeout, "the answer went silent (idle_timeout)"),
         }
     }
     answer.complete = true;
@@ -122,7 +122,7 @@ async fn first_event(upstream: &Upstream, mut answer: Answer, target: &Target<'_
             Outcome::Answered(Box::new(answer))
         }
         Ok(None) => failed(FailureKind::Garbage, "a stream without an event"),
-        Err(_) => failed(FailureKind::FirstByteTimeout, "no event in time"),
+        Err(_) => failed(FailureKind::FirstByteTimeout, "no event within first_byte_timeout"),
     }
 }
 
@@ -142,7 +142,9 @@ async fn until_event(
         };
         read += chunk.len() + PIECE_OVERHEAD;
         let progress = observer.feed(&chunk, held);
-        if matches!(progress, Progress::ErrorFirst(_)) || observer.phase() != Phase::Waiting {
+        // An event too long to wait for has begun to pass: it is content by its size.
+        let has_begun = observer.phase() != Phase::Waiting || !observer.at_boundary();
+        if matches!(progress, Progress::ErrorFirst(_)) || has_begun {
             return Some(progress);
         }
     }

@@ -32,6 +32,8 @@ impl Reply<'_> {
         let mut head = self.client_head(&answer.head, None);
         set(&mut head, CACHE_CONTROL, "no-cache, no-transform");
         set(&mut head, "x-accel-buffering", "no");
+        // The first event is known already, and what it says is booked whoever reads it.
+        self.observed(&observer);
         if !self.write_head(head).await && !self.reads_on(&relayed.channel) {
             return self.client_left();
         }
@@ -43,8 +45,14 @@ impl Reply<'_> {
                 return self.client_left();
             }
         }
+        // What is left of a stream that said its last word is read for the sake of its connection; any other
+        // is let go at once, so that its provider stops.
+        let has_ended = matches!(ending, Ending::Honest | Ending::OwnError);
+        let answer = Some(answer).filter(|_| has_ended);
         let sent = self.end_stream(ending, &observer, relayed.operation).await;
-        forward::recycle(answer);
+        if let Some(answer) = answer {
+            forward::recycle(answer);
+        }
         sent
     }
 
@@ -71,8 +79,11 @@ impl Reply<'_> {
             let satisfied = observer.phase() == Phase::Terminal;
             match self.next_chunk(answer, relayed, &mut silence, satisfied).await {
                 Chunk::Bytes(chunk) => over = observer.feed(&chunk, out) == Progress::Terminal,
-                Chunk::Silent if !observer.at_boundary() || observer.phase() == Phase::Terminal => {}
-                Chunk::Silent => out.push(Bytes::from_static(render::ping(relayed.operation))),
+                // Nothing stands inside an event, nor after the last word, be it an end or an error.
+                Chunk::Silent if observer.at_boundary() && observer.phase() == Phase::Content => {
+                    out.push(Bytes::from_static(render::ping(relayed.operation)));
+                }
+                Chunk::Silent => {}
                 // It has the whole answer (Gemini's has no word for the end but the end itself).
                 Chunk::ClientGone if satisfied => return Ending::Honest,
                 Chunk::ClientGone => return Ending::Left,

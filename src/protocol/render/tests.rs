@@ -74,6 +74,53 @@ fn headers_name_the_exchange_and_say_whether_to_retry() {
     assert_eq!(header(&refusal(Dialect::OpenAi, &other, &id()), "allow"), Some("POST"));
 }
 
+/// What tools do after a refusal follows from its status, `x-should-retry` and `retry-after`: the published table, word
+/// for word, so that no change of a status or of a rule changes it unnoticed.
+#[test]
+fn the_advice_of_every_code_is_the_published_one() {
+    let permanent = [
+        ("missing_api_key", 401),
+        ("malformed_api_key", 401),
+        ("invalid_api_key", 401),
+        ("expired_api_key", 401),
+        ("disabled_api_key", 401),
+        ("ip_not_allowed", 403),
+        ("model_not_allowed", 403),
+        ("stream_not_allowed", 403),
+        ("unknown_endpoint", 404),
+        ("model_not_found", 404),
+        ("method_not_allowed", 405),
+        ("invalid_request", 400),
+        ("body_too_large", 413),
+        ("expectation_failed", 417),
+        ("unsupported_content_encoding", 415),
+        ("untranslatable_request", 400),
+        ("websocket_not_available", 426),
+    ];
+    let later = [
+        ("rate_limit_exceeded", 429),
+        ("concurrency_limit_exceeded", 429),
+        ("gateway_overloaded", 503),
+        ("no_channel_available", 503),
+        ("upstream_rate_limited", 429),
+        // Never 529: some clients repeat that whatever its headers say.
+        ("upstream_overloaded", 503),
+    ];
+    for code in Code::ALL {
+        for dialect in [Dialect::OpenAi, Dialect::Anthropic, Dialect::Gemini] {
+            let answer = shown(dialect, code).0;
+            let told = (code.word(), answer.status);
+            let never = header(&answer, "x-should-retry") == Some("false");
+            assert_eq!(never, permanent.contains(&told), "{told:?}");
+            for name in ["retry-after", "retry-after-ms"] {
+                assert_eq!(header(&answer, name).is_some(), later.contains(&told), "{told:?}");
+            }
+        }
+    }
+    let told: Vec<_> = Code::ALL.iter().map(|code| (code.word(), code.status())).collect();
+    assert!(permanent.iter().chain(&later).all(|row| told.contains(row)));
+}
+
 #[test]
 fn the_two_waits_agree() {
     for (micros, seconds, ms) in [
