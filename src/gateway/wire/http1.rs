@@ -203,7 +203,10 @@ impl Http1 {
     }
 
     fn lost(&self, detail: &str) -> Lost {
-        let silent = self.body.is_none() && self.inbox.is_empty() && self.informational == 0;
+        if self.body.is_none() && !self.inbox.is_empty() {
+            return Lost::garbled(format!("an unfinished head: {detail}"));
+        }
+        let silent = self.body.is_none() && self.informational == 0;
         Lost::new(if silent { Stage::Silent } else { Stage::Begun }, detail)
     }
 
