@@ -98,6 +98,10 @@ impl StreamObserver {
                 self.end = End::Whole;
                 return Progress::ErrorFirst(detail(&found.event));
             }
+            if step == Step::TooLate {
+                self.end = End::Whole;
+                return Progress::Terminal;
+            }
             let early = if self.released { &[][..] } else { found.early };
             let rename = model.zip(self.rename.as_ref());
             outlet.event(early, from..found.end, rename);
@@ -118,7 +122,9 @@ impl StreamObserver {
     ///
     /// `held` counts its bytes from before this chunk, which has the others from offset `from`.
     fn release_tail(&mut self, outlet: &mut Outlet<'_>, from: usize, held: usize) {
-        let waits = self.rename.is_some() || self.reader.phase() == Phase::Waiting;
+        // After a reason to finish it may be an error that comes too late.
+        let unknown = matches!(self.reader.phase(), Phase::Waiting | Phase::Terminal);
+        let waits = self.rename.is_some() || unknown;
         let length = self.scanner.unfinished_len();
         if length == 0 || (waits && !self.released && length <= EVENT_BYTES_MAX) {
             return;
@@ -143,6 +149,13 @@ impl StreamObserver {
         let (step, model) = self.reader.read_rest(&event, self.rename.is_some());
         if step == Step::ErrorFirst {
             return Progress::ErrorFirst(detail(&event));
+        }
+        if step == Step::TooLate {
+            return Progress::Terminal;
+        }
+        if self.rename.is_some() && !self.released && self.reader.phase() == Phase::Content {
+            // The beginning of an event is of no use to anybody, and may hold the model's other name.
+            return Progress::Going;
         }
         let rename = model.filter(|_| !self.released).zip(self.rename.as_ref());
         self.end = End::Cut;

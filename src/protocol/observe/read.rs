@@ -24,6 +24,8 @@ pub(super) enum Step {
     ErrorFirst,
     /// It is over.
     Terminal,
+    /// It was over before: this is an error that came too late to matter.
+    TooLate,
 }
 
 /// What an event is, whatever came before it.
@@ -94,6 +96,7 @@ impl Reader {
     fn advance(&mut self, kind: Kind) -> Step {
         match (kind, self.phase) {
             (Kind::Error | Kind::ErrorEnd, Phase::Waiting) => return Step::ErrorFirst,
+            (Kind::Error, Phase::Terminal) => return Step::TooLate,
             (Kind::Content, Phase::Waiting) => self.phase = Phase::Content,
             (Kind::Error, _) => self.phase = Phase::Failed,
             (Kind::Finish | Kind::End | Kind::ErrorEnd, phase) if phase != Phase::Failed => {
