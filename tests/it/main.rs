@@ -23,6 +23,7 @@ mod health;
 mod last_word;
 mod leaving;
 mod limits;
+mod matrix;
 mod models;
 mod odd_streams;
 mod process;
