@@ -83,13 +83,18 @@ async fn every_fault_of_a_gemini_generation_over_http2() {
 
 /// The client's HTTP/2 and the renamed model meet everything where they matter: at the only candidate.
 async fn only(speech: Speech, client_http2: bool, rename: bool) {
-    let plot = |stream, http2| Plot {
-        asked: Asked { speech, stream, http2 },
-        place: Place::Only,
-        client_http2,
-        rename,
+    let plot = |stream, http2, place| {
+        let asked = Asked { speech, stream, http2 };
+        Plot { asked, place, client_http2, rename }
     };
-    all_faults([plot(true, false), plot(false, false), plot(true, true)]).await;
+    let (only, first) = (Place::Only, Place::FirstOfThree);
+    all_faults([
+        plot(true, false, only),
+        plot(false, false, only),
+        plot(true, true, only),
+        plot(false, false, first),
+    ])
+    .await;
 }
 
 #[tokio::test]

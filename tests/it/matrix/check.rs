@@ -40,9 +40,6 @@ enum Outcomes {
 
 fn outcome(plot: Plot, cell: &Cell) -> Outcomes {
     match (cell.sees, plot.place) {
-        // A broken whole that is held to be renamed has shown nothing yet: it can still be an error of ours.
-        (Sees::Cut, _) if held(plot) => Outcomes::Refused("upstream_unreachable"),
-        (Sees::Idle, _) if held(plot) => Outcomes::Refused("upstream_timeout"),
         (Sees::Next(_, "upstream_rate_limited"), Place::LastOfThree) => Outcomes::Refused("upstream_error"),
         (Sees::Next(_, code), Place::Only | Place::LastOfThree) => Outcomes::Refused(code),
         (Sees::Next(..), _) => Outcomes::NextAnswers,
@@ -260,10 +257,7 @@ fn recorded(plot: Plot, cell: &Cell, traces: &Traces<'_>) -> Checked {
         same("an attempt's channel", &attempt["channel"], &json!(cell.channel(at)))?;
     }
     same("the channel", &line["channel"], &json!(cell.channel(list.len() - 1)))?;
-    let refused = matches!(outcome(plot, cell), Outcomes::Refused(_));
-    let charged =
-        answer.status == 200 || (refused && held(plot) && matches!(cell.sees, Sees::Cut | Sees::Idle));
-    same("charged", &line["charged"], &json!(charged))?;
+    same("charged", &line["charged"], &json!(answer.status == 200))?;
     if answer.ended == Ended::Whole {
         same("bytes_out", &line["bytes_out"], &json!(answer.body.len()))?;
     }

@@ -80,7 +80,13 @@ pub(super) fn sees(fault: &Fault, asked: Asked, rename: bool) -> Sees {
         return UNREACHABLE;
     }
     let (stream, whole) = row(fault, asked.speech);
-    if asked.stream { stream } else { whole }
+    match whole {
+        _ if asked.stream => stream,
+        // A whole that is held to be renamed has shown nothing yet when it breaks.
+        Sees::Cut if rename => Sees::Next(Some(200), "upstream_unreachable"),
+        Sees::Idle if rename => Sees::Next(Some(200), "upstream_timeout"),
+        whole => whole,
+    }
 }
 
 /// For a stream, and for an answer that is none.
@@ -116,11 +122,11 @@ fn row(fault: &Fault, speech: Speech) -> (Sees, Sees) {
         | Fault::EarlyStatusThen { status, .. } => both(of_status(*status)),
         Fault::Refuse | Fault::Reset | Fault::CloseSilently => both(UNREACHABLE),
         Fault::Raw(text) if text.is_empty() => both(UNREACHABLE),
-        // They come in one piece with their head: nothing of them has gone down when they turn out wrong.
+        // What came before the broken framing counts.
         Fault::Malformed(
             Malformed::BadChunkSize | Malformed::ChunkSizeOverflow | Malformed::ChunkWithoutLineEnd,
-        )
-        | Fault::CutBody { .. } => (NO_STREAM, Sees::Cut),
+        ) => both(Sees::Cut),
+        Fault::CutBody { .. } => (NO_STREAM, Sees::Cut),
         Fault::Malformed(_) | Fault::Garbage | Fault::Raw(_) => both(NOT_HTTP),
         Fault::SilentOnAccept | Fault::StopReading { .. } | Fault::Hang | Fault::HoldFirstByte => {
             both(SILENT)
@@ -213,8 +219,10 @@ pub(super) fn so_far(fault: &Fault, stream: bool) -> Fault {
         | Fault::HangAfterHead
         | Fault::HoldEveryEvent
         | Fault::LeadThen { then: Then::Silence, .. }
-        | Fault::Malformed(_)
         | Fault::Drip { every_ms: None, .. } => nothing,
+        Fault::Malformed(Malformed::ChunkWithoutLineEnd) if !stream => Fault::None,
+        Fault::Malformed(Malformed::ChunkWithoutLineEnd) => Fault::Cut { after_events: 2, how },
+        Fault::Malformed(_) => Fault::Cut { after_events: 1, how },
         // Only how the bytes come is odd.
         Fault::Drip { .. } | Fault::ChunkExtensions => Fault::None,
         other => other.clone(),
