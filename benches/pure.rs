@@ -81,9 +81,11 @@ fn watching(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("stream");
     let event = Bytes::from_static(b"data: {\"id\":\"chatcmpl-0123456789\",\"object\":\"chat.completion.chunk\",\"created\":1760000000,\"model\":\"gpt-4.1-2025-04-14\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\" hello\"},\"finish_reason\":null}]}\n\n");
     group.throughput(Throughput::Bytes(event.len() as u64));
-    for (name, rename) in [("relayed", None), ("renamed", Some("gpt-4.1"))] {
+    for (name, rename, hides) in
+        [("relayed", None, false), ("renamed", Some("gpt-4.1"), false), ("without-usage", None, true)]
+    {
         group.bench_function(name, |bencher| {
-            let mut observer = StreamObserver::new(Operation::ChatCompletions, rename);
+            let mut observer = StreamObserver::new(Operation::ChatCompletions, rename).hiding_usage(hides);
             let mut out = Vec::with_capacity(4);
             bencher.iter(|| {
                 out.clear();

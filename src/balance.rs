@@ -63,7 +63,7 @@ pub fn judge(failure: &Failure) -> Verdict {
         // A 403 is as often about this one request as about the account: no client may switch a channel off.
         FailureKind::Forbidden => Verdict::Forbidden,
         FailureKind::ModelRefused => Verdict::NotServed,
-        FailureKind::Unaffordable | FailureKind::Unverified => Verdict::Noted,
+        FailureKind::Unaffordable | FailureKind::Unverified | FailureKind::UsageRefused => Verdict::Noted,
         _ => asked.filter(|wait| !wait.is_zero()).map_or(Verdict::Broken, Verdict::RestChannel),
     }
 }
@@ -151,6 +151,7 @@ mod tests {
             (FailureKind::ModelRefused, None, Verdict::NotServed),
             (FailureKind::Unaffordable, None, Verdict::Noted),
             (FailureKind::Unverified, None, Verdict::Noted),
+            (FailureKind::UsageRefused, None, Verdict::Noted),
             (FailureKind::RateLimited, None, Verdict::RestCredential(RATE_LIMITED_REST)),
             (FailureKind::RateLimited, Some(7 * second), Verdict::RestCredential(7 * second)),
             (FailureKind::RateLimited, Some(80_000 * second), Verdict::RestCredential(RETRY_AFTER_MAX)),

@@ -63,6 +63,15 @@ pub enum FailureKind {
     StreamError,
     /// A 400 about signed thinking in the conversation that can be sent again without it.
     Unverified,
+    /// A 4xx about the usage that we asked for, in a stream that can be asked for without.
+    UsageRefused,
+}
+
+impl FailureKind {
+    /// Whether it is about what we left in the request, or put there: the same channel is asked once more.
+    pub fn is_ours(self) -> bool {
+        matches!(self, Self::Unverified | Self::UsageRefused)
+    }
 }
 
 /// How far the request had got when the attempt failed.
@@ -96,7 +105,8 @@ impl Failure {
             | FailureKind::Unpaid
             | FailureKind::ModelRefused
             | FailureKind::Unaffordable
-            | FailureKind::Unverified => Code::UpstreamRefused,
+            | FailureKind::Unverified
+            | FailureKind::UsageRefused => Code::UpstreamRefused,
         }
     }
 
@@ -122,6 +132,7 @@ impl Failure {
             FailureKind::Unaffordable => "unaffordable",
             FailureKind::StreamError => "stream_error",
             FailureKind::Unverified => "unverified_thinking",
+            FailureKind::UsageRefused => "usage_refused",
         }
     }
 

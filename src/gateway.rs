@@ -35,6 +35,7 @@ use crate::gateway::relay::Relayed;
 use crate::gateway::reply::{Reply, Sent, elapsed};
 use crate::protocol::entry::{self, Entry};
 use crate::protocol::inspect;
+use crate::protocol::observe::estimate::request_tokens;
 use crate::protocol::splice::Edit;
 use crate::record::{End, Path, Text};
 use crate::refusal::Refusal;
@@ -172,7 +173,8 @@ impl Gateway {
         admit::reserve(&live, &key, &mut permit, &requested, self.world.now())?;
         exchange.record.overhead.request = elapsed(read_at, self.world.now());
         exchange.held.push(permit);
-        Ok(Accepted { entry, body, inspection, requested, plan, thinking, share })
+        let usage_refused_by = Vec::new();
+        Ok(Accepted { entry, body, inspection, requested, plan, thinking, usage_refused_by, share })
     }
 
     /// rewrite → forward → observe, one attempt at a time; ends with the first answer, or with none left.
@@ -202,8 +204,8 @@ impl Gateway {
                     return self.pass_on(client, exchange, accepted, (*attempt, *answer)).await;
                 }
                 Outcome::ClientGone => return self.reply(client, exchange).client_left(),
-                Outcome::Failed(failure) if failure.kind == FailureKind::Unverified => {
-                    accepted.thinking.refused_by(&attempt.channel);
+                Outcome::Failed(failure) if failure.kind.is_ours() => {
+                    accepted.refused_by(&attempt.channel, failure.kind);
                     again = Some(attempt);
                 }
                 Outcome::Failed(failure) => {
@@ -231,13 +233,15 @@ impl Gateway {
     ) -> Outcome {
         exchange.attempt_began = self.world.now();
         let stripped = accepted.thinking.stripped(&exchange.live, &attempt.channel);
-        let outgoing = rewrite(&original(client, accepted, &stripped.edits), attempt);
+        let ask_usage = accepted.ask_usage(&attempt.channel);
+        let outgoing = rewrite(&original(client, accepted, (&stripped.edits, ask_usage)), attempt);
         let target = Target {
             channel: &attempt.channel,
             credential: &attempt.credential,
             operation: accepted.entry.operation,
             stream: accepted.inspection.stream,
             stripped: &stripped,
+            ask_usage,
             creates: accepted.creates(),
             early_ping: early_ping(accepted, attempt),
             rename: rename(accepted, attempt),
@@ -247,7 +251,7 @@ impl Gateway {
         let mut reply = self.reply(client, exchange);
         let attempted = forward::attempt(&self.upstream, &target, &outgoing, &mut reply).await;
         let took = elapsed(exchange.attempt_began, self.world.now());
-        let tried = attempted.tried(took, stripped.blocks);
+        let tried = attempted.tried(took, &target);
         self.learn(exchange, &accepted.plan, attempt, &tried);
         exchange.attempted(attempt, tried);
         attempted.outcome
@@ -269,6 +273,7 @@ impl Gateway {
             channel: Arc::clone(&attempt.channel),
             streams: self.registry.streams(),
             share: self.registry.bodies().share(),
+            request_tokens: request_tokens(&accepted.body),
         };
         // From the first byte on nothing is sent again: the body's memory goes now.
         drop(accepted);
@@ -334,7 +339,11 @@ impl Gateway {
     }
 }
 
-fn original<'a>(client: &'a ServerSession, accepted: &'a Accepted, stripped: &'a [Edit]) -> Original<'a> {
+fn original<'a>(
+    client: &'a ServerSession,
+    accepted: &'a Accepted,
+    (stripped, ask_usage): (&'a [Edit], Option<&'a Edit>),
+) -> Original<'a> {
     let head = client.req_header();
     Original {
         method: &head.method,
@@ -343,6 +352,7 @@ fn original<'a>(client: &'a ServerSession, accepted: &'a Accepted, stripped: &'a
         body: &accepted.body,
         model: accepted.inspection.model.as_ref(),
         stripped,
+        ask_usage,
         requested: &accepted.requested,
     }
 }

@@ -124,6 +124,8 @@ pub struct AttemptRecord {
     pub connect: Option<Duration>,
     /// How many blocks of thinking that another provider signed it was not sent.
     pub thinking_stripped: u32,
+    /// Whether it was asked for the usage of the stream, which the client did not ask for.
+    pub usage_asked: bool,
 }
 
 /// A failed attempt in two closed words.
@@ -286,6 +288,7 @@ pub(crate) mod tests {
             reused: false,
             connect: None,
             thinking_stripped: 0,
+            usage_asked: true,
         }
     }
 
@@ -299,6 +302,7 @@ pub(crate) mod tests {
             reused: true,
             connect: None,
             thinking_stripped: 2,
+            usage_asked: true,
         }
     }
 

@@ -3,7 +3,7 @@
 //! Invariant: the types are disjoint, input excludes cache reads and writes, except `reasoning`, which is
 //! part of `output` (contract 7). Each protocol's own way of counting is converted where it is read.
 
-/// Tokens by type, as the provider reported them.
+/// Tokens by type, as the provider reported them, or as they are estimated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Usage {
     /// Prompt tokens that were neither read from nor written to a cache.
@@ -42,7 +42,9 @@ impl Usage {
 pub enum UsageSource {
     /// The provider said so.
     Reported,
-    /// Nobody said: nothing was sent, or the provider gave no counts.
+    /// The provider did not say, or not all of it; what is missing is estimated from the bytes.
+    Estimated,
+    /// Nobody said: nothing was answered, or nothing that is counted.
     #[default]
     None,
 }
@@ -52,6 +54,7 @@ impl UsageSource {
     pub fn word(self) -> &'static str {
         match self {
             Self::Reported => "reported",
+            Self::Estimated => "estimated",
             Self::None => "none",
         }
     }

@@ -4,7 +4,7 @@
 
 use super::offline::{NOW, live, table_or_json};
 use super::{ExplainArgs, Failed, Format, online, print};
-use crate::protocol::inspect::ModelField;
+use crate::protocol::inspect::Inspection;
 use crate::protocol::splice::{self, Edit};
 use crate::protocol::{Dialect, entry, inspect};
 use crate::stage::explain;
@@ -22,8 +22,8 @@ pub(super) fn explain(config: &Path, args: &ExplainArgs) -> Result<(), Failed> {
         let key = live.snapshot.key_named(&args.key).ok_or("no key of that name is configured")?;
         explain::explain(&live, key, &asked.model, asked.dialect, NOW)
     };
-    if let Some((body, field)) = &asked.body {
-        add_rewritten(&mut told, body, field);
+    if let Some((body, inspection)) = &asked.body {
+        add_rewritten(&mut told, body, inspection);
     }
     print(&if args.format == Format::Json { format!("{told:#}") } else { as_text(&told) })
 }
@@ -33,7 +33,7 @@ struct Asked {
     model: String,
     /// Where neither a body nor a path says, that of the channel that serves the model.
     dialect: Option<Dialect>,
-    body: Option<(Bytes, ModelField)>,
+    body: Option<(Bytes, Inspection)>,
 }
 
 impl Asked {
@@ -45,23 +45,34 @@ impl Asked {
             None => None,
         };
         let inspected = body.as_deref().map(|body| inspect::inspect(entry.operation, body)).transpose();
-        let field = inspected.map_err(|refusal| refusal.message)?.and_then(|inspection| inspection.model);
-        let named = field.as_ref().map(|field| field.name.clone());
+        let inspected = inspected.map_err(|refusal| refusal.message)?;
+        let field = inspected.as_ref().and_then(|inspection| inspection.model.as_ref());
+        let named = field.map(|field| field.name.clone());
         let model = args.model.clone().or(entry.model).or(named).ok_or("the request names no model")?;
         let dialect = (args.request.is_some() || args.path != DEFAULT_PATH).then_some(entry.dialect);
-        Ok(Self { model, dialect, body: body.map(Bytes::from).zip(field) })
+        Ok(Self { model, dialect, body: body.map(Bytes::from).zip(inspected) })
     }
 }
 
 /// The body as the first eligible channel would get it.
-fn add_rewritten(told: &mut Value, body: &Bytes, field: &ModelField) {
+fn add_rewritten(told: &mut Value, body: &Bytes, inspection: &Inspection) {
     let candidates = told["candidates"].as_array();
     let first = candidates.and_then(|all| all.iter().find(|one| one["eligible"] == true));
-    let upstream = first.and_then(|one| one["model_upstream"].as_str()).map(str::to_owned);
-    if let Some(upstream) = upstream.filter(|upstream| *upstream != field.name) {
-        let pieces = splice::splice(body, &[Edit::text(field.at.clone(), &upstream)]);
-        told["rewritten"] = json!(String::from_utf8_lossy(&pieces.concat()));
-        told["rewritten_bytes"] = json!({ "from": field.at.start, "to": field.at.end });
+    let Some(first) = first else { return };
+    let mut edits = Vec::new();
+    if let (Some(field), Some(upstream)) = (&inspection.model, first["model_upstream"].as_str())
+        && upstream != field.name
+    {
+        edits.push(Edit::text(field.at.clone(), upstream));
+    }
+    // A gateway that does not say is one from before the setting.
+    if let Some(edit) = inspection.ask_usage.as_ref().filter(|_| first["include_usage"] == true) {
+        splice::insert(&mut edits, edit.clone());
+    }
+    if let (Some(from), Some(to)) = (edits.first(), edits.last()) {
+        let bytes = json!({ "from": from.at.start, "to": to.at.end });
+        told["rewritten"] = json!(String::from_utf8_lossy(&splice::splice(body, &edits).concat()));
+        told["rewritten_bytes"] = bytes;
     }
 }
 

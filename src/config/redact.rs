@@ -126,6 +126,7 @@ fn conduct(conduct: &Conduct) -> Value {
             ForeignThinking::Strip => "strip",
             ForeignThinking::Refuse => "refuse",
         },
+        "include_usage": conduct.include_usage,
         "http_version": match conduct.http_version {
             HttpVersion::Auto => "auto",
             HttpVersion::Http1 => "1.1",

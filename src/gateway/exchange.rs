@@ -4,12 +4,14 @@
 //! the record where it becomes known, and nowhere else.
 
 use crate::code::Code;
-use crate::config::snapshot::Key;
-use crate::failure::Failure;
+use crate::config::snapshot::{Channel, Key};
+use crate::failure::{Failure, FailureKind};
 use crate::id::{ExchangeId, TraceId};
 use crate::limit::Nanos;
 use crate::protocol::inspect::Inspection;
+use crate::protocol::observe::estimate;
 use crate::protocol::signed::SignatureDigest;
+use crate::protocol::splice::Edit;
 use crate::protocol::{Dialect, Operation, entry::Entry};
 use crate::record::{
     AttemptFailure, AttemptRecord, End, Excerpt, KeyFacts, Labels, Overhead, Path, Record, Text,
@@ -49,6 +51,8 @@ pub struct Exchange {
     pub signatures: Vec<SignatureDigest>,
     /// The tokens reserved for it, from the beginning of its answer until it is settled.
     pub charge: Option<Charge>,
+    /// Bytes of text in the answer that the provider's counts do not cover.
+    pub unreported: u64,
     /// How much of an answer of declared length is still to come.
     pub left: Option<u64>,
     /// A request on its way through Pingora's own pipeline.
@@ -75,11 +79,28 @@ pub struct Accepted {
     pub plan: Plan,
     /// The signed thinking in the conversation.
     pub thinking: Thinking,
+    /// Channels that would not be asked for the usage, by position.
+    pub usage_refused_by: Vec<usize>,
     /// The buffered bytes it holds; given back when dropped.
     pub share: Share,
 }
 
 impl Accepted {
+    /// What asks this channel for the usage of the stream, where the client did not.
+    pub fn ask_usage(&self, channel: &Channel) -> Option<&Edit> {
+        let may_ask = channel.conduct.include_usage && !self.usage_refused_by.contains(&channel.index);
+        self.inspection.ask_usage.as_ref().filter(|_| may_ask)
+    }
+
+    /// Books that this channel refused what we put into the request or left in it: it is asked once more.
+    pub fn refused_by(&mut self, channel: &Channel, kind: FailureKind) {
+        if kind == FailureKind::UsageRefused {
+            self.usage_refused_by.push(channel.index);
+        } else {
+            self.thinking.refused_by(channel);
+        }
+    }
+
     /// Whether it creates something at the provider: then it is not sent twice once it may have begun.
     pub fn creates(&self) -> bool {
         self.entry.operation.creates() || self.inspection.background
@@ -145,6 +166,7 @@ impl Exchange {
             key: None,
             held: Vec::new(),
             signatures: Vec::new(),
+            unreported: 0,
             charge: None,
             left: None,
             tunnel: None,
@@ -196,6 +218,7 @@ impl Exchange {
             reused: tried.reused,
             connect: tried.connect,
             thinking_stripped: tried.stripped,
+            usage_asked: tried.usage_asked,
         });
         self.record.channel = Some(attempt.channel.id.clone());
         self.record.model_upstream = model;
@@ -214,6 +237,16 @@ impl Exchange {
         }
     }
 
+    /// Books what the provider's counts leave out of an answer that is billed.
+    pub fn complete_usage(&mut self, request_tokens: u64) {
+        let record = &mut self.record;
+        if record.charged {
+            let reported = (record.usage_source == UsageSource::Reported).then_some(record.usage);
+            (record.usage, record.usage_source) =
+                estimate::complete(reported, request_tokens, self.unreported);
+        }
+    }
+
     /// Books how long the last attempt took, its answer included.
     pub fn answered_until(&mut self, now: Nanos) {
         if let Some(last) = self.record.attempts.last_mut() {
@@ -221,12 +254,12 @@ impl Exchange {
         }
     }
 
-    /// Settles the tokens reserved for it: on the provider's count; on the estimate, where it answered without
-    /// one; on nothing, where nobody bills for the answer.
+    /// Settles the tokens reserved for it: on the provider's count, or what it is estimated at, where it
+    /// answered without one; on nothing, where nobody bills for the answer.
     pub fn settle(&mut self) {
         let Some(charge) = self.charge.take() else { return };
         match self.record.usage_source {
-            UsageSource::Reported => charge.settle(self.record.usage.total()),
+            UsageSource::Reported | UsageSource::Estimated => charge.settle(self.record.usage.total()),
             UsageSource::None if self.record.charged => charge.keep(),
             UsageSource::None => drop(charge),
         }
@@ -273,6 +306,8 @@ pub struct Tried<'a> {
     pub connect: Option<Duration>,
     /// How many blocks of foreign thinking it was not sent.
     pub stripped: u32,
+    /// Whether it was asked for the usage, which the client did not ask for.
+    pub usage_asked: bool,
 }
 
 /// Counts the exchanges under way; a drain waits until there are none.

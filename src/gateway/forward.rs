@@ -21,6 +21,7 @@ use crate::gateway::wire::{AnswerHead, Lost, Stage, Wire};
 use crate::limit::Nanos;
 use crate::protocol::Operation;
 use crate::protocol::observe::StreamObserver;
+use crate::protocol::splice::Edit;
 use crate::secret::Secret;
 use crate::stage::foreign::Stripped;
 use crate::stage::rewrite::Outgoing;
@@ -44,6 +45,8 @@ pub struct Target<'a> {
     pub stream: bool,
     /// Signed thinking cut out of the request, and whether more of it could be.
     pub stripped: &'a Stripped,
+    /// What asks the stream for its usage, where the client did not: then it does not see it.
+    pub ask_usage: Option<&'a Edit>,
     /// Whether it creates something that must not be created twice.
     pub creates: bool,
     /// After which silence a keep-alive opens the client's stream; `None`: none does.
@@ -78,13 +81,21 @@ pub struct Attempted {
 
 impl Attempted {
     /// What is booked of it.
-    pub fn tried(&self, took: Duration, stripped: u32) -> Tried<'_> {
+    pub fn tried(&self, took: Duration, target: &Target<'_>) -> Tried<'_> {
         let (status, failure) = match &self.outcome {
             Outcome::Answered(answer) => (Some(answer.head.status.as_u16()), None),
             Outcome::Failed(failure) => (failure.status, Some(failure)),
             Outcome::ClientGone => (None, None),
         };
-        Tried { status, failure, took, reused: self.link.reused, connect: self.link.connect, stripped }
+        Tried {
+            status,
+            failure,
+            took,
+            reused: self.link.reused,
+            connect: self.link.connect,
+            stripped: target.stripped.blocks,
+            usage_asked: target.ask_usage.is_some(),
+        }
     }
 }
 

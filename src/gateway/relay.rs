@@ -40,6 +40,8 @@ pub struct Relayed<'a> {
     pub streams: &'a Arc<AtomicI64>,
     /// What is held of an answer counts like what is held of requests.
     pub share: Share,
+    /// What the request is estimated at, where the provider does not count.
+    pub request_tokens: u64,
 }
 
 impl Relayed<'_> {
@@ -53,14 +55,17 @@ impl Relayed<'_> {
 impl Reply<'_> {
     /// Relays a provider's answer to its end.
     pub async fn relay(&mut self, answer: Answer, relayed: Relayed<'_>) -> Sent {
-        match answer.reading {
+        let request_tokens = relayed.request_tokens;
+        let sent = match answer.reading {
             Reading::Whole | Reading::Held(_) if self.exchange.downstream == Downstream::Opened => {
                 self.told_in_stream(&answer).await
             }
             Reading::Events(_) => self.relay_events(answer, relayed).await,
             Reading::Held(_) => self.relay_renamed(answer, relayed).await,
             Reading::Whole => self.relay_whole(answer, relayed).await,
-        }
+        };
+        self.exchange.complete_usage(request_tokens);
+        sent
     }
 
     /// Tells what cannot be an answer any more, because a keep-alive has opened the stream.
@@ -86,6 +91,26 @@ impl Reply<'_> {
         }
         let share = std::mem::take(&mut relayed.share);
         let mut seen = if is_plain_success(&answer.head) { Seen::new(share) } else { Seen::nothing(share) };
+        let ended = self.pass_whole(&mut answer, &relayed, &mut seen).await;
+        // Up to where it broke off, if it did.
+        if let Some(body) = seen.whole() {
+            self.read(&observe::answer(relayed.operation, &body));
+        }
+        match ended {
+            Chunk::ClientGone => self.client_left(),
+            Chunk::Idle => self.cut(End::StreamIdleTimeout, Some(Code::StreamIdleTimeout)),
+            Chunk::Lost => self.cut(End::StreamTruncated, Some(Code::StreamTruncated)),
+            Chunk::End | Chunk::Bytes(_) | Chunk::Silent => {
+                self.exchange.ended(End::Ok, None);
+                let sent = self.write_last(Bytes::new()).await;
+                forward::recycle(answer);
+                sent
+            }
+        }
+    }
+
+    /// Passes a body on to its end, or to what ends it early.
+    async fn pass_whole(&mut self, answer: &mut Answer, relayed: &Relayed<'_>, seen: &mut Seen) -> Chunk {
         let mut silence = relayed.silence(false);
         let mut early = std::mem::take(&mut answer.held).into_iter();
         loop {
@@ -94,7 +119,7 @@ impl Reply<'_> {
                 None if answer.complete => Chunk::End,
                 None => {
                     let satisfied = self.exchange.left == Some(0);
-                    self.next_chunk(&mut answer, &relayed, &mut silence, satisfied).await
+                    self.next_chunk(answer, relayed, &mut silence, satisfied).await
                 }
             };
             match next {
@@ -103,25 +128,15 @@ impl Reply<'_> {
                         seen.forget();
                     }
                     if !self.deliver(piece, &relayed.channel).await {
-                        return self.client_left();
+                        return Chunk::ClientGone;
                     }
                 }
                 Chunk::Silent => {}
-                Chunk::End => break,
                 // It has every byte that was announced to it.
-                Chunk::ClientGone if self.exchange.left == Some(0) => break,
-                Chunk::ClientGone => return self.client_left(),
-                Chunk::Idle => return self.cut(End::StreamIdleTimeout, Some(Code::StreamIdleTimeout)),
-                Chunk::Lost => return self.cut(End::StreamTruncated, Some(Code::StreamTruncated)),
+                Chunk::ClientGone if self.exchange.left == Some(0) => return Chunk::End,
+                ended => return ended,
             }
         }
-        if let Some(body) = seen.whole() {
-            self.read(&observe::answer(relayed.operation, &body));
-        }
-        self.exchange.ended(End::Ok, None);
-        let sent = self.write_last(Bytes::new()).await;
-        forward::recycle(answer);
-        sent
     }
 
     /// Relays a JSON answer under the model's name the client asked for.
@@ -198,12 +213,14 @@ impl Reply<'_> {
     /// Books what a stream has said so far.
     fn observed(&mut self, observer: &StreamObserver) {
         self.usage(observer.usage());
+        self.exchange.unreported = observer.unreported();
         self.exchange.signatures = observer.signatures().to_vec();
     }
 
     /// Books what a whole answer says.
     fn read(&mut self, facts: &AnswerFacts) {
         self.usage(facts.usage);
+        self.exchange.unreported = facts.unreported;
         self.exchange.signatures.clone_from(&facts.signatures);
     }
 

@@ -140,6 +140,7 @@ impl Gateway {
         let answered = tunnel.failure.is_none() && exchange.record.status != 0;
         let tried = Tried {
             stripped: 0,
+            usage_asked: false,
             status: tunnel.failure.as_ref().map_or(answered.then_some(exchange.record.status), |f| f.status),
             failure: tunnel.failure.as_ref(),
             took: elapsed(tunnel.began, now),

@@ -5,13 +5,15 @@
 //! the provider the other. The body is checked to be one whole JSON object; its depth costs no stack.
 
 mod session;
+mod usage;
 
 pub use self::session::{Sessions, Turn, codex_turn, session_id};
 
+use super::splice::Edit;
 use super::{Grammar, Operation};
 use crate::code::Code;
 use crate::refusal::Refusal;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::error::Category;
 use serde_json::value::RawValue;
 use std::ops::Range;
@@ -31,6 +33,8 @@ pub struct Inspection {
     pub background: bool,
     /// The session the client's tool says it belongs to.
     pub session: Sessions,
+    /// The edit that asks for the usage of a stream, where the client did not and it has to be asked for.
+    pub ask_usage: Option<Edit>,
 }
 
 /// Where the model stands in a body.
@@ -60,7 +64,8 @@ pub fn inspect(operation: Operation, body: &[u8]) -> Result<Inspection, Refusal>
     let session = session::of(operation, peek.metadata, peek.prompt_cache_key)?;
     let background =
         operation == Operation::Responses && peek.background.is_some_and(|raw| raw.get() == "true");
-    Ok(Inspection { model, stream, max_tokens, background, session })
+    let ask_usage = if stream { usage::ask(operation, &peek, body)? } else { None };
+    Ok(Inspection { model, stream, max_tokens, background, session, ask_usage })
 }
 
 /// The inspected keys. A field that is there with `null` counts as absent.
@@ -84,12 +89,22 @@ struct Peek<'a> {
     prompt_cache_key: Option<&'a RawValue>,
     #[serde(borrow)]
     background: Option<&'a RawValue>,
+    /// The one where `null` is not absent: it has a place in the body that may have to change.
+    #[serde(borrow, default, deserialize_with = "even_null")]
+    stream_options: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
 struct GenerationConfig<'a> {
     #[serde(borrow, rename = "maxOutputTokens", alias = "max_output_tokens")]
     max_output_tokens: Option<&'a RawValue>,
+}
+
+/// A field as it stands, `null` included, which serde reads as absent elsewhere.
+pub(super) fn even_null<'de: 'a, 'a, D: Deserializer<'de>>(
+    json: D,
+) -> Result<Option<&'a RawValue>, D::Error> {
+    <&RawValue>::deserialize(json).map(Some)
 }
 
 /// serde reads a struct from an array too, so the outermost form is checked by its first byte.

@@ -1,19 +1,20 @@
 //! What an answer says while it passes: whether it has begun, whether it ended honestly, what it used, and
 //! under which model's name.
 //!
-//! Invariant: bytes go out as they came in, except a model's value where a rename is asked for, and except
-//! what follows a terminal event. Cutting the stream elsewhere changes neither the bytes that go out, nor
+//! Invariant: bytes go out as they came in, except a model's value where a rename is asked for, the chunk with
+//! the usage where that shall not be seen, and what follows a terminal event. Cutting the stream elsewhere changes neither the bytes that go out, nor
 //! the usage, nor the phase. Nothing of the first event goes out before that event is known not to be an
 //! error, so that another candidate can still answer.
 
 mod answer;
+pub mod estimate;
 mod fault;
 mod outlet;
 mod read;
 mod usage;
 
 pub use self::answer::{AnswerFacts, answer, rename_answer};
-pub use self::fault::{Fault, is_unverified_thinking, operator_fault};
+pub use self::fault::{Fault, is_unverified_thinking, is_usage_refused, operator_fault};
 
 use self::outlet::Outlet;
 use self::read::{Reader, Step};
@@ -55,6 +56,8 @@ pub struct StreamObserver {
     reader: Reader,
     /// The JSON string every model's value becomes.
     rename: Option<Bytes>,
+    /// The client did not ask for the usage: the chunk that says nothing else stays here.
+    hides_usage: bool,
     /// The unfinished event's bytes so far have gone out.
     released: bool,
     end: End,
@@ -78,9 +81,17 @@ impl StreamObserver {
             scanner: Scanner::new(),
             reader: Reader::new(operation),
             rename: rename.map(json_string),
+            hides_usage: false,
             released: false,
             end: End::Open,
         }
+    }
+
+    /// The same for a client that did not ask for the usage, which we did: the chunk of a chat that says nothing
+    /// else is kept from it, and every event waits until it is complete.
+    #[must_use]
+    pub fn hiding_usage(self, hides_usage: bool) -> Self {
+        Self { hides_usage, ..self }
     }
 
     /// Takes the next bytes and pushes what may go to the client. While the phase is [`Phase::Waiting`] that
@@ -102,9 +113,11 @@ impl StreamObserver {
                 self.end = End::Whole;
                 return Progress::Terminal;
             }
-            let early = if self.released { &[][..] } else { found.early };
-            let rename = model.zip(self.rename.as_ref());
-            outlet.event(early, from..found.end, rename);
+            if step != Step::Usage || !self.hides_usage || self.released {
+                let early = if self.released { &[][..] } else { found.early };
+                let rename = model.zip(self.rename.as_ref());
+                outlet.event(early, from..found.end, rename);
+            }
             self.released = false;
             held = 0;
             from = found.end;
@@ -124,7 +137,7 @@ impl StreamObserver {
     fn release_tail(&mut self, outlet: &mut Outlet<'_>, from: usize, held: usize) {
         // After a reason to finish it may be an error that comes too late.
         let unknown = matches!(self.reader.phase(), Phase::Waiting | Phase::Terminal);
-        let waits = self.rename.is_some() || unknown;
+        let waits = self.rename.is_some() || self.hides_usage || unknown;
         let length = self.scanner.unfinished_len();
         if length == 0 || (waits && !self.released && length <= EVENT_BYTES_MAX) {
             return;
@@ -153,6 +166,9 @@ impl StreamObserver {
         if step == Step::TooLate {
             return Progress::Terminal;
         }
+        if step == Step::Usage && self.hides_usage && !self.released {
+            return Progress::Going;
+        }
         if self.rename.is_some() && !self.released && self.reader.phase() == Phase::Content {
             // The beginning of an event is of no use to anybody, and may hold the model's other name.
             return Progress::Going;
@@ -166,6 +182,11 @@ impl StreamObserver {
     /// The counts the provider has given so far.
     pub fn usage(&self) -> Option<Usage> {
         self.reader.usage()
+    }
+
+    /// How many bytes of text the counts so far do not cover.
+    pub fn unreported(&self) -> u64 {
+        self.reader.unreported()
     }
 
     /// The signatures of the thinking the provider has given so far.

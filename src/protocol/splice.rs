@@ -26,6 +26,12 @@ impl Edit {
     }
 }
 
+/// Adds one edit to others that stand in order.
+pub fn insert(edits: &mut Vec<Edit>, edit: Edit) {
+    let place = edits.partition_point(|other| other.at.start < edit.at.start);
+    edits.insert(place, edit);
+}
+
 /// The body with these edits, which stand in its order; one that lies before the end of the one before it is
 /// left out.
 pub fn splice(body: &Bytes, edits: &[Edit]) -> Vec<Bytes> {

@@ -30,6 +30,7 @@ pub fn explain(live: &Live, key: &Key, requested: &str, dialect: Option<Dialect>
                 "protocol": channel.dialect.word(),
                 "priority": channel.priority,
                 "weight": channel.weight,
+                "include_usage": channel.conduct.include_usage,
                 "eligible": why.is_none(),
                 "reason": why.unwrap_or_else(|| "eligible".to_owned()),
             })

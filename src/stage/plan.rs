@@ -350,7 +350,8 @@ pub fn upstream_failed(failure: &Failure, soonest: Option<Duration>) -> Refusal 
         FailureKind::Refused
         | FailureKind::Unpaid
         | FailureKind::ModelRefused
-        | FailureKind::Unaffordable => {
+        | FailureKind::Unaffordable
+        | FailureKind::UsageRefused => {
             "The AI provider refused the request for a reason on the operator's side. Tell the operator."
         }
     };

@@ -1,16 +1,16 @@
-//! The request as one channel gets it: the client's bytes with another model name and without thinking that
-//! another provider signed, the channel's address and credential, and nothing that identifies the client to
-//! the provider.
+//! The request as one channel gets it: the client's bytes with another model name, without thinking that
+//! another provider signed and with the usage asked for, the channel's address and credential, and nothing
+//! that identifies the client to the provider.
 //!
-//! Invariants: of the body only the model's bytes and the blocks that are cut out differ; every credential form of the client is gone;
-//! unknown headers pass in their order; the length is exact.
+//! Invariants: of the body only the model's bytes, the blocks that are cut out and `include_usage` differ;
+//! every credential form of the client is gone; unknown headers pass in their order; the length is exact.
 
 use crate::config::snapshot::Channel;
 use crate::protocol::Dialect;
 use crate::protocol::entry::{self, Entry};
 use crate::protocol::inspect::ModelField;
 use crate::protocol::key_forms;
-use crate::protocol::splice::{Edit, splice};
+use crate::protocol::splice::{self, Edit, splice};
 use crate::secret::Secret;
 use crate::stage::plan::Attempt;
 use bytes::Bytes;
@@ -47,6 +47,8 @@ pub struct Original<'a> {
     pub model: Option<&'a ModelField>,
     /// What this channel is not sent of the body, in its order.
     pub stripped: &'a [Edit],
+    /// What asks this channel for the usage, where it has to be asked for.
+    pub ask_usage: Option<&'a Edit>,
     /// The model by the client's name.
     pub requested: &'a str,
 }
@@ -59,8 +61,10 @@ pub fn rewrite(original: &Original<'_>, attempt: &Attempt) -> Outgoing {
         // Gemini's bodies may repeat the path's model, with the path's prefix.
         let prefix = if field.name.starts_with(RESOURCE) { RESOURCE } else { "" };
         let name = format!("{prefix}{}", attempt.model_upstream);
-        let place = edits.partition_point(|edit| edit.at.start < field.at.start);
-        edits.insert(place, Edit::text(field.at.clone(), &name));
+        splice::insert(&mut edits, Edit::text(field.at.clone(), &name));
+    }
+    if let Some(edit) = original.ask_usage {
+        splice::insert(&mut edits, edit.clone());
     }
     let body = splice(original.body, &edits);
     let length: usize = body.iter().map(Bytes::len).sum();

@@ -239,7 +239,8 @@ impl Metrics {
             for (kind, count) in record.usage.by_type() {
                 families.tokens_total.with_label_values(&[channel, model, kind]).inc_by(count);
             }
-        } else if is_usage_missing(record) {
+        }
+        if record.usage_source != UsageSource::Reported && is_usage_missing(record) {
             families.usage_missing_total.with_label_values(&[channel]).inc();
         }
     }

@@ -163,7 +163,12 @@ async fn explain_tells_who_would_serve_a_request_and_why() {
             "--format",
             "json",
         ]);
-        assert_eq!(told["rewritten"], r#"{"stream":true,  "model":"m","messages":[]}"#, "{place:?}");
+        assert_eq!(
+            told["rewritten"],
+            r#"{"stream":true,"stream_options":{"include_usage":true},  "model":"m","messages":[]}"#,
+            "{place:?}"
+        );
+        assert_eq!(told["rewritten_bytes"], serde_json::json!({ "from": 14, "to": 30 }), "{place:?}");
         let text = tollgate(&["explain", place[0], place[1], "--key", "alice", "--request", body]).stdout;
         assert!(text.contains("big -> m") && text.contains("eligible"), "{text}");
     }

@@ -1,5 +1,5 @@
 //! The law of the relay: for any JSON with the model anywhere, every byte but the model's arrives unchanged, and comes
-//! back unchanged.
+//! back unchanged. Of a stream the usage is asked for, and what that adds to the answer does not come back.
 
 use crate::support::client;
 use crate::support::{Gateway, KEY, channel, key, provider};
@@ -28,8 +28,8 @@ struct Case {
 }
 
 impl Case {
-    /// The body with this token for the model.
-    fn body(&self, model: &str) -> String {
+    /// The body with this token for the model, as the client sends it or as the provider gets it.
+    fn body(&self, model: &str, arrived: bool) -> String {
         let space = self.space;
         let member = |key: &str, value: &str| format!("{key}{space}:{space}{value}");
         let field = |side: &'static str| {
@@ -42,7 +42,8 @@ impl Case {
         members.extend(self.after.iter().enumerate().map(field("é")));
         members.push(member("\"messages\"", "[{\"role\":\"user\",\"content\":\"\\ud83c\\udf0f/\\/\"}]"));
         if self.stream {
-            members.push(member("\"stream\"", "true"));
+            let asked = if arrived { ",\"stream_options\":{\"include_usage\":true}" } else { "" };
+            members.push(member("\"stream\"", "true") + asked);
         }
         format!("{space}{{{space}{}{space}}}{space}", members.join(&format!("{space},{space}")))
     }
@@ -111,8 +112,9 @@ async fn check(
     case: &Case,
 ) -> Result<(), TestCaseError> {
     let quoted = |name: &str| Value::from(name).to_string();
-    let sent = case.body(&case.token());
-    let expected = if case.mapped { case.body(&quoted(UPSTREAM_MODEL)) } else { sent.clone() };
+    let sent = case.body(&case.token(), false);
+    let model = if case.mapped { quoted(UPSTREAM_MODEL) } else { case.token() };
+    let expected = case.body(&model, true);
     let bearer = format!("Bearer {}", if case.mapped { MAPPED_KEY } else { KEY });
     let headers = [("authorization", bearer.as_str())];
     let path = "/v1/chat/completions";
@@ -121,6 +123,8 @@ async fn check(
     let arrived = upstream.requests().pop().map(|request| request.body.to_vec()).unwrap_or_default();
     prop_assert_eq!(String::from_utf8_lossy(&arrived), expected.as_str());
     let said = client::post(direct.addr(), path, &headers, expected.as_bytes()).await.text();
+    let said: String =
+        said.split_inclusive("\n\n").filter(|event| !event.contains("\"choices\":[],\"usage\":{")).collect();
     let shown = if case.mapped { said.replace(&quoted(UPSTREAM_MODEL), &quoted(&case.model)) } else { said };
     prop_assert_eq!(answer.text(), shown);
     Ok(())
@@ -147,5 +151,9 @@ fn every_byte_but_the_models_passes_unchanged_both_ways() {
     runtime.block_on(async {
         let lines = gateway.log.lines(CASES as usize).await;
         assert!(lines.iter().all(|line| line["end"] == "ok" && line["attempts"][0]["status"] == 200));
+        assert!(
+            lines.iter().all(|line| line["usage_source"] == "reported" && line["tokens"]["output"] == 17)
+        );
+        assert!(lines.iter().all(|line| line["usage_asked"] == line["stream"]));
     });
 }

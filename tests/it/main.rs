@@ -37,6 +37,7 @@ mod sessions;
 mod signatures;
 mod streams;
 mod tunnel;
+mod usages;
 mod waiting;
 mod weights;
 mod wholes;

@@ -121,10 +121,25 @@ async fn every_stream_is_json_events_whose_text_adds_up_and_whose_last_is_termin
 #[tokio::test]
 async fn chat_usage_comes_in_a_chunk_without_choices_and_only_when_asked_for() {
     let fake = fake().await;
-    for (options, expected) in [("", None), (r#","stream_options":{"include_usage":true}"#, Some(59))] {
-        let body = format!(r#"{{"model":"m","messages":[{{"role":"user"}}],"stream":true{options}}}"#);
-        let answer = ask(&fake, &post("/v1/chat/completions", OPENAI, &body)).await;
+    let chat = ("/v1/chat/completions", r#""messages":[{"role":"user"}]"#);
+    let text = ("/v1/completions", r#""prompt":"hi""#);
+    for ((path, prompt), options, expected) in [
+        (chat, "", None),
+        (chat, r#","stream_options":null"#, None),
+        (chat, r#","stream_options":{}"#, None),
+        (chat, r#","stream_options":{"include_usage":false}"#, None),
+        (chat, r#","stream_options":{"include_usage":true}"#, Some(59)),
+        (text, "", None),
+        (text, r#","stream_options":{"include_usage":true}"#, Some(59)),
+    ] {
+        let body = format!(r#"{{"model":"m",{prompt},"stream":true{options}}}"#);
+        let answer = ask(&fake, &post(path, OPENAI, &body)).await;
         let events = events(&answer.text());
+        // Asked for, it is in every chunk, as `null` in those before the last.
+        let chunks = events.iter().filter(|data| *data != "[DONE]");
+        assert!(chunks.clone().all(|data| data.contains("\"usage\":") == expected.is_some()), "{body}");
+        let nulls = chunks.clone().filter(|data| data.contains("\"usage\":null")).count();
+        assert_eq!(nulls, if expected.is_some() { chunks.count() - 1 } else { 0 }, "{body}");
         let before_done: Value =
             serde_json::from_str(events.iter().rev().nth(1).expect("events")).expect("JSON");
         let usage = before_done.pointer("/usage/total_tokens").and_then(Value::as_i64);

@@ -110,6 +110,11 @@ async fn bodies_the_real_providers_refuse_are_refused() {
             format!(r#"{{"model":"m",{user},"stream_options":{{}}}}"#),
             "only allowed when",
         ),
+        (
+            "/v1/chat/completions",
+            format!(r#"{{"model":"m",{user},"stream":true,"stream_options":{{"include_usage":1}}}}"#),
+            "stream_options: an object",
+        ),
         ("/v1/chat/completions", r#"{"model":"m","input":"x"}"#.to_owned(), "supplied: input"),
         ("/v1/responses", format!(r#"{{"model":"m","input":"x",{user}}}"#), "supplied: messages"),
         ("/v1/responses", r#"{"model":"m","input":""}"#.to_owned(), "an array"),

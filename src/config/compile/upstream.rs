@@ -26,6 +26,7 @@ pub(super) struct WrittenConduct<'a> {
     ping_before_first_event: Option<bool>,
     on_client_abort: Option<&'a str>,
     foreign_thinking: Option<&'a str>,
+    include_usage: Option<bool>,
     http_version: Option<&'a str>,
 }
 
@@ -41,6 +42,7 @@ macro_rules! conduct_of {
                     ping_before_first_event: written.ping_before_first_event,
                     on_client_abort: written.on_client_abort.as_deref(),
                     foreign_thinking: written.foreign_thinking.as_deref(),
+                    include_usage: written.include_usage,
                     http_version: written.http_version.as_deref(),
                 }
             }
@@ -103,6 +105,7 @@ impl Compiler<'_, '_> {
                 Some("refuse") => ForeignThinking::Refuse,
                 _ => defaults.foreign_thinking,
             },
+            include_usage: written.include_usage.unwrap_or(defaults.include_usage),
             http_version: match written.http_version {
                 Some("auto") => HttpVersion::Auto,
                 Some("1.1") => HttpVersion::Http1,
@@ -151,5 +154,6 @@ const CONDUCT: Conduct = Conduct {
     ping_before_first_event: false,
     on_client_abort: ClientAbort::Cancel,
     foreign_thinking: ForeignThinking::Strip,
+    include_usage: true,
     http_version: HttpVersion::Auto,
 };

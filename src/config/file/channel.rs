@@ -41,6 +41,8 @@ pub(in super::super) struct Upstream {
     /// What becomes of thinking that another provider signed; strip if absent.
     #[schemars(extend("enum" = ["strip", "refuse"]))]
     pub(in super::super) foreign_thinking: Option<String>,
+    /// Whether a stream is asked for its usage where the client did not ask and the protocol wants that; true if absent.
+    pub(in super::super) include_usage: Option<bool>,
     /// HTTP towards the provider; auto: what TLS agrees on, 1.1 without; auto if absent.
     #[schemars(extend("enum" = ["auto", "1.1", "2"]))]
     pub(in super::super) http_version: Option<String>,
@@ -131,6 +133,8 @@ pub(in super::super) struct Channel {
     /// What becomes of thinking that another provider signed; as in `[upstream]` if absent.
     #[schemars(extend("enum" = ["strip", "refuse"]))]
     pub(in super::super) foreign_thinking: Option<String>,
+    /// Whether a stream is asked for its usage where the client did not ask and the protocol wants that; as in `[upstream]` if absent.
+    pub(in super::super) include_usage: Option<bool>,
     /// HTTP towards the provider; auto: what TLS agrees on, 1.1 without; as in `[upstream]` if absent.
     #[schemars(extend("enum" = ["auto", "1.1", "2"]))]
     pub(in super::super) http_version: Option<String>,

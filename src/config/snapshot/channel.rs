@@ -122,6 +122,8 @@ pub struct Conduct {
     pub on_client_abort: ClientAbort,
     /// What becomes of thinking that another provider signed.
     pub foreign_thinking: ForeignThinking,
+    /// Whether a stream is asked for its usage where the client did not ask and the protocol wants that.
+    pub include_usage: bool,
     /// HTTP towards the provider.
     pub http_version: HttpVersion,
 }

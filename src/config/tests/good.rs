@@ -373,6 +373,7 @@ ping_interval = "5s"
 ping_before_first_event = true
 on_client_abort = "cancel"
 foreign_thinking = "refuse"
+include_usage = false
 http_version = "2"
 limits = { tpm = 100 }
 credential_limits = { rpm = 60, burst = 2, tpm = 9, tpm_burst = 1, concurrency = 3 }
@@ -392,6 +393,7 @@ hash = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
         ping_before_first_event: false,
         on_client_abort: ClientAbort::Drain,
         foreign_thinking: ForeignThinking::Strip,
+        include_usage: true,
         http_version: HttpVersion::Auto,
     };
     let own = Conduct {
@@ -402,6 +404,7 @@ hash = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
         ping_before_first_event: true,
         on_client_abort: ClientAbort::Cancel,
         foreign_thinking: ForeignThinking::Refuse,
+        include_usage: false,
         http_version: HttpVersion::Http2,
     };
     assert_eq!([&snapshot.channels[0].conduct, &snapshot.channels[1].conduct], [&inherited, &own]);

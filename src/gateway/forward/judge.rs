@@ -32,6 +32,8 @@ pub(super) async fn judge(upstream: &Upstream, mut answer: Answer, target: &Targ
     let mapped = target.rename.is_some();
     let kind = if target.stripped.more && observe::is_unverified_thinking(status, &body) {
         Some(FailureKind::Unverified)
+    } else if target.ask_usage.is_some() && observe::is_usage_refused(status, &body) {
+        Some(FailureKind::UsageRefused)
     } else {
         status::failure_kind(target.channel.dialect, status, &body, mapped)
     };
@@ -105,7 +107,9 @@ async fn whole(mut answer: Answer, target: &Target<'_>) -> Outcome {
 
 /// Holds a stream until its first real event: an error there is a failure like any other.
 async fn first_event(upstream: &Upstream, mut answer: Answer, target: &Target<'_>) -> Outcome {
-    let mut observer = Box::new(StreamObserver::new(target.operation, target.rename));
+    let observer =
+        StreamObserver::new(target.operation, target.rename).hiding_usage(target.ask_usage.is_some());
+    let mut observer = Box::new(observer);
     let status = answer.head.status.as_u16();
     let failed = |kind, detail: &str| {
         let sent = Sent::MaybeBegun;

@@ -35,6 +35,7 @@ impl Reply<'_> {
         // The first event is known already, and what it says is booked whoever reads it.
         self.observed(&observer);
         if !self.write_head(head).await && !self.reads_on(&relayed.channel) {
+            self.observed(&observer);
             return self.client_left();
         }
         let mut out = std::mem::take(&mut answer.held);

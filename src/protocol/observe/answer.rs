@@ -19,13 +19,15 @@ pub struct AnswerFacts {
     pub usage: Option<Usage>,
     /// The JSON strings that name the model, quotes included, in order.
     pub models: Vec<Range<usize>>,
+    /// Bytes of text that the counts do not cover.
+    pub unreported: u64,
     /// The signatures of its thinking.
     pub signatures: Vec<SignatureDigest>,
 }
 
-/// Reads a whole answer. One that is not JSON says nothing.
+/// Reads a whole answer. One that is not JSON, or only the beginning of some, says nothing but text.
 pub fn answer(operation: Operation, body: &[u8]) -> AnswerFacts {
-    let mut tally = Tally::new(operation.grammar());
+    let mut tally = Tally::new(operation);
     let mut models = Vec::new();
     let mut add = |usage: Option<&RawValue>, model: Option<&RawValue>| {
         tally.add(usage.filter(|_| operation.has_usage()));
@@ -47,11 +49,14 @@ pub fn answer(operation: Operation, body: &[u8]) -> AnswerFacts {
             }
         }
     }
+    if tally.usage().is_none_or(|usage| usage.output == 0) {
+        tally.said(body);
+    }
     let mut signatures = Vec::new();
     if signed::mentions(operation.grammar(), body) {
         signed::given(operation.grammar(), body, &mut signatures);
     }
-    AnswerFacts { usage: tally.usage(), models, signatures }
+    AnswerFacts { usage: tally.usage(), models, unreported: tally.unreported(), signatures }
 }
 
 #[derive(Deserialize)]
@@ -74,9 +79,30 @@ mod tests {
 
     fn check(operation: Operation, body: &str, counts: Option<[u64; 2]>, renamed: &str) {
         let facts = answer(operation, body.as_bytes());
+        assert!(counts.is_none_or(|counts| counts[1] == 0) || facts.unreported == 0, "{body}");
         assert_eq!(facts.usage.map(|usage| [usage.input, usage.output]), counts, "{body}");
         let body = Bytes::from(body.to_owned());
         assert_eq!(String::from_utf8(rename_answer(&body, &facts, "new\"").concat()).unwrap(), renamed);
+    }
+
+    #[test]
+    fn text_without_counts_is_text_that_nobody_reported() {
+        for (operation, body, bytes) in [
+            (Operation::ChatCompletions, r#"{"choices":[{"message":{"content":"abcd"}}]}"#, 4),
+            (Operation::ChatCompletions, r#"{"choices":[{"message":{"content":"ab"#, 2),
+            (
+                Operation::ChatCompletions,
+                r#"{"choices":[{"message":{"content":"abcd"}}],"usage":{"prompt_tokens":1}}"#,
+                4,
+            ),
+            (Operation::Completions, r#"{"choices":[{"text":"abcd"}]}"#, 4),
+            (Operation::Responses, r#"{"output":[{"content":[{"type":"output_text","text":"abcd"}]}]}"#, 4),
+            (Operation::Messages, r#"{"content":[{"type":"text","text":"abcd"}]}"#, 4),
+            (Operation::GenerateContent, r#"{"candidates":[{"content":{"parts":[{"text":"abcd"}]}}]}"#, 4),
+            (Operation::Embeddings, r#"{"data":[{"embedding":"abcd"}]}"#, 0),
+        ] {
+            assert_eq!(answer(operation, body.as_bytes()).unreported, bytes, "{body}");
+        }
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod table;
 use self::table::{Sign, TABLE};
 use super::read::object;
 use crate::protocol::Dialect;
+use memchr::memmem;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -64,6 +65,13 @@ pub fn is_unverified_thinking(status: u16, body: &[u8]) -> bool {
         })
     });
     said || undecodable || error.words.iter().any(|word| word == "invalid_encrypted_content")
+}
+
+/// Whether an answer refuses the member by which usage is asked for. It may do so in any words (Mistral's and
+/// vLLM's "Extra inputs are not permitted", OpenAI's "Unknown parameter"), but names the member; who asks for
+/// such a refusal gets one more try without what we added.
+pub fn is_usage_refused(status: u16, body: &[u8]) -> bool {
+    matches!(status, 400 | 422) && memmem::find(body, b"stream_options").is_some()
 }
 
 struct ErrorWords {

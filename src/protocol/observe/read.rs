@@ -5,7 +5,7 @@
 
 use super::Phase;
 use super::usage::Tally;
-use crate::protocol::inspect::range_in;
+use crate::protocol::inspect::{even_null, range_in};
 use crate::protocol::signed::{self, SignatureDigest};
 use crate::protocol::sse::Event;
 use crate::protocol::{Grammar, Operation};
@@ -20,6 +20,8 @@ use std::ops::Range;
 pub(super) enum Step {
     /// It goes on.
     Pass,
+    /// It goes on, and this says nothing but what was used.
+    Usage,
     /// It never began: this is an error, and nothing came before it.
     ErrorFirst,
     /// It is over.
@@ -34,6 +36,8 @@ enum Kind {
     /// A comment or a ping.
     Quiet,
     Content,
+    /// Chat's extra chunk: counts, and no choices.
+    Usage,
     Error,
     /// An error that also ends the stream in form.
     ErrorEnd,
@@ -54,7 +58,7 @@ pub(super) struct Reader {
 impl Reader {
     pub(super) fn new(operation: Operation) -> Self {
         let grammar = operation.grammar();
-        Self { grammar, phase: Phase::Waiting, tally: Tally::new(grammar), signatures: Vec::new() }
+        Self { grammar, phase: Phase::Waiting, tally: Tally::new(operation), signatures: Vec::new() }
     }
 
     pub(super) fn phase(&self) -> Phase {
@@ -63,6 +67,11 @@ impl Reader {
 
     pub(super) fn usage(&self) -> Option<Usage> {
         self.tally.usage()
+    }
+
+    /// How many bytes of text the counts do not cover.
+    pub(super) fn unreported(&self) -> u64 {
+        self.tally.unreported()
     }
 
     pub(super) fn signatures(&self) -> &[SignatureDigest] {
@@ -86,7 +95,8 @@ impl Reader {
     pub(super) fn read_rest(&mut self, event: &Event<'_>, rename: bool) -> (Step, Option<Range<usize>>) {
         let done = event.data.trim_ascii() == b"[DONE]";
         if !event.whole || !(done || serde_json::from_slice::<serde::de::IgnoredAny>(event.data).is_ok()) {
-            return (Step::Pass, None);
+            let usage = self.grammar == Grammar::Chat && begins_usage_only(event.data);
+            return (if usage { Step::Usage } else { Step::Pass }, None);
         }
         let (kind, model) = self.classify(event, rename);
         let kind = if kind == Kind::Content { Kind::Quiet } else { kind };
@@ -97,14 +107,18 @@ impl Reader {
         match (kind, self.phase) {
             (Kind::Error | Kind::ErrorEnd, Phase::Waiting) => return Step::ErrorFirst,
             (Kind::Error, Phase::Terminal) => return Step::TooLate,
-            (Kind::Content, Phase::Waiting) => self.phase = Phase::Content,
+            (Kind::Content | Kind::Usage, Phase::Waiting) => self.phase = Phase::Content,
             (Kind::Error, _) => self.phase = Phase::Failed,
             (Kind::Finish | Kind::End | Kind::ErrorEnd, phase) if phase != Phase::Failed => {
                 self.phase = Phase::Terminal;
             }
             _ => {}
         }
-        if matches!(kind, Kind::End | Kind::ErrorEnd) { Step::Terminal } else { Step::Pass }
+        match kind {
+            Kind::End | Kind::ErrorEnd => Step::Terminal,
+            Kind::Usage => Step::Usage,
+            _ => Step::Pass,
+        }
     }
 
     fn classify(&mut self, event: &Event<'_>, rename: bool) -> (Kind, Option<Range<usize>>) {
@@ -124,6 +138,9 @@ impl Reader {
             return (Kind::End, None);
         }
         let mut kind = if event.name == b"error" { Kind::Error } else { Kind::Content };
+        if event.whole {
+            self.tally.said(event.data);
+        }
         if !event.whole || !(rename || says(event.data, b"\"error\"") || says(event.data, b"\"usage\"")) {
             return (kind, None);
         }
@@ -131,7 +148,10 @@ impl Reader {
         if chunk.error.is_some_and(is_something) {
             kind = Kind::Error;
         }
-        self.tally.add(chunk.usage);
+        self.tally.add(chunk.usage());
+        if kind == Kind::Content && chunk.is_usage_only() {
+            kind = Kind::Usage;
+        }
         (kind, place(chunk.model, event))
     }
 
@@ -139,6 +159,9 @@ impl Reader {
         let name = kind_name(event);
         if name == b"response.output_item.done" {
             self.keep_signatures(event);
+        }
+        if event.whole && name.ends_with(b".delta") {
+            self.tally.said(event.data);
         }
         let kind = match name {
             b"response.completed" | b"response.incomplete" => Kind::End,
@@ -180,6 +203,9 @@ impl Reader {
                 (Kind::Content, None)
             }
             b"content_block_delta" => {
+                if event.whole {
+                    self.tally.said(event.data);
+                }
                 // Nearly every event of a stream is one of these: one word decides whether it is read.
                 if memmem::find(event.data, b"signature_delta").is_some() {
                     self.keep_signatures(event);
@@ -200,6 +226,7 @@ impl Reader {
         if chunk.error.is_some_and(is_something) {
             return (Kind::Error, None);
         }
+        self.tally.said(event.data);
         self.tally.add(chunk.usage);
         self.keep_signatures(event);
         let kind = if chunk.finishes() { Kind::Finish } else { Kind::Content };
@@ -215,6 +242,46 @@ struct ChatChunk<'a> {
     usage: Option<&'a RawValue>,
     #[serde(borrow)]
     model: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "even_null")]
+    choices: Option<&'a RawValue>,
+    #[serde(borrow)]
+    x_groq: Option<&'a RawValue>,
+}
+
+impl<'a> ChatChunk<'a> {
+    /// The counts: at their place, or where Moonshot (in the choice that finishes) and Groq put them.
+    fn usage(&self) -> Option<&'a RawValue> {
+        let within = |raw: &'a RawValue| object::<Within<'a>>(raw.get().as_bytes())?.usage;
+        let choices = || -> Vec<&'a RawValue> {
+            let raw = self.choices.filter(|raw| says(raw.get().as_bytes(), b"\"usage\""));
+            raw.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default()
+        };
+        self.usage.or_else(|| self.x_groq.and_then(within)).or_else(|| choices().into_iter().find_map(within))
+    }
+
+    /// Whether it is the chunk that `include_usage` adds to a stream: counts, and an empty list of choices (or
+    /// `null`, as servers in Go write one).
+    fn is_usage_only(&self) -> bool {
+        let counts = self.usage.is_some_and(|raw| raw.get().starts_with('{'));
+        counts && self.choices.is_some_and(|raw| raw.get() == "null" || is_empty_list(raw.get().as_bytes()))
+    }
+}
+
+#[derive(Deserialize)]
+struct Within<'a> {
+    #[serde(borrow)]
+    usage: Option<&'a RawValue>,
+}
+
+fn is_empty_list(json: &[u8]) -> bool {
+    json.strip_prefix(b"[").is_some_and(|rest| rest.trim_ascii_start().starts_with(b"]"))
+}
+
+/// Whether what is here of a chunk can only be the beginning of the one that says nothing but the usage.
+fn begins_usage_only(data: &[u8]) -> bool {
+    let Some(at) = memmem::find(data, b"\"choices\"") else { return false };
+    let rest = data[at + b"\"choices\"".len()..].trim_ascii_start();
+    rest.strip_prefix(b":").is_some_and(|rest| is_empty_list(rest.trim_ascii_start()))
 }
 
 #[derive(Deserialize)]

@@ -1,5 +1,7 @@
 //! Streams of all four grammars: what goes out, what is learned, and that no cut changes either.
 
+mod usage;
+
 use super::*;
 use proptest::prelude::*;
 
@@ -15,7 +17,10 @@ struct Seen {
 }
 
 fn watch(operation: Operation, rename: Option<&str>, chunks: &[&[u8]]) -> Seen {
-    let mut observer = StreamObserver::new(operation, rename);
+    watch_with(StreamObserver::new(operation, rename), chunks)
+}
+
+fn watch_with(mut observer: StreamObserver, chunks: &[&[u8]]) -> Seen {
     let mut out = Vec::new();
     let mut progress = Progress::Going;
     for chunk in chunks {

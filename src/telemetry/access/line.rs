@@ -26,6 +26,7 @@ pub fn line(record: &Record) -> Vec<u8> {
 const LINE_BYTES_USUAL: usize = 1_280;
 
 #[derive(serde::Serialize)]
+#[expect(clippy::struct_excessive_bools, reason = "the fields of a line, each a fact of its own")]
 struct Line<'a> {
     ts: String,
     request_id: &'a str,
@@ -62,6 +63,7 @@ struct Line<'a> {
     labels: LabelMap<'a>,
     upstream_error: Option<&'a str>,
     thinking_stripped: u32,
+    usage_asked: bool,
     queued_ms: Option<f64>,
 }
 
@@ -104,6 +106,7 @@ impl<'a> Line<'a> {
             labels: LabelMap(&record.labels),
             upstream_error: record.upstream_error.as_ref().map(Excerpt::as_str),
             thinking_stripped: record.attempts.last().map_or(0, |last| last.thinking_stripped),
+            usage_asked: record.attempts.last().is_some_and(|last| last.usage_asked),
             queued_ms: record.queued.map(millis),
         }
     }

@@ -111,6 +111,7 @@ fn usage_is_missing_only_from_whole_successful_answers_that_providers_count() {
     let count_tokens = Some(Operation::CountTokens);
     for (record, missing) in [
         (silent.clone(), true),
+        (Record { usage_source: UsageSource::Estimated, ..sample() }, true),
         (Record { status: 404, ..silent.clone() }, false),
         (Record { end: End::ClientClosed, ..silent.clone() }, false),
         (Record { operation: count_tokens, ..silent.clone() }, false),

@@ -1,0 +1,213 @@
+//! What an exchange used, where its provider does not say: estimated from bytes.
+//!
+//! Invariants: what was reported stays, and only what is missing is estimated; whoever gets an estimate is told
+//! so ([`UsageSource::Estimated`]). Nothing is parsed: a text cut anywhere counts as far as it goes.
+
+use crate::protocol::Operation;
+use crate::usage::{Usage, UsageSource};
+
+/// What is booked of an exchange that was answered: what was reported, and the rest as an estimate.
+///
+/// `asked` are the tokens of the request ([`request_tokens`]), `text` the bytes of text in the answer that no
+/// report covers: all of them where there is none, those after the last one where an answer broke off.
+pub fn complete(reported: Option<Usage>, asked: u64, text: u64) -> (Usage, UsageSource) {
+    let said = text_tokens(text);
+    match reported {
+        None => (Usage { input: asked, output: said, ..Usage::default() }, UsageSource::Estimated),
+        Some(usage) if said == 0 => (usage, UsageSource::Reported),
+        Some(mut usage) => {
+            if usage.input == 0 && usage.cache_read == 0 && usage.cache_write == 0 {
+                usage.input = asked;
+            }
+            usage.output = usage.output.saturating_add(said);
+            (usage, UsageSource::Estimated)
+        }
+    }
+}
+
+/// The tokens of a request, by its body.
+pub fn request_tokens(body: &[u8]) -> u64 {
+    let (blobs, bytes) = if body.len() < BLOB_BYTES_MIN { (0, 0) } else { encoded_blobs(body) };
+    text_tokens((body.len() as u64).saturating_sub(bytes)).saturating_add(blobs * BLOB_TOKENS)
+}
+
+fn text_tokens(bytes: u64) -> u64 {
+    bytes.div_ceil(BYTES_PER_TOKEN)
+}
+
+/// How many base64 texts of some length there are, and their bytes: pictures, sounds and documents, which are
+/// not counted by their bytes.
+fn encoded_blobs(json: &[u8]) -> (u64, u64) {
+    let (mut blobs, mut bytes, mut from) = (0, 0, 0);
+    for quote in memchr::memchr_iter(b'"', json) {
+        let part = json.get(from..quote).unwrap_or_default();
+        if part.len() >= BLOB_BYTES_MIN && is_base64(part) {
+            blobs += 1;
+            bytes += part.len() as u64;
+        }
+        from = quote + 1;
+    }
+    (blobs, bytes)
+}
+
+/// By its end: its beginning may be `data:image/png;base64,`.
+fn is_base64(text: &[u8]) -> bool {
+    let end = &text[text.len().saturating_sub(BASE64_LOOKED_AT)..];
+    end.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'-' | b'_' | b'='))
+}
+
+/// The keys whose strings are what the model said, in answers and streams of an operation.
+pub(super) fn said_under(operation: Operation) -> &'static [&'static [u8]] {
+    match operation {
+        Operation::ChatCompletions => {
+            &[b"content", b"reasoning_content", b"reasoning", b"arguments", b"refusal"]
+        }
+        // `delta` is the text in the events of a stream that bring some; the others repeat it.
+        Operation::Responses => &[b"delta", b"text", b"arguments", b"refusal"],
+        Operation::Messages => &[b"text", b"thinking", b"partial_json"],
+        Operation::Completions | Operation::GenerateContent | Operation::StreamGenerateContent => &[b"text"],
+        _ => &[],
+    }
+}
+
+/// How many bytes of text stand in the strings under these keys, at any depth; an escape counts as what it
+/// stands for.
+pub(super) fn text_bytes(json: &[u8], keys: &[&[u8]]) -> u64 {
+    if keys.is_empty() {
+        return 0;
+    }
+    let (mut bytes, mut at, mut wanted) = (0, 0, false);
+    while let Some(quote) = json.get(at..).and_then(|rest| memchr::memchr(b'"', rest)) {
+        let start = at + quote + 1;
+        let text = string(&json[start..]);
+        let after = past_space(json, start + text.len + 1);
+        if json.get(after) == Some(&b':') {
+            let value = past_space(json, after + 1);
+            let key = &json[start..start + text.len];
+            wanted = json.get(value) == Some(&b'"') && keys.contains(&key);
+        } else if std::mem::take(&mut wanted) {
+            bytes += text.means;
+        }
+        at = start + text.len + 1;
+    }
+    bytes
+}
+
+/// A string's bytes up to its quote, and how many bytes they stand for.
+struct Length {
+    len: usize,
+    means: u64,
+}
+
+fn string(rest: &[u8]) -> Length {
+    let (mut at, mut saved) = (0, 0);
+    loop {
+        let Some(found) = rest.get(at..).and_then(|rest| memchr::memchr2(b'"', b'\\', rest)) else {
+            return Length { len: rest.len(), means: (rest.len() as u64).saturating_sub(saved) };
+        };
+        at += found;
+        if rest[at] == b'"' {
+            return Length { len: at, means: (at as u64).saturating_sub(saved) };
+        }
+        // `\n` is one byte, `\u4f60` three; past the end of a cut text there is nothing.
+        saved += if rest.get(at + 1) == Some(&b'u') { 3 } else { 1 };
+        at += 2;
+    }
+}
+
+fn past_space(json: &[u8], at: usize) -> usize {
+    let rest = json.get(at..).unwrap_or_default();
+    at + rest.iter().take_while(|byte| byte.is_ascii_whitespace()).count()
+}
+
+/// What published tokenizers come to: four letters of English, three bytes for most of Chinese and Japanese, of
+/// code and JSON between three and four.
+const BYTES_PER_TOKEN: u64 = 4;
+/// A picture of usual size costs between 250 and 1,600 tokens at the providers, whatever its bytes.
+const BLOB_TOKENS: u64 = 1_000;
+/// No word and no name is that long; a shorter picture hardly counts.
+const BLOB_BYTES_MIN: usize = 4 * 1024;
+/// Enough to tell base64 from text, in which a space comes sooner.
+const BASE64_LOOKED_AT: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const REPORTED: Usage = Usage { input: 10, output: 1, cache_read: 2, cache_write: 0, reasoning: 0 };
+
+    #[test]
+    fn what_is_reported_stays_and_only_the_rest_is_estimated() {
+        let estimated = |input, output| Usage { input, output, ..Usage::default() };
+        for (reported, asked, text, expected) in [
+            (None, 7, 9, (estimated(7, 3), UsageSource::Estimated)),
+            (None, 7, 0, (estimated(7, 0), UsageSource::Estimated)),
+            (Some(REPORTED), 7, 0, (REPORTED, UsageSource::Reported)),
+            (Some(REPORTED), 7, 8, (Usage { output: 3, ..REPORTED }, UsageSource::Estimated)),
+            (Some(Usage::default()), 7, 0, (Usage::default(), UsageSource::Reported)),
+            (Some(Usage::default()), 7, 1, (estimated(7, 1), UsageSource::Estimated)),
+            (Some(Usage { cache_read: 5, ..Usage::default() }), 7, 1, {
+                (Usage { cache_read: 5, output: 1, ..Usage::default() }, UsageSource::Estimated)
+            }),
+        ] {
+            assert_eq!(complete(reported, asked, text), expected, "{reported:?} {asked} {text}");
+        }
+    }
+
+    #[test]
+    fn a_request_counts_by_its_text_and_not_by_its_pictures() {
+        assert_eq!(request_tokens(b""), 0);
+        assert_eq!(request_tokens(b"{\"model\":\"m\"}"), 4);
+        let text = "two words ".repeat(10_000);
+        assert_eq!(request_tokens(format!("{{\"content\":\"{text}\"}}").as_bytes()), 25_004);
+        let picture = "iVBORw0KGgo+/=".repeat(100_000);
+        let plain = request_tokens(b"{\"url\":\"\",\"data\":\"\"}");
+        for body in [
+            format!("{{\"url\":\"data:image/png;base64,{picture}\",\"data\":\"\"}}"),
+            format!("{{\"url\":\"\",\"data\":\"{picture}\"}}"),
+        ] {
+            assert_eq!(request_tokens(body.as_bytes()), plain + BLOB_TOKENS);
+        }
+        // Many escapes, no quotes, an open end: none of it is a picture.
+        assert_eq!(request_tokens("\\\" ".repeat(4_000).as_bytes()), 3_000);
+        assert_eq!(request_tokens(picture.as_bytes()), 350_000);
+    }
+
+    #[test]
+    fn text_counts_where_its_key_stands_and_as_long_as_it_is_without_escapes() {
+        let chat = said_under(Operation::ChatCompletions);
+        for (json, bytes) in [
+            (r#"{"choices":[{"delta":{"role":"assistant","content":"abc"}}],"model":"content"}"#, 3),
+            (r#"{"choices":[{"delta":{"content":"","reasoning_content":"ab"}}]}"#, 2),
+            (r#"{"content" : "a\nb\"c\\"}"#, 6),
+            (r#"{"content":"\u4f60\u597d"}"#, 6),
+            (r#"{"content":"你好"}"#, 6),
+            (r#"{"content":null,"role":"content","x":"abc"}"#, 0),
+            (r#"{"content":{"x":"abc"}}"#, 0),
+            (r#"{"content":["abc"]}"#, 0),
+            (r#"{"tool_calls":[{"function":{"name":"f","arguments":"{\"a\":1}"}}]}"#, 7),
+            (r#"{"x":"\"content\":\"abc\""}"#, 0),
+            (r#"{"content":"abc"#, 3),
+            (r#"{"content":"abc\"#, 3),
+            (r#"{"content":"abc\u4f"#, 4),
+            (r#"{"content":""#, 0),
+            (r#"{"content":"#, 0),
+            (r#"{"conte"#, 0),
+            ("\"", 0),
+            ("", 0),
+        ] {
+            assert_eq!(text_bytes(json.as_bytes(), chat), bytes, "{json}");
+        }
+        assert_eq!(text_bytes(br#"{"embedding":"abc"}"#, said_under(Operation::Embeddings)), 0);
+    }
+
+    #[test]
+    fn no_cut_of_a_text_counts_more_than_the_whole() {
+        let json =
+            r#"{"choices":[{"delta":{"content":"a\"b\\\u4f60 c","arguments":"{\"k\":\"v\"}"}}]}"#.as_bytes();
+        let whole = text_bytes(json, said_under(Operation::ChatCompletions));
+        for cut in 0..json.len() {
+            assert!(text_bytes(&json[..cut], said_under(Operation::ChatCompletions)) <= whole, "{cut}");
+        }
+    }
+}
