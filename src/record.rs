@@ -254,7 +254,14 @@ pub(crate) mod tests {
             ttfb: Some(Duration::from_micros(345_600)),
             overhead: Overhead { request: Duration::from_micros(80), response: Duration::from_micros(41) },
             queued: Some(Duration::from_micros(7_500)),
-            usage: Usage { input: 100, output: 20, cache_read: 50, cache_write: 5, reasoning: 7 },
+            usage: Usage {
+                input: 100,
+                output: 20,
+                cache_read: 50,
+                cache_write: 5,
+                reasoning: 7,
+                ..Usage::default()
+            },
             usage_source: UsageSource::Reported,
             charged: true,
             session_id: Some(Text::new("5f0c")),
