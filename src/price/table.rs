@@ -55,7 +55,8 @@ impl Table {
 
     /// Who sells at this base URL, by the list.
     pub fn seller(&self, base_url: &str) -> Option<Seller> {
-        let at = |provider: &Provider| provider.addresses.iter().any(|address| address.matches(base_url));
+        let base_url = base_url.to_ascii_lowercase();
+        let at = |provider: &Provider| provider.addresses.iter().any(|address| address.matches(&base_url));
         self.providers.iter().position(at).map(Seller)
     }
 
@@ -67,19 +68,17 @@ impl Table {
     /// What the seller takes for a model; without one the price of its only maker.
     pub fn price(&self, seller: Option<Seller>, model: &str) -> Option<&Arc<Price>> {
         let model = model.to_ascii_lowercase();
-        match seller {
-            Some(Seller(index)) => {
-                let provider = self.providers.get(index)?;
-                let others = provider.resells.iter().filter_map(|id| self.provider(id));
-                std::iter::once(provider).chain(others).find_map(|provider| provider.price(&model))
-            }
-            None => {
-                let makes = |provider: &&Provider| provider.makes.iter().any(|name| name.matches(&model));
-                let mut makers = self.providers.iter().filter(makes);
-                let only = makers.next().filter(|_| makers.next().is_none());
-                only.and_then(|maker| maker.price(&model))
-            }
-        }
+        let Some(Seller(index)) = seller else { return self.only_makers_price(&model) };
+        let provider = self.providers.get(index)?;
+        let others = provider.resells.iter().filter_map(|id| self.provider(id));
+        std::iter::once(provider).chain(others).find_map(|provider| provider.price(&model))
+    }
+
+    fn only_makers_price(&self, model: &str) -> Option<&Arc<Price>> {
+        let makes = |provider: &&Provider| provider.makes.iter().any(|name| name.matches(model));
+        let mut makers = self.providers.iter().filter(makes);
+        let only = makers.next().filter(|_| makers.next().is_none());
+        only.and_then(|maker| maker.price(model))
     }
 
     fn provider(&self, id: &str) -> Option<&Provider> {

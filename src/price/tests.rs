@@ -112,7 +112,7 @@ fn the_size_of_the_whole_prompt_decides_the_band_and_its_edge_belongs_to_the_sma
             ],
         }],
     };
-    let usage = |input, cache_read, output| Usage { input, cache_read, output, ..Usage::default() };
+    let usage = |input, cache_read, output| Usage { input, output, cache_read, ..Usage::default() };
     assert_eq!(price.cost(&usage(200_000, 0, 10), 0), Some(200_000_000 + 100_000));
     assert_eq!(price.cost(&usage(200_001, 0, 10), 0), Some(400_002_000 + 150_000));
     assert_eq!(price.cost(&usage(100_000, 100_001, 10), 0), Some(400_002_000 + 150_000));

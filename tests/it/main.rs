@@ -25,6 +25,7 @@ mod leaving;
 mod limits;
 mod models;
 mod odd_streams;
+mod prices;
 mod process;
 mod queues;
 mod refusals;

@@ -39,7 +39,7 @@ fn the_list_parses_whole_and_has_its_source_its_licence_and_its_bounds() {
         }
     }
     for line in TEXT.lines().filter(|line| line.starts_with("model\t")) {
-        assert!(line.contains("=") && !line.contains("=0 "), "a price of nothing is no price: {line}");
+        assert!(line.contains('=') && !line.contains("=0 "), "a price of nothing is no price: {line}");
     }
 }
 
