@@ -484,6 +484,7 @@ impl ProxyHttp for Gateway {
         if exchange.tunnel.is_some() {
             self.close_tunnel(session.as_downstream(), exchange);
         }
+        exchange.price();
         exchange.settle();
         if exchange.logged {
             exchange.record.duration = elapsed(exchange.started, self.world.now());

@@ -64,7 +64,8 @@ impl Shared {
         let channels: Vec<&str> = snapshot.channels.iter().map(|channel| channel.id.as_str()).collect();
         let models = model_names(snapshot);
         let models: Vec<&str> = models.iter().map(String::as_str).collect();
-        self.telemetry.metrics.configure(&keys, &models, &channels);
+        let groups: Vec<&str> = snapshot.groups.iter().map(|group| group.id.as_str()).collect();
+        self.telemetry.metrics.configure((&keys, &groups), &models, &channels);
         self.live.store(Arc::new(self.registry.bind(Arc::clone(snapshot), self.world.now())));
     }
 }

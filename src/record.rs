@@ -69,6 +69,8 @@ pub struct Record {
     pub usage: Usage,
     /// Who counted them.
     pub usage_source: UsageSource,
+    /// What that costs.
+    pub cost: Cost,
     /// Whether a provider is known or estimated to bill for it.
     pub charged: bool,
     /// The session id as the client's tool sent it.
@@ -156,6 +158,31 @@ impl Overhead {
     /// Both together.
     pub fn total(&self) -> Duration {
         self.request.saturating_add(self.response)
+    }
+}
+
+/// What an exchange cost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Cost {
+    /// Nobody bills for it.
+    #[default]
+    Nothing,
+    /// So many nano-dollars.
+    Known(u64),
+    /// Somebody bills for it, and how many tokens is not known.
+    NoUsage,
+    /// The tokens are known, and what the model costs is not.
+    NoPrice,
+}
+
+impl Cost {
+    /// Nano-dollars; `None`: not known, which is something else than nothing.
+    pub fn nanos(self) -> Option<u64> {
+        match self {
+            Self::Nothing => Some(0),
+            Self::Known(nanos) => Some(nanos),
+            Self::NoUsage | Self::NoPrice => None,
+        }
     }
 }
 
@@ -256,8 +283,16 @@ pub(crate) mod tests {
             ttfb: Some(Duration::from_micros(345_600)),
             overhead: Overhead { request: Duration::from_micros(80), response: Duration::from_micros(41) },
             queued: Some(Duration::from_micros(7_500)),
-            usage: Usage { input: 100, output: 20, cache_read: 50, cache_write: 5, reasoning: 7 },
+            usage: Usage {
+                input: 100,
+                output: 20,
+                cache_read: 50,
+                cache_write: 5,
+                reasoning: 7,
+                ..Usage::default()
+            },
             usage_source: UsageSource::Reported,
+            cost: Cost::Known(1_234_500),
             charged: true,
             session_id: Some(Text::new("5f0c")),
             labels,

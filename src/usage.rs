@@ -1,7 +1,9 @@
 //! Counted tokens of one answer.
 //!
 //! Invariant: the types are disjoint, input excludes cache reads and writes, except `reasoning`, which is
-//! part of `output` (contract 7). Each protocol's own way of counting is converted where it is read.
+//! part of `output` (contract 7). Each protocol's own way of counting is converted where it is read. What is
+//! counted beyond these types (an hour's cache writes, media) is part of one of them, and is kept because it
+//! has a price of its own.
 
 /// Tokens by type, as the provider reported them, or as they are estimated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -16,15 +18,36 @@ pub struct Usage {
     pub cache_write: u64,
     /// The part of `output` that was reasoning.
     pub reasoning: u64,
+    /// The part of `cache_write` that is kept for an hour; the rest is kept for minutes.
+    pub cache_write_1h: u64,
+    /// The parts that were no text.
+    pub media: Media,
+    /// Searches of the web the provider did for the answer; no tokens.
+    pub web_searches: u64,
+}
+
+/// Tokens that were no text, each part of the type its name begins with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Media {
+    /// Sound in the prompt.
+    pub input_audio: u64,
+    /// Pictures in the prompt.
+    pub input_image: u64,
+    /// Film in the prompt.
+    pub input_video: u64,
+    /// Sound read from the cache.
+    pub cache_read_audio: u64,
+    /// Pictures read from the cache.
+    pub cache_read_image: u64,
+    /// Sound in the answer.
+    pub output_audio: u64,
+    /// Pictures in the answer.
+    pub output_image: u64,
+    /// Film in the answer.
+    pub output_video: u64,
 }
 
 impl Usage {
-    /// All of them, each counted once: what a provider's own limit of tokens counts.
-    pub fn total(&self) -> u64 {
-        let parts = [self.input, self.output, self.cache_read, self.cache_write];
-        parts.into_iter().fold(0, u64::saturating_add)
-    }
-
     /// The types by name, in the order they are shown everywhere.
     pub fn by_type(&self) -> [(&'static str, u64); 5] {
         [
@@ -33,6 +56,28 @@ impl Usage {
             ("cache_read", self.cache_read),
             ("cache_write", self.cache_write),
             ("reasoning", self.reasoning),
+        ]
+    }
+
+    /// All of them, each counted once: what a provider's own limit of tokens counts.
+    pub fn total(&self) -> u64 {
+        let parts = [self.input, self.output, self.cache_read, self.cache_write];
+        parts.into_iter().fold(0, u64::saturating_add)
+    }
+
+    /// What has a price of its own beside the types, by name.
+    pub fn apart(&self) -> [(&'static str, u64); 10] {
+        [
+            ("cache_write_1h", self.cache_write_1h),
+            ("input_audio", self.media.input_audio),
+            ("input_image", self.media.input_image),
+            ("input_video", self.media.input_video),
+            ("cache_read_audio", self.media.cache_read_audio),
+            ("cache_read_image", self.media.cache_read_image),
+            ("output_audio", self.media.output_audio),
+            ("output_image", self.media.output_image),
+            ("output_video", self.media.output_video),
+            ("web_searches", self.web_searches),
         ]
     }
 }

@@ -8,6 +8,7 @@ mod channels;
 pub(super) mod examples;
 mod keys;
 pub(super) mod kinds;
+mod prices;
 mod profiles;
 mod secrets;
 mod server;
@@ -64,6 +65,7 @@ pub(super) fn compile(
     compiler.profiles(files);
     compiler.channels(files, &upstream);
     let keys = compiler.keys(files);
+    let prices = compiler.prices(files);
     compiler.look_for_the_useless(files, &keys.listed);
     let snapshot = Snapshot {
         hash: compiler.reads.hash(),
@@ -75,6 +77,7 @@ pub(super) fn compile(
         keys: keys.listed,
         groups: compiler.groups,
         channels: compiler.channels,
+        prices,
         profiles: compiler.profiles,
         key_by_digest: keys.by_digest,
     };

@@ -5,8 +5,10 @@
 //! that is wrong with them at once. The doc comments are the descriptions in the published schema.
 
 mod channel;
+mod price;
 
 pub(super) use self::channel::{Channel, ChannelLimits, Upstream};
+pub(super) use self::price::Price;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -27,7 +29,7 @@ pub(super) struct File {
     /// Where the schema is; for editors, of no meaning to the gateway.
     #[serde(rename = "$schema")]
     pub(super) _schema: Option<String>,
-    /// Further files with channels, groups, profiles and keys: paths and patterns with `*`, relative to this file.
+    /// Further files with channels, groups, profiles, keys and prices: paths and patterns with `*`, relative to this file.
     pub(super) include: Option<List<String>>,
     /// Listeners and the bounds of the edge.
     pub(super) server: Option<Server>,
@@ -49,6 +51,9 @@ pub(super) struct File {
     /// The credentials clients use.
     #[serde(default)]
     pub(super) key: List<Key>,
+    /// What models cost, instead of the built-in prices; the first that matches counts.
+    #[serde(default)]
+    pub(super) price: List<Price>,
 }
 
 /// A length of time.

@@ -113,7 +113,8 @@ impl Node {
         }
     }
 
-    fn down(&self, step: &Step) -> Option<(Place, &Self)> {
+    /// What stands one step below, with its place.
+    pub(super) fn down(&self, step: &Step) -> Option<(Place, &Self)> {
         match (step, &self.value) {
             (Step::Key(key), _) => self.get(key).map(|entry| (entry.place, &entry.node)),
             (Step::Index(index), Value::List(items)) => items.get(*index).map(|item| (item.place, item)),

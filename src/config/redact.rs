@@ -5,8 +5,9 @@
 
 use super::snapshot::{
     AccessTarget, Balance, Channel, ClientAbort, Conduct, ForeignThinking, HttpVersion, Key, Limits, Mapping,
-    MappingFrom, Patterns, Profile, Server, Snapshot, Tool, UpstreamTimeouts,
+    MappingFrom, Patterns, PriceRule, Profile, Server, Snapshot, Tool, UpstreamTimeouts,
 };
+use crate::price::Unit;
 use serde_json::{Map, Value, json};
 use std::fmt::Display;
 use std::time::Duration;
@@ -45,6 +46,7 @@ pub fn redacted(snapshot: &Snapshot) -> Value {
             .map(|group| json!({ "name": group.id.as_str(), "limits": limits(&group.limits) }))
             .collect::<Vec<_>>(),
         "key": snapshot.keys.iter().map(|it| key(it)).collect::<Vec<_>>(),
+        "price": snapshot.prices.rules().iter().map(price).collect::<Vec<_>>(),
     })
 }
 
@@ -74,9 +76,6 @@ fn server(server: &Server) -> Value {
 }
 
 fn channel(channel: &Channel) -> Value {
-    let endpoint = &channel.endpoint;
-    let scheme = if endpoint.tls { "https" } else { "http" };
-    let version = endpoint.version.as_ref().map(|version| format!("/{version}")).unwrap_or_default();
     let mut groups: Option<Vec<&str>> =
         channel.groups.as_ref().map(|groups| groups.iter().map(crate::id::GroupId::as_str).collect());
     if let Some(groups) = &mut groups {
@@ -87,7 +86,7 @@ fn channel(channel: &Channel) -> Value {
     json!({
         "name": channel.id.as_str(),
         "type": channel.kind,
-        "base_url": format!("{scheme}://{}{}{version}", endpoint.authority, endpoint.base_path),
+        "base_url": channel.endpoint.base_url(),
         "api_keys": texts(&channel.credentials),
         "models": patterns(channel.models.as_ref()),
         "model_map": model_map,
@@ -152,6 +151,18 @@ fn profile(profile: &Profile) -> Value {
     json!({
         "name": profile.id.as_str(),
         "mappings": profile.mappings.iter().map(mapping).collect::<Vec<_>>(),
+    })
+}
+
+/// Prices as text: every digit, and no float's.
+fn price(rule: &PriceRule) -> Value {
+    let rates =
+        Unit::ALL.into_iter().filter_map(|unit| Some((unit.word(), rule.rates.own(unit)?.to_string())));
+    let rates: Map<String, Value> = rates.map(|(unit, rate)| (unit.to_owned(), json!(rate))).collect();
+    json!({
+        "model": rule.model,
+        "channel": rule.channel.as_ref().map(crate::id::ChannelId::as_str),
+        "usd_per_million": rates,
     })
 }
 

@@ -6,10 +6,13 @@
 //! another one; what survives a reload is kept elsewhere under the *name*.
 
 mod channel;
+mod prices;
 
 pub use self::channel::{
     Balance, Channel, ClientAbort, Conduct, Endpoint, ForeignThinking, HttpVersion, UpstreamTimeouts,
 };
+
+pub use self::prices::{PriceRule, Prices};
 
 use crate::id::{GroupId, KeyId, ProfileId};
 use crate::secret::{KeyDigest, Secret};
@@ -41,6 +44,8 @@ pub struct Snapshot {
     pub groups: Vec<Arc<Group>>,
     /// Channels in file order; `Channel::index` is the place here. Disabled ones are listed too.
     pub channels: Vec<Arc<Channel>>,
+    /// What models cost.
+    pub prices: Prices,
     /// Profiles by name.
     pub profiles: HashMap<ProfileId, Arc<Profile>>,
     /// Position in `keys` by the digest of the credential.

@@ -14,7 +14,7 @@ use crate::protocol::signed::SignatureDigest;
 use crate::protocol::splice::Edit;
 use crate::protocol::{Dialect, Operation, entry::Entry};
 use crate::record::{
-    AttemptFailure, AttemptRecord, End, Excerpt, KeyFacts, Labels, Overhead, Path, Record, Text,
+    AttemptFailure, AttemptRecord, Cost, End, Excerpt, KeyFacts, Labels, Overhead, Path, Record, Text,
 };
 use crate::stage::foreign::Thinking;
 use crate::stage::plan::{Attempt, Plan};
@@ -151,6 +151,7 @@ impl Exchange {
             queued: None,
             usage: Usage::default(),
             usage_source: UsageSource::default(),
+            cost: Cost::Nothing,
             charged: false,
             session_id: None,
             labels: Labels::default(),
@@ -263,6 +264,21 @@ impl Exchange {
             UsageSource::None if self.record.charged => charge.keep(),
             UsageSource::None => drop(charge),
         }
+    }
+
+    /// Books what it cost, by the price of the model at the channel that answered.
+    pub fn price(&mut self) {
+        let record = &mut self.record;
+        record.cost = match (record.usage_source, &record.channel, &record.model_upstream) {
+            (UsageSource::None, ..) if record.charged => Cost::NoUsage,
+            (UsageSource::None, ..) => Cost::Nothing,
+            (_, Some(channel), Some(model)) => {
+                let price = self.live.snapshot.prices.find(channel, model.as_str());
+                let nanos = price.and_then(|price| price.cost(&record.usage, record.ts_unix_ms / 1_000));
+                nanos.map_or(Cost::NoPrice, Cost::Known)
+            }
+            _ => Cost::NoPrice,
+        };
     }
 
     /// Books how it ended; what is still to be written of the answer is ours, and short. Where the client

@@ -14,7 +14,7 @@ pub use table::{Declared, TABLE};
 use crate::code::Code;
 use crate::id::{ChannelId, KeyId};
 use crate::protocol::Operation;
-use crate::record::{AttemptRecord, End, Record, Text};
+use crate::record::{AttemptRecord, Cost, End, Record, Text};
 use crate::usage::UsageSource;
 use arc_swap::ArcSwap;
 use names::Names;
@@ -107,8 +107,8 @@ impl Metrics {
     }
 
     /// Takes the names of a new configuration and deletes the series of those that are gone.
-    pub fn configure(&self, keys: &[&str], models: &[&str], channels: &[&str]) {
-        let names = Names::new(keys, models, channels);
+    pub fn configure(&self, (keys, groups): (&[&str], &[&str]), models: &[&str], channels: &[&str]) {
+        let names = Names::new((keys, groups), models, channels);
         for key in keys.iter().take(KEY_SERIES_MAX) {
             self.families.key_requests_total.with_label_values(&[*key]).inc_by(0);
         }
@@ -190,10 +190,13 @@ impl Metrics {
 
     fn count_key(&self, record: &Record, names: &Names) {
         let Some(key) = &record.key else { return };
-        let key = names.key(key.id.as_str());
+        let (key, group) = (names.key(key.id.as_str()), names.group(key.group.as_str()));
         self.families.key_requests_total.with_label_values(&[key]).inc();
         if let Some(limit) = record.limit_hit {
             self.families.ratelimit_rejections_total.with_label_values(&[key, limit]).inc();
+        }
+        if let Cost::Known(nanos) = record.cost {
+            self.families.group_cost_usd_total.with_label_values(&[group]).inc_by(float(nanos) / NANOS);
         }
         if record.usage_source != UsageSource::None {
             for (kind, count) in record.usage.by_type() {
@@ -234,6 +237,13 @@ impl Metrics {
                 .time_to_first_byte_seconds
                 .with_label_values(&[channel, model])
                 .observe(ttfb.as_secs_f64());
+        }
+        match record.cost {
+            Cost::Known(nanos) => {
+                families.cost_usd_total.with_label_values(&[channel, model]).inc_by(float(nanos) / NANOS);
+            }
+            Cost::NoPrice => families.price_unknown_total.with_label_values(&[channel, model]).inc(),
+            Cost::Nothing | Cost::NoUsage => {}
         }
         if record.usage_source != UsageSource::None {
             for (kind, count) in record.usage.by_type() {
@@ -298,6 +308,9 @@ impl Metrics {
         })
     }
 }
+
+/// Nano-dollars in a dollar.
+const NANOS: f64 = 1e9;
 
 /// Who ended a stream before its end.
 fn abort_side(end: End) -> Option<&'static str> {

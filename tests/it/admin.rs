@@ -166,6 +166,8 @@ const FAMILIES: &[(&str, &[&str])] = &[
     ("channel_up", &["channel"]),
     ("channel_inflight", &["channel"]),
     ("tokens_total", &["channel", "model", "type"]),
+    ("cost_usd_total", &["channel", "model"]),
+    ("group_cost_usd_total", &["group"]),
     ("usage_missing_total", &["channel"]),
     ("key_requests_total", &["key"]),
     ("key_tokens_total", &["key", "type"]),
@@ -223,7 +225,8 @@ async fn every_promised_family_is_there_after_traffic_with_its_labels_and_no_oth
     let text = channel("first", "openai", &upstream, "models = [\"m\"]")
         + &channel("second", "openai", &upstream, "models = [\"m\"]")
         + &key()
-        + &key_named("once", "sk-once-0123456789", "limits = { rpm = 1 }");
+        + &key_named("once", "sk-once-0123456789", "limits = { rpm = 1 }")
+        + "[[price]]\nmodel = \"m\"\ninput = 1\noutput = 2\n";
     let gateway = Gateway::start(&text).await;
     let lines = traffic(&gateway, &upstream).await;
     gateway.log.lines(lines).await;

@@ -26,6 +26,7 @@ mod limits;
 mod matrix;
 mod models;
 mod odd_streams;
+mod prices;
 mod process;
 mod queues;
 mod refusals;

@@ -69,6 +69,12 @@ impl Channel {
         if last4.is_empty() || same > 1 { format!("{last4}#{}", index + 1) } else { last4 }
     }
 
+    /// Every name of a model at the provider that the configuration spells out.
+    pub fn spelled_out(&self) -> impl Iterator<Item = &str> {
+        let listed = self.models.iter().flat_map(Patterns::listed).filter(|name| !name.contains('*'));
+        listed.map(|name| self.upstream_model(name)).chain(self.model_map.values().map(String::as_str))
+    }
+
     /// The model's name at the provider.
     pub fn upstream_model<'a>(&'a self, model: &'a str) -> &'a str {
         self.model_map.get(model).map_or(model, String::as_str)
@@ -90,6 +96,15 @@ pub struct Endpoint {
     pub base_path: String,
     /// The API version the base URL names (`v1`, `v1beta`); `None`: the operation's usual one.
     pub version: Option<String>,
+}
+
+impl Endpoint {
+    /// The base URL, in the one form of all it can be written in.
+    pub fn base_url(&self) -> String {
+        let scheme = if self.tls { "https" } else { "http" };
+        let version = self.version.as_ref().map(|version| format!("/{version}")).unwrap_or_default();
+        format!("{scheme}://{}{}{version}", self.authority, self.base_path)
+    }
 }
 
 /// Deadlines of one attempt.

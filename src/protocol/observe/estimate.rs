@@ -134,7 +134,9 @@ const BASE64_LOOKED_AT: usize = 256;
 mod tests {
     use super::*;
 
-    const REPORTED: Usage = Usage { input: 10, output: 1, cache_read: 2, cache_write: 0, reasoning: 0 };
+    fn reported() -> Usage {
+        Usage { input: 10, output: 1, cache_read: 2, ..Usage::default() }
+    }
 
     #[test]
     fn what_is_reported_stays_and_only_the_rest_is_estimated() {
@@ -142,8 +144,8 @@ mod tests {
         for (reported, asked, text, expected) in [
             (None, 7, 9, (estimated(7, 3), UsageSource::Estimated)),
             (None, 7, 0, (estimated(7, 0), UsageSource::Estimated)),
-            (Some(REPORTED), 7, 0, (REPORTED, UsageSource::Reported)),
-            (Some(REPORTED), 7, 8, (Usage { output: 3, ..REPORTED }, UsageSource::Estimated)),
+            (Some(reported()), 7, 0, (reported(), UsageSource::Reported)),
+            (Some(reported()), 7, 8, (Usage { output: 3, ..reported() }, UsageSource::Estimated)),
             (Some(Usage::default()), 7, 0, (Usage::default(), UsageSource::Reported)),
             (Some(Usage::default()), 7, 1, (estimated(7, 1), UsageSource::Estimated)),
             (Some(Usage { cache_read: 5, ..Usage::default() }), 7, 1, {

@@ -6,7 +6,7 @@
 use super::estimate;
 use super::read::object;
 use crate::protocol::{Grammar, Operation};
-use crate::usage::Usage;
+use crate::usage::{Media, Usage};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -67,7 +67,8 @@ fn kept(read: Usage, seen: Usage) -> Usage {
     if read.output == 0 {
         output = seen;
     }
-    Usage { output: output.output, reasoning: output.reasoning, ..input }
+    let web_searches = read.web_searches.max(seen.web_searches);
+    Usage { output: output.output, reasoning: output.reasoning, web_searches, ..input }
 }
 
 /// A number that may be there, or `null`, or something else.
@@ -81,7 +82,11 @@ fn count(raw: Count<'_>) -> Option<u64> {
 const TOKENS_MAX: u64 = 1_000_000_000;
 
 fn details(raw: Count<'_>) -> Details<'_> {
-    raw.and_then(|raw| object(raw.get().as_bytes())).unwrap_or_default()
+    part(raw).unwrap_or_default()
+}
+
+fn part<'a, T: Deserialize<'a>>(raw: Count<'a>) -> Option<T> {
+    raw.and_then(|raw| object(raw.get().as_bytes()))
 }
 
 #[derive(Deserialize, Default)]
@@ -92,6 +97,45 @@ struct Details<'a> {
     written: Count<'a>,
     #[serde(borrow, rename = "reasoning_tokens", alias = "thinking_tokens")]
     reasoning: Count<'a>,
+    #[serde(borrow, rename = "audio_tokens")]
+    audio: Count<'a>,
+    #[serde(borrow, rename = "image_tokens")]
+    image: Count<'a>,
+}
+
+impl Details<'_> {
+    fn kinds(&self) -> Kinds {
+        Kinds { audio: count(self.audio).unwrap_or(0), image: count(self.image).unwrap_or(0), video: 0 }
+    }
+}
+
+/// Tokens that were no text.
+#[derive(Default, Clone, Copy)]
+struct Kinds {
+    audio: u64,
+    image: u64,
+    video: u64,
+}
+
+/// What of the prompt and of the answer was no text. Where nobody says which of it the cache gave, that is what the
+/// rest of the prompt has no room for.
+fn media(usage: &Usage, sent: Kinds, cached: Option<Kinds>, made: Kinds) -> Media {
+    let from_cache = |kind: fn(&Kinds) -> u64| {
+        let told = cached.as_ref().map(kind);
+        told.unwrap_or_else(|| kind(&sent).saturating_sub(usage.input)).min(usage.cache_read)
+    };
+    let (cache_read_audio, cache_read_image) =
+        (from_cache(|kinds| kinds.audio), from_cache(|kinds| kinds.image));
+    Media {
+        input_audio: sent.audio.saturating_sub(cache_read_audio).min(usage.input),
+        input_image: sent.image.saturating_sub(cache_read_image).min(usage.input),
+        input_video: sent.video.min(usage.input),
+        cache_read_audio,
+        cache_read_image,
+        output_audio: made.audio.min(usage.output),
+        output_image: made.image.min(usage.output),
+        output_video: made.video.min(usage.output),
+    }
 }
 
 #[derive(Deserialize)]
@@ -126,10 +170,12 @@ impl Chat<'_> {
             .or_else(|| count(self.prompt_cache_hit_tokens))
             .or_else(|| count(self.cached_tokens));
         let written = count(sent.written);
-        let reasoning = count(details(self.completion_tokens_details).reasoning);
+        let made = details(self.completion_tokens_details);
+        let reasoning = count(made.reasoning);
         let beside = self.beside(prompt + completion, reasoning, cached.or(written).is_some());
         let reasoning = reasoning.unwrap_or(beside);
-        Some(inclusive(prompt, cached, written, (completion + beside, reasoning)))
+        let usage = inclusive(prompt, cached, written, (completion + beside, reasoning));
+        Some(Usage { media: media(&usage, sent.kinds(), None, made.kinds()), ..usage })
     }
 
     /// Reasoning that is counted beside the completion; the total tells. xAI gives its number, Google's
@@ -161,8 +207,10 @@ impl Responses<'_> {
         let input = count(self.input_tokens)?;
         let sent = details(self.input_tokens_details);
         let output = count(self.output_tokens).unwrap_or(0);
-        let reasoning = count(details(self.output_tokens_details).reasoning).unwrap_or(0);
-        Some(inclusive(input, count(sent.cached), count(sent.written), (output, reasoning)))
+        let made = details(self.output_tokens_details);
+        let reasoning = count(made.reasoning).unwrap_or(0);
+        let usage = inclusive(input, count(sent.cached), count(sent.written), (output, reasoning));
+        Some(Usage { media: media(&usage, sent.kinds(), None, made.kinds()), ..usage })
     }
 }
 
@@ -171,7 +219,7 @@ fn inclusive(prompt: u64, read: Option<u64>, written: Option<u64>, (output, reas
     let cache_read = read.unwrap_or(0).min(prompt);
     let cache_write = written.unwrap_or(0).min(prompt - cache_read);
     let input = prompt - cache_read - cache_write;
-    Usage { input, output, cache_read, cache_write, reasoning: reasoning.min(output) }
+    Usage { input, output, cache_read, cache_write, reasoning: reasoning.min(output), ..Usage::default() }
 }
 
 #[derive(Deserialize)]
@@ -186,6 +234,23 @@ struct Messages<'a> {
     cache_read_input_tokens: Count<'a>,
     #[serde(borrow)]
     output_tokens_details: Count<'a>,
+    /// The cache writes by how long they are kept.
+    #[serde(borrow)]
+    cache_creation: Count<'a>,
+    #[serde(borrow)]
+    server_tool_use: Count<'a>,
+}
+
+#[derive(Deserialize)]
+struct Kept<'a> {
+    #[serde(borrow)]
+    ephemeral_1h_input_tokens: Count<'a>,
+}
+
+#[derive(Deserialize)]
+struct ServerTools<'a> {
+    #[serde(borrow)]
+    web_search_requests: Count<'a>,
 }
 
 impl Messages<'_> {
@@ -203,12 +268,20 @@ impl Messages<'_> {
         let said = |raw| count(raw).filter(|count| *count > 0);
         let (read, written) = (said(self.cache_read_input_tokens), said(self.cache_creation_input_tokens));
         let moved = read.is_some() || written.is_some();
+        let cache_write = written.unwrap_or(seen.cache_write);
+        let hour =
+            part::<Kept<'_>>(self.cache_creation).and_then(|kept| count(kept.ephemeral_1h_input_tokens));
+        let searches =
+            part::<ServerTools<'_>>(self.server_tool_use).and_then(|tools| count(tools.web_search_requests));
         Some(Usage {
             input: input.filter(|input| *input > 0 || moved).unwrap_or(seen.input),
             output,
             cache_read: read.unwrap_or(seen.cache_read),
-            cache_write: written.unwrap_or(seen.cache_write),
+            cache_write,
             reasoning: reasoning.min(output),
+            cache_write_1h: hour.unwrap_or(seen.cache_write_1h).min(cache_write),
+            web_searches: searches.unwrap_or(seen.web_searches),
+            media: Media::default(),
         })
     }
 }
@@ -225,6 +298,36 @@ struct Gemini<'a> {
     candidates: Count<'a>,
     #[serde(borrow, rename = "thoughtsTokenCount")]
     thoughts: Count<'a>,
+    #[serde(borrow, rename = "promptTokensDetails")]
+    prompt_kinds: Count<'a>,
+    #[serde(borrow, rename = "cacheTokensDetails")]
+    cached_kinds: Count<'a>,
+    #[serde(borrow, rename = "candidatesTokensDetails")]
+    candidate_kinds: Count<'a>,
+}
+
+#[derive(Deserialize)]
+struct Modality<'a> {
+    #[serde(borrow)]
+    modality: Count<'a>,
+    #[serde(borrow, rename = "tokenCount")]
+    tokens: Count<'a>,
+}
+
+/// Gemini's list of counts by modality.
+fn kinds(raw: Count<'_>) -> Option<Kinds> {
+    let listed: Vec<Modality<'_>> = serde_json::from_str(raw?.get()).ok()?;
+    let mut kinds = Kinds::default();
+    for one in listed {
+        let of = match one.modality.map_or("", RawValue::get) {
+            "\"AUDIO\"" => &mut kinds.audio,
+            "\"IMAGE\"" => &mut kinds.image,
+            "\"VIDEO\"" => &mut kinds.video,
+            _ => continue,
+        };
+        *of = of.saturating_add(count(one.tokens).unwrap_or(0));
+    }
+    Some(kinds)
 }
 
 impl Gemini<'_> {
@@ -232,207 +335,17 @@ impl Gemini<'_> {
         let prompt = count(self.prompt)?.saturating_add(count(self.tool_use).unwrap_or(0));
         let thoughts = count(self.thoughts).unwrap_or(0);
         let output = count(self.candidates).unwrap_or(0).saturating_add(thoughts);
-        Some(inclusive(prompt, count(self.cached), None, (output, thoughts)))
+        let usage = inclusive(prompt, count(self.cached), None, (output, thoughts));
+        let (sent, made) = (kinds(self.prompt_kinds), kinds(self.candidate_kinds));
+        let cached = kinds(self.cached_kinds);
+        Some(Usage {
+            media: media(&usage, sent.unwrap_or_default(), cached, made.unwrap_or_default()),
+            ..usage
+        })
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn check(grammar: Grammar, steps: &[&str], expected: Option<[u64; 5]>) {
-        let mut tally = Tally::new(match grammar {
-            Grammar::Chat => Operation::ChatCompletions,
-            Grammar::Responses => Operation::Responses,
-            Grammar::Messages => Operation::Messages,
-            Grammar::Gemini => Operation::GenerateContent,
-        });
-        for step in steps {
-            tally.add(Some(serde_json::from_str(step).unwrap()));
-        }
-        let counts = tally.usage().map(|usage| usage.by_type().map(|(_, count)| count));
-        assert_eq!(counts, expected, "{steps:?}");
-    }
-
-    // The expected counts: input, output, cache_read, cache_write, reasoning.
-
-    #[test]
-    fn chat_counts_become_disjoint() {
-        use Grammar::Chat;
-        check(
-            Chat,
-            &[r#"{"prompt_tokens":10,"completion_tokens":5,"total_tokens":15}"#],
-            Some([10, 5, 0, 0, 0]),
-        );
-        check(Chat, &[r#"{"prompt_tokens":10}"#], Some([10, 0, 0, 0, 0]));
-        check(
-            Chat,
-            &[
-                r#"{"prompt_tokens":100,"completion_tokens":50,"prompt_tokens_details":{"cached_tokens":60,"cache_write_tokens":10},"completion_tokens_details":{"reasoning_tokens":20}}"#,
-            ],
-            Some([30, 50, 60, 10, 20]),
-        );
-        check(
-            Chat,
-            &[
-                r#"{"prompt_tokens":100,"completion_tokens":5,"prompt_cache_hit_tokens":64,"prompt_cache_miss_tokens":36}"#,
-            ],
-            Some([36, 5, 64, 0, 0]),
-        );
-        check(
-            Chat,
-            &[r#"{"prompt_tokens":100,"completion_tokens":5,"cached_tokens":64}"#],
-            Some([36, 5, 64, 0, 0]),
-        );
-        check(
-            Chat,
-            &[
-                r#"{"prompt_tokens":10,"completion_tokens":5,"total_tokens":35,"completion_tokens_details":{"reasoning_tokens":20}}"#,
-            ],
-            Some([10, 25, 0, 0, 20]),
-        );
-        check(
-            Chat,
-            &[
-                r#"{"prompt_tokens":5,"completion_tokens":1,"prompt_tokens_details":{"cached_tokens":9},"completion_tokens_details":{"reasoning_tokens":7}}"#,
-            ],
-            Some([0, 1, 5, 0, 1]),
-        );
-        check(
-            Chat,
-            &[r#"{"prompt_tokens":1,"completion_tokens":1}"#, r#"{"prompt_tokens":2,"completion_tokens":3}"#],
-            Some([2, 3, 0, 0, 0]),
-        );
-        check(
-            Chat,
-            &[r#"{"prompt_tokens":1,"completion_tokens":1,"prompt_tokens_details":null}"#, "{}"],
-            Some([1, 1, 0, 0, 0]),
-        );
-        for nothing in
-            ["{}", "[1,2,3]", "7", "\"x\"", "null", r#"{"prompt_tokens":-1}"#, r#"{"prompt_tokens":"9"}"#]
-        {
-            check(Chat, &[nothing], None);
-        }
-    }
-
-    #[test]
-    fn the_other_protocols_counts_become_disjoint() {
-        use Grammar::{Chat, Gemini, Messages, Responses};
-        check(
-            Responses,
-            &[
-                r#"{"input_tokens":100,"input_tokens_details":{"cached_tokens":40,"cache_write_tokens":5},"output_tokens":30,"output_tokens_details":{"reasoning_tokens":12},"total_tokens":130}"#,
-            ],
-            Some([55, 30, 40, 5, 12]),
-        );
-        check(
-            Messages,
-            &[
-                r#"{"input_tokens":10,"cache_creation_input_tokens":3,"cache_read_input_tokens":7,"output_tokens":1}"#,
-                r#"{"output_tokens":20,"output_tokens_details":{"thinking_tokens":8}}"#,
-            ],
-            Some([10, 20, 7, 3, 8]),
-        );
-        check(
-            Messages,
-            &[
-                r#"{"input_tokens":0,"output_tokens":0}"#,
-                r#"{"input_tokens":9,"cache_read_input_tokens":4,"output_tokens":2}"#,
-            ],
-            Some([9, 2, 4, 0, 0]),
-        );
-        check(
-            Gemini,
-            &[
-                r#"{"promptTokenCount":100,"cachedContentTokenCount":30,"toolUsePromptTokenCount":5,"candidatesTokenCount":20,"thoughtsTokenCount":7}"#,
-            ],
-            Some([75, 27, 30, 0, 7]),
-        );
-        check(Gemini, &[r#"{"promptTokenCount":4}"#], Some([4, 0, 0, 0, 0]));
-        let most = format!(
-            r#"{{"prompt_tokens":{TOKENS_MAX},"completion_tokens":{TOKENS_MAX},"completion_tokens_details":{{"reasoning_tokens":{TOKENS_MAX}}}}}"#
-        );
-        check(Chat, &[&most], Some([TOKENS_MAX, TOKENS_MAX, 0, 0, TOKENS_MAX]));
-    }
-
-    #[test]
-    fn reasoning_beside_the_completion_is_found_by_the_total() {
-        for (counts, expected) in [
-            (r#""total_tokens":15"#, [10, 5, 0, 0, 0]),
-            (r#""total_tokens":35"#, [10, 25, 0, 0, 20]),
-            (r#""total_tokens":7"#, [10, 5, 0, 0, 0]),
-            (r#""total_tokens":35,"completion_tokens_details":{"reasoning_tokens":20}"#, [10, 25, 0, 0, 20]),
-            (r#""total_tokens":35,"completion_tokens_details":{"reasoning_tokens":3}"#, [10, 5, 0, 0, 3]),
-            (r#""total_tokens":15,"completion_tokens_details":{"reasoning_tokens":3}"#, [10, 5, 0, 0, 3]),
-            // What is read from a cache may be counted beside the prompt: that is no output.
-            (r#""total_tokens":35,"prompt_tokens_details":{"cached_tokens":0}"#, [10, 5, 0, 0, 0]),
-            (r#""total_tokens":99999999999999999999"#, [10, 5, 0, 0, 0]),
-        ] {
-            let usage = format!(r#"{{"prompt_tokens":10,"completion_tokens":5,{counts}}}"#);
-            check(Grammar::Chat, &[&usage], Some(expected));
-        }
-    }
-
-    #[test]
-    fn counts_that_cannot_be_are_as_if_they_were_not_there() {
-        use Grammar::{Chat, Gemini, Messages, Responses};
-        for absurd in
-            ["-1", "1.5", "1e3", "\"9\"", "null", "true", "[]", "{}", "1000000001", "18446744073709551616"]
-        {
-            let with = |text: &str| text.replace('@', absurd);
-            let good = r#"{"prompt_tokens":7,"completion_tokens":3}"#;
-            let bad = with(r#"{"prompt_tokens":@,"completion_tokens":@,"total_tokens":@}"#);
-            check(Chat, &[&bad], None);
-            check(Chat, &[good, &bad], Some([7, 3, 0, 0, 0]));
-            check(Chat, &[&bad, good], Some([7, 3, 0, 0, 0]));
-            let half = with(r#"{"prompt_tokens":@,"completion_tokens":9}"#);
-            check(Chat, &[good, &half], Some([7, 9, 0, 0, 0]));
-            let within = with(
-                r#"{"prompt_tokens":7,"completion_tokens":3,"prompt_tokens_details":{"cached_tokens":@},"completion_tokens_details":@}"#,
-            );
-            check(Chat, &[&within], Some([7, 3, 0, 0, 0]));
-            let responses = with(r#"{"input_tokens":7,"output_tokens":@,"output_tokens_details":@}"#);
-            check(Responses, &[&responses], Some([7, 0, 0, 0, 0]));
-            let delta = with(r#"{"output_tokens":@,"input_tokens":@,"cache_read_input_tokens":@}"#);
-            check(Messages, &[r#"{"input_tokens":7,"output_tokens":1}"#, &delta], Some([7, 1, 0, 0, 0]));
-            let gemini = with(r#"{"promptTokenCount":7,"candidatesTokenCount":@,"thoughtsTokenCount":2}"#);
-            check(Gemini, &[&gemini], Some([7, 2, 0, 0, 2]));
-        }
-    }
-
-    #[test]
-    fn a_later_count_of_nothing_takes_nothing_back() {
-        use Grammar::{Gemini, Messages};
-        let start = r#"{"input_tokens":7,"cache_read_input_tokens":5,"output_tokens":1}"#;
-        for (delta, expected) in [
-            (r#"{"output_tokens":9}"#, [7, 9, 5, 0, 0]),
-            (r#"{"input_tokens":0,"cache_read_input_tokens":0,"output_tokens":9}"#, [7, 9, 5, 0, 0]),
-            (r#"{"input_tokens":0,"cache_read_input_tokens":12,"output_tokens":9}"#, [0, 9, 12, 0, 0]),
-            (r#"{"input_tokens":0,"output_tokens":9}"#, [7, 9, 5, 0, 0]),
-            (r#"{"input_tokens":8,"output_tokens":0}"#, [8, 1, 5, 0, 0]),
-        ] {
-            check(Messages, &[start, delta], Some(expected));
-        }
-        let last = r#"{"promptTokenCount":7,"totalTokenCount":7}"#;
-        let full = r#"{"promptTokenCount":7,"candidatesTokenCount":4,"thoughtsTokenCount":2}"#;
-        check(Gemini, &[last, full, last], Some([7, 6, 0, 0, 2]));
-    }
-
-    #[test]
-    fn text_is_unreported_until_output_is_counted() {
-        let mut tally = Tally::new(Operation::Messages);
-        let mut steps = Vec::new();
-        for (said, counted) in [
-            ("", r#"{"input_tokens":7,"output_tokens":1}"#),
-            (r#"{"text":"abcd"}"#, "{}"),
-            (r#"{"text":"ef"}"#, r#"{"input_tokens":7}"#),
-            (r#"{"text":"g"}"#, r#"{"output_tokens":3}"#),
-            (r#"{"thinking":"h"}"#, "null"),
-        ] {
-            tally.said(said.as_bytes());
-            tally.add(Some(serde_json::from_str(counted).unwrap()));
-            steps.push(tally.unreported());
-        }
-        assert_eq!(steps, [0, 4, 6, 0, 1]);
-    }
-}
+mod kinds;
+#[cfg(test)]
+mod tests;

@@ -5,9 +5,11 @@
 
 use crate::code::Code;
 use crate::id::{ChannelId, ProfileId, TraceId};
+use crate::price::decimal;
 use crate::record::{AttemptRecord, Excerpt, Labels, Record, Text};
 use crate::usage::Usage;
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
+use serde_json::value::RawValue;
 use std::time::{Duration, UNIX_EPOCH};
 
 /// The line, with its newline.
@@ -55,6 +57,7 @@ struct Line<'a> {
     overhead_us: u64,
     tokens: Tokens,
     usage_source: &'static str,
+    cost_usd: Option<Box<RawValue>>,
     charged: bool,
     session_id: Option<&'a str>,
     end: &'static str,
@@ -65,6 +68,7 @@ struct Line<'a> {
     thinking_stripped: u32,
     usage_asked: bool,
     queued_ms: Option<f64>,
+    usage_detail: Detail,
 }
 
 impl<'a> Line<'a> {
@@ -98,6 +102,7 @@ impl<'a> Line<'a> {
             overhead_us: u64::try_from(record.overhead.total().as_micros()).unwrap_or(u64::MAX),
             tokens: Tokens(record.usage),
             usage_source: record.usage_source.word(),
+            cost_usd: record.cost.nanos().and_then(usd),
             charged: record.charged,
             session_id: record.session_id.as_ref().map(Text::as_str),
             end: record.end.word(),
@@ -107,6 +112,7 @@ impl<'a> Line<'a> {
             upstream_error: record.upstream_error.as_ref().map(Excerpt::as_str),
             thinking_stripped: record.attempts.last().map_or(0, |last| last.thinking_stripped),
             usage_asked: record.attempts.last().is_some_and(|last| last.usage_asked),
+            usage_detail: Detail(record.usage),
             queued_ms: record.queued.map(millis),
         }
     }
@@ -147,6 +153,20 @@ impl Serialize for Tokens {
     }
 }
 
+/// What was counted beside the types, where there was any.
+struct Detail(Usage);
+
+impl Serialize for Detail {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.apart().into_iter().filter(|(_, count)| *count > 0))
+    }
+}
+
+/// Dollars as a number with every digit, which a float has not always.
+fn usd(nanos: u64) -> Option<Box<RawValue>> {
+    RawValue::from_string(decimal::usd(nanos)).ok()
+}
+
 struct LabelMap<'a>(&'a Labels);
 
 impl Serialize for LabelMap<'_> {
@@ -176,13 +196,13 @@ const UNIX_MS_MAX: u64 = 253_402_300_799_999;
 mod tests {
     use super::*;
     use crate::record::tests::sample;
-    use crate::record::{End, Path};
+    use crate::record::{Cost, End, Path};
     use serde_json::Value;
 
-    /// Contract 8, in its order, without `cost_usd`, which comes with prices.
+    /// Contract 8, in its order.
     const CONTRACT: &str = "ts request_id trace_id client_ip user_agent entry path key key_last4 owner project group \
         profile model_requested model_upstream channel attempts status code stream bytes_in bytes_out duration_ms \
-        ttfb_ms overhead_us tokens usage_source charged session_id end";
+        ttfb_ms overhead_us tokens usage_source cost_usd charged session_id end";
 
     fn check(record: &Record, pointer: &str, expected: &Value) {
         let line = line(record);
@@ -223,6 +243,7 @@ mod tests {
             ("/queued_ms", Value::from(7.5)),
             ("/tokens/cache_read", Value::from(50)),
             ("/usage_source", Value::from("reported")),
+            ("/cost_usd", Value::from(0.001_234_5)),
             ("/labels/x-team", Value::from("search")),
             ("/end", Value::from("ok")),
         ] {
@@ -246,6 +267,24 @@ mod tests {
         }
         check(&record, "/attempts", &Value::Array(Vec::new()));
         check(&record, "/code", &Value::from("missing_api_key"));
+    }
+
+    #[test]
+    fn a_cost_has_every_digit_and_one_that_is_not_known_is_null_and_never_nothing() {
+        for (cost, expected) in [
+            (Cost::Known(1), "0.000000001"),
+            (Cost::Known(12_345_678_901_234_567), "12345678.901234567"),
+            (Cost::Known(0), "0"),
+            (Cost::Nothing, "0"),
+            (Cost::NoPrice, "null"),
+            (Cost::NoUsage, "null"),
+        ] {
+            let text = String::from_utf8(line(&Record { cost, ..sample() })).unwrap();
+            assert!(text.contains(&format!("\"cost_usd\":{expected},")), "{text}");
+        }
+        let usage = Usage { cache_write: 9, cache_write_1h: 4, web_searches: 1, ..Usage::default() };
+        let detail = serde_json::json!({ "cache_write_1h": 4, "web_searches": 1 });
+        check(&Record { usage, ..sample() }, "/usage_detail", &detail);
     }
 
     #[test]

@@ -1,7 +1,7 @@
-//! Which keys, channels and models may be label values: the configured ones, and no others.
+//! Which keys, groups, channels and models may be label values: the configured ones, and no others.
 //!
-//! Invariant: the number of series is bounded by the configuration, never by what clients send. Keys past
-//! [`KEY_SERIES_MAX`], and those a reload removed, count as `_overflow`; other models and channels as `_other`.
+//! Invariant: the number of series is bounded by the configuration, never by what clients send. Keys and groups
+//! past [`KEY_SERIES_MAX`], and those a reload removed, count as `_overflow`; other models and channels as `_other`.
 
 use std::collections::HashSet;
 
@@ -21,14 +21,16 @@ pub const OTHER: &str = "_other";
 #[derive(Debug, Default)]
 pub(super) struct Names {
     keys: HashSet<String>,
+    groups: HashSet<String>,
     channels: HashSet<String>,
     models: HashSet<String>,
 }
 
 impl Names {
-    pub(super) fn new(keys: &[&str], models: &[&str], channels: &[&str]) -> Self {
+    pub(super) fn new((keys, groups): (&[&str], &[&str]), models: &[&str], channels: &[&str]) -> Self {
         Self {
             keys: keys.iter().take(KEY_SERIES_MAX).map(|name| (*name).to_owned()).collect(),
+            groups: groups.iter().take(KEY_SERIES_MAX).map(|name| (*name).to_owned()).collect(),
             channels: channels.iter().map(|name| (*name).to_owned()).collect(),
             models: models.iter().map(|name| (*name).to_owned()).collect(),
         }
@@ -36,6 +38,10 @@ impl Names {
 
     pub(super) fn key<'a>(&self, name: &'a str) -> &'a str {
         if self.keys.contains(name) { name } else { OVERFLOW }
+    }
+
+    pub(super) fn group<'a>(&self, name: &'a str) -> &'a str {
+        if self.groups.contains(name) { name } else { OVERFLOW }
     }
 
     pub(super) fn channel<'a>(&self, name: &'a str) -> &'a str {
@@ -48,13 +54,14 @@ impl Names {
 
     /// Whether a label's values come from here.
     pub(super) fn bounds(label: &str) -> bool {
-        matches!(label, "key" | "channel" | "model")
+        matches!(label, "key" | "group" | "channel" | "model")
     }
 
     /// Whether the value may stay a label value.
     pub(super) fn knows(&self, label: &str, value: &str) -> bool {
         match label {
             "key" => value == OVERFLOW || self.keys.contains(value),
+            "group" => value == OVERFLOW || self.groups.contains(value),
             "channel" => value == OTHER || self.channels.contains(value),
             "model" => value == OTHER || self.models.contains(value),
             _ => true,

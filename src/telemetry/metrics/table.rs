@@ -6,7 +6,7 @@
 
 use super::names::Names;
 use prometheus::core::{Collector, MetricVec, MetricVecBuilder};
-use prometheus::{GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry, Result};
+use prometheus::{CounterVec, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry, Result};
 
 /// One row of the table.
 #[derive(Debug, Clone, Copy)]
@@ -112,6 +112,12 @@ families! {
         "Requests that wait for a place at a channel; one may wait at several.";
     tokens_total: IntCounterVec, ["channel", "model", "type"], NONE,
         "Tokens counted by the provider; types are disjoint, but reasoning is part of output.";
+    cost_usd_total: CounterVec, ["channel", "model"], NONE,
+        "What answers cost in US dollars, where the model's price is known.";
+    group_cost_usd_total: CounterVec, ["group"], NONE,
+        "The same by the group that bears it.";
+    price_unknown_total: IntCounterVec, ["channel", "model"], NONE,
+        "Answers whose tokens are known and whose price is not: give the model a [[price]].";
     usage_missing_total: IntCounterVec, ["channel"], NONE,
         "Successful answers without token counts.";
     key_requests_total: IntCounterVec, ["key"], NONE,
@@ -195,6 +201,7 @@ macro_rules! family {
 }
 
 family!(IntCounterVec, "counter", |declared: &Declared| Opts::new(declared.name, declared.help));
+family!(CounterVec, "counter", |declared: &Declared| Opts::new(declared.name, declared.help));
 family!(GaugeVec, "gauge", |declared: &Declared| Opts::new(declared.name, declared.help));
 family!(HistogramVec, "histogram", |declared: &Declared| {
     HistogramOpts::new(declared.name, declared.help).buckets(declared.buckets.to_vec())

@@ -10,7 +10,11 @@ use std::process::{Command, Stdio};
 
 fn metrics() -> Metrics {
     let metrics = Metrics::new("0.1.0", "abc").unwrap();
-    metrics.configure(&["alice-laptop", "bob"], &["gpt-4.1", "gpt-4.1-2025-04-14"], &["first", "second"]);
+    metrics.configure(
+        (&["alice-laptop", "bob"], &["team-a"]),
+        &["gpt-4.1", "gpt-4.1-2025-04-14"],
+        &["first", "second"],
+    );
     metrics
 }
 
@@ -42,12 +46,24 @@ fn one_record_feeds_every_family_it_concerns() {
             r#"upstream_reused_total{channel="second"} 1"#,
             r#"failovers_total{reason="connect"} 1"#,
             r#"tokens_total{channel="second",model="gpt-4.1-2025-04-14",type="cache_write"} 5"#,
+            r#"cost_usd_total{channel="second",model="gpt-4.1-2025-04-14"} 0.0012345"#,
+            r#"group_cost_usd_total{group="team-a"} 0.0012345"#,
             r#"key_requests_total{key="alice-laptop"} 1"#,
             r#"key_tokens_total{key="alice-laptop",type="input"} 100"#,
             r#"build_info{revision="abc",version="0.1.0"} 1"#,
         ],
     );
     assert!(!metrics.encode().contains("usage_missing_total{"));
+}
+
+#[test]
+fn a_model_without_a_price_is_counted_and_costs_no_number() {
+    let metrics = metrics();
+    metrics.report(&Record { cost: Cost::NoPrice, ..sample() });
+    metrics.report(&Record { cost: Cost::NoUsage, ..sample() });
+    metrics.report(&Record { cost: Cost::Nothing, ..sample() });
+    check(&metrics, &[r#"price_unknown_total{channel="second",model="gpt-4.1-2025-04-14"} 1"#]);
+    assert!(!metrics.encode().contains("cost_usd_total{"));
 }
 
 #[test]
@@ -131,7 +147,7 @@ fn usage_is_missing_only_from_whole_successful_answers_that_providers_count() {
 #[test]
 fn names_that_are_not_configured_share_a_series() {
     let metrics = metrics();
-    metrics.configure(&[], &[], &[]);
+    metrics.configure((&[], &[]), &[], &[]);
     metrics.report(&sample());
     check(
         &metrics,
@@ -149,7 +165,7 @@ fn names_that_are_not_configured_share_a_series() {
 fn keys_past_the_bound_share_a_series() {
     let names: Vec<String> = (0..KEY_SERIES_MAX + 10).map(|number| format!("key-{number}")).collect();
     let metrics = metrics();
-    metrics.configure(&names.iter().map(String::as_str).collect::<Vec<_>>(), &[], &[]);
+    metrics.configure((&names.iter().map(String::as_str).collect::<Vec<_>>(), &[]), &[], &[]);
     for name in &names {
         metrics.report(&Record { key: Some(key_facts(name)), ..sample() });
     }
@@ -166,9 +182,9 @@ fn a_reload_deletes_the_series_of_what_it_removed_and_keeps_the_rest() {
     let metrics = metrics();
     metrics.report(&sample());
     metrics.report(&Record { key: Some(key_facts("bob")), ..sample() });
-    metrics.configure(&["bob"], &["gpt-4.1-2025-04-14"], &["second"]);
+    metrics.configure((&["bob"], &["team-b"]), &["gpt-4.1-2025-04-14"], &["second"]);
     let text = metrics.encode();
-    for gone in ["alice-laptop", "channel=\"first\"", "model=\"gpt-4.1\""] {
+    for gone in ["alice-laptop", "team-a", "channel=\"first\"", "model=\"gpt-4.1\""] {
         assert!(!text.contains(gone), "{gone} in\n{text}");
     }
     check(

@@ -261,13 +261,42 @@ fn recorded(plot: Plot, cell: &Cell, traces: &Traces<'_>) -> Checked {
     if answer.ended == Ended::Whole {
         same("bytes_out", &line["bytes_out"], &json!(answer.body.len()))?;
     }
-    let (source, tokens) = usage(plot, cell, traces);
-    same("usage_source", &line["usage_source"], &json!(source))?;
-    same("the tokens", &line["tokens"], &tokens)
+    let (source, found) = (&line["usage_source"], &line["tokens"]);
+    match usage(plot, cell, traces) {
+        Said::Whole(tokens) => {
+            same("usage_source", source, &json!("reported"))?;
+            same("the tokens", found, &tokens)
+        }
+        // What was said stays; what was not is added by its length, and told apart.
+        Said::Begun(tokens) => {
+            // Where no text followed, there is nothing to add.
+            let spoken = ["reported", "estimated"].map(|word| json!(word)).contains(source);
+            same("whether usage is known", spoken, true)?;
+            for kind in ["input", "cache_read", "cache_write"] {
+                same(kind, &found[kind], &tokens[kind])?;
+            }
+            let grown = found["output"].as_u64() >= tokens["output"].as_u64();
+            if grown { Ok(()) } else { Err(format!("fewer tokens than were said: {found}")) }
+        }
+        Said::Nothing => {
+            let billed = line["charged"] == json!(true);
+            // A whole may have said all before its framing broke.
+            same("whether usage is known", *source != json!("none"), billed)?;
+            let counted = found["input"].as_u64() > Some(0);
+            same("whether tokens are counted", counted, billed)
+        }
+    }
+}
+
+/// What the bytes that passed say about usage.
+enum Said {
+    Whole(Value),
+    Begun(Value),
+    Nothing,
 }
 
 /// What the bytes that passed say about usage; the numbers are the fake's defaults.
-fn usage(plot: Plot, cell: &Cell, traces: &Traces<'_>) -> (&'static str, Value) {
+fn usage(plot: Plot, cell: &Cell, traces: &Traces<'_>) -> Said {
     let (speech, answer) = (plot.asked.speech, traces.answer);
     let (text, own) = (answer.text(), cell.shown(&traces.own.body));
     let in_pieces = plot.asked.stream && matches!(cell.sees, Sees::Cut | Sees::Idle);
@@ -282,9 +311,8 @@ fn usage(plot: Plot, cell: &Cell, traces: &Traces<'_>) -> (&'static str, Value) 
     let broken = answer.ended == Ended::Cut || answer.status != 200;
     let readable = plot.asked.stream || serde_json::from_str::<Value>(said).is_ok();
     let tokens = |input: u64, output: u64, read: u64, write: u64, reasoning: u64| json!({"input": input, "output": output, "cache_read": read, "cache_write": write, "reasoning": reasoning});
-    let none = ("none", tokens(0, 0, 0, 0, 0));
     if broken || !readable {
-        return none;
+        return Said::Nothing;
     }
     let (full, begun) = match speech {
         Speech::Chat => ("\"prompt_tokens\"", None),
@@ -297,11 +325,11 @@ fn usage(plot: Plot, cell: &Cell, traces: &Traces<'_>) -> (&'static str, Value) 
     };
     let written = if speech == Speech::Messages { 7 } else { 0 };
     if said.contains(full) {
-        return ("reported", tokens(32 - written, 17, 10, written, 5));
+        return Said::Whole(tokens(32 - written, 17, 10, written, 5));
     }
     match begun {
-        Some((word, tokens)) if said.contains(word) => ("reported", tokens),
-        _ => none,
+        Some((word, tokens)) if said.contains(word) => Said::Begun(tokens),
+        _ => Said::Nothing,
     }
 }
 
