@@ -55,11 +55,17 @@ async fn one(shared: &Shared, wire: &mut Wire, connection: u64) -> Result<End, T
     let decision = exchange::decide(shared, &head, &judged, &body?, connection);
     let mut answer = OnWire { wire, transfer: Transfer::UntilClose };
     let end = walk(shared, &mut answer, decision).await.map_err(|_| Trouble::Gone)?;
-    if end == End::Drain { drain(wire, &head).await } else { Ok(end) }
+    let unread = judged.body_bytes().is_some();
+    if end == End::Drain { drain(wire, &head, unread).await } else { Ok(end) }
 }
 
 /// Reads the body that was answered without being read.
-async fn drain(wire: &mut Wire, head: &Head) -> Result<End, Trouble> {
+async fn drain(wire: &mut Wire, head: &Head, unread: bool) -> Result<End, Trouble> {
+    if !unread {
+        // The fault became due between the look at the head and the look at the whole request.
+        wire.start_reading();
+        return Ok(End::KeepAlive);
+    }
     if head.expects_continue {
         // A peer that was never told to go on may send the body or leave it out.
         return Ok(End::Linger);

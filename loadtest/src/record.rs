@@ -19,6 +19,8 @@ pub const RECORDED_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// One request as it arrived.
 #[derive(Debug, Clone)]
 pub struct Recorded {
+    /// Its running number, from 0; forgotten requests keep theirs.
+    pub number: usize,
     /// The method.
     pub method: String,
     /// The request target exactly as sent, query included.
@@ -101,6 +103,7 @@ impl Recorded {
 
     pub(crate) fn new(head: &Head, body: &Bytes, connection: u64) -> Self {
         Self {
+            number: 0,
             method: head.method.clone(),
             target: head.target.clone(),
             headers: head.headers.clone(),
@@ -170,8 +173,9 @@ impl Log {
         let number = {
             let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
             kept.bytes += recorded.body.len();
+            let number = kept.forgotten + kept.list.len();
+            recorded.number = number;
             kept.list.push_back(recorded);
-            let number = kept.forgotten + kept.list.len() - 1;
             while kept.list.len() > RECORDED_MAX || (kept.bytes > RECORDED_BYTES_MAX && kept.list.len() > 1) {
                 let oldest = kept.list.pop_front().map_or(0, |oldest| oldest.body.len());
                 kept.bytes -= oldest;

@@ -11,6 +11,7 @@ use crate::record::{Log, Outcome, Sent};
 use crate::reply::Body;
 use bytes::Bytes;
 use std::future::Future;
+use std::pin::pin;
 
 /// One answer on its way in one protocol.
 pub(crate) trait Delivery: Send {
@@ -132,11 +133,19 @@ async fn pause<D: Delivery>(shared: &Shared, delivery: &mut D, wait: Wait) -> Re
             () = tokio::time::sleep(time) => Ok(()),
         },
         Wait::Release => {
+            let mut released = pin!(shared.released());
+            // In the queue before it is counted: who waits for the count and then releases means this one too.
+            tokio::select! {
+                biased;
+                left = delivery.gone() => return Err(left),
+                () = &mut released => return Ok(()),
+                () = std::future::ready(()) => {}
+            }
             let _holding = Holding::new(&shared.log);
             tokio::select! {
                 biased;
                 left = delivery.gone() => Err(left),
-                () = shared.released() => Ok(()),
+                () = released => Ok(()),
             }
         }
         Wait::Forever => {

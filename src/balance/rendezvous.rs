@@ -29,7 +29,7 @@ fn score(session: u64, mark: u64, weight: u32) -> f64 {
 }
 
 /// Whether a place with so much in flight may take one more exchange only because its session prefers it:
-/// up to five quarters of its share of what the tier has in flight, and [`SPARE`] more.
+/// up to five quarters of its share of what the tier has in flight, and `SPARE` more.
 pub fn has_room(inflight: u64, tier_inflight: u64, weight: u64, tier_weight: u64) -> bool {
     let share = (5 * tier_inflight * weight).div_ceil(4 * tier_weight.max(1));
     inflight <= share + SPARE

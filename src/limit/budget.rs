@@ -6,7 +6,7 @@
 //! once more: the larger of the two counts, not their sum. An account may owe as much as the floor grants at once.
 //! Invariants: never more retries than [`FLOOR_BURST`] + floor × time + fraction × exchanges; at a steady rate
 //! never more than the larger of floor × time and fraction × exchanges, beside that burst; what was not used beyond it
-//! is forgotten within [`MEMORY_MS`]; one compare-and-swap per account and decision.
+//! is forgotten within `MEMORY_MS`; one compare-and-swap per account and decision.
 
 use super::Nanos;
 use std::sync::atomic::{AtomicU64, Ordering};

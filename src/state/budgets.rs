@@ -1,6 +1,6 @@
 //! The retry budgets, one for each set of channels that exchanges may go to, by the channels' names.
 //!
-//! Invariant: at most [`BUDGETS_MAX`] are kept; the longest idle makes room, and a budget that was forgotten begins
+//! Invariant: at most `BUDGETS_MAX` are kept; the longest idle makes room, and a budget that was forgotten begins
 //! anew with its floor. An exchange that holds one keeps it.
 
 use crate::id::ChannelId;

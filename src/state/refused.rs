@@ -2,9 +2,9 @@
 //! different keys have seen it, or because the provider does not serve the model at all.
 //!
 //! A 403 is as often about the one request as about the account. So the first one is only remembered, with the key
-//! that saw it; another key's within [`WINDOW`] is what makes it the account's. No single client can switch
-//! anything off. Invariants: at most [`MARKS_MAX`] models are remembered for a channel, and none longer than
-//! [`MODEL_BYTES_MAX`]; mere suspicions make room first; a success forgets them.
+//! that saw it; another key's within `WINDOW` is what makes it the account's. No single client can switch
+//! anything off. Invariants: at most `MARKS_MAX` models are remembered for a channel, and none longer than
+//! `MODEL_BYTES_MAX`; mere suspicions make room first; a success forgets them.
 
 use crate::id::KeyId;
 use crate::limit::Nanos;

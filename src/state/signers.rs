@@ -2,7 +2,7 @@
 //! recognised before a provider refuses it.
 //!
 //! Invariants: at most [`SIGNATURES_MAX`] are remembered, the longest unused go first, and none longer than
-//! [`REMEMBERED`] after its last use; nothing of a signature but its digest is kept. What is not known here
+//! `REMEMBERED` after its last use; nothing of a signature but its digest is kept. What is not known here
 //! (after a restart, from another replica) is nobody's, and nothing is done about it.
 
 use crate::config::snapshot::Channel;

@@ -1,6 +1,6 @@
 //! Which channel and credential last served a session, so that its next exchange finds a warm prompt cache.
 //!
-//! A table of [`BUCKETS`] buckets with [`WAYS_MAX`] places each: a session has one bucket, and where that is full the
+//! A table of `BUCKETS` buckets with `WAYS_MAX` places each: a session has one bucket, and where that is full the
 //! place that was used longest ago is given to the newcomer. Invariants: memory and the work of each call are bounded,
 //! whatever sessions clients make up; a session is its key's own, so no key steers another's; nothing here can
 //! keep an exchange from being served, it only says what is preferred.

@@ -12,7 +12,7 @@ use std::time::Duration;
 pub struct Channel {
     /// Its name.
     pub id: ChannelId,
-    /// Position in [`Snapshot::channels`].
+    /// Position in `Snapshot::channels`.
     pub index: usize,
     /// The `type` as written, a row of the channel-type table.
     pub kind: &'static str,
