@@ -12,7 +12,7 @@ mod meter;
 mod tokens;
 
 pub use learned::Learned;
-pub use meter::{Cost, Counted, Empty, Held, Meter};
+pub use meter::{Amount, Counted, Empty, Held, Meter};
 pub use tokens::{Reserved, Tokens};
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};

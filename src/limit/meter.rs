@@ -9,14 +9,14 @@ use std::time::Duration;
 
 /// What an exchange costs in tokens, estimated or counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Cost {
+pub struct Amount {
     /// Tokens read: of the prompt, from a cache or not.
     pub input: u64,
     /// Tokens written.
     pub output: u64,
 }
 
-impl Cost {
+impl Amount {
     /// Both together.
     pub fn total(self) -> u64 {
         self.input.saturating_add(self.output)
@@ -52,11 +52,11 @@ impl Counted {
         }
     }
 
-    fn of(self, cost: Cost) -> u64 {
+    fn of(self, amount: Amount) -> u64 {
         match self {
-            Self::All => cost.total(),
-            Self::Input => cost.input,
-            Self::Output => cost.output,
+            Self::All => amount.total(),
+            Self::Input => amount.input,
+            Self::Output => amount.output,
         }
     }
 }
@@ -90,18 +90,18 @@ impl Meter {
     }
 
     /// Takes it out of each, or says which one has too little for the longest time.
-    pub fn reserve(&self, cost: Cost, now: Nanos) -> Result<Held, Empty> {
+    pub fn reserve(&self, amount: Amount, now: Nanos) -> Result<Held, Empty> {
         let mut held = Held::default();
         for (at, counted) in Counted::ALL.into_iter().enumerate() {
-            let tokens = counted.of(cost);
+            let tokens = counted.of(amount);
             if tokens == 0 {
                 continue;
             }
             match self.0[at].reserve(tokens, now) {
                 Ok(reserved) => held.0[at] = reserved,
                 Err(wait) => {
-                    self.settle(held, Cost::default());
-                    return Err(self.short(cost, now).unwrap_or(Empty { counted, tokens, wait }));
+                    self.settle(held, Amount::default());
+                    return Err(self.short(amount, now).unwrap_or(Empty { counted, tokens, wait }));
                 }
             }
         }
@@ -109,27 +109,27 @@ impl Meter {
     }
 
     /// Puts what it really cost in the place of what was reserved for it.
-    pub fn settle(&self, Held(held): Held, cost: Cost) {
+    pub fn settle(&self, Held(held): Held, amount: Amount) {
         for ((bucket, counted), reserved) in self.0.iter().zip(Counted::ALL).zip(held) {
-            bucket.settle(reserved, counted.of(cost));
+            bucket.settle(reserved, counted.of(amount));
         }
     }
 
     /// The bucket that has too little for the longest time; `None`: each has enough.
-    pub fn short(&self, cost: Cost, now: Nanos) -> Option<Empty> {
-        let buckets = self.0.iter().zip(Counted::ALL).filter(|(_, counted)| counted.of(cost) > 0);
+    pub fn short(&self, amount: Amount, now: Nanos) -> Option<Empty> {
+        let buckets = self.0.iter().zip(Counted::ALL).filter(|(_, counted)| counted.of(amount) > 0);
         let empty = |(bucket, counted): (&Tokens, Counted)| {
-            let tokens = counted.of(cost);
+            let tokens = counted.of(amount);
             Some(Empty { counted, tokens, wait: bucket.wait(tokens, 0, now)? })
         };
         buckets.filter_map(empty).max_by_key(|empty| empty.wait)
     }
 
-    /// How long until this much is there after so many others of the same cost; `None`: it is there then.
-    pub fn wait(&self, cost: Cost, others: u64, now: Nanos) -> Option<Duration> {
-        let buckets = self.0.iter().zip(Counted::ALL).filter(|(_, counted)| counted.of(cost) > 0);
+    /// How long until this much is there after so many others of the same amount; `None`: it is there then.
+    pub fn wait(&self, amount: Amount, others: u64, now: Nanos) -> Option<Duration> {
+        let buckets = self.0.iter().zip(Counted::ALL).filter(|(_, counted)| counted.of(amount) > 0);
         let wait = |(bucket, counted): (&Tokens, Counted)| {
-            bucket.wait(counted.of(cost), counted.of(cost.times(others)), now)
+            bucket.wait(counted.of(amount), counted.of(amount.times(others)), now)
         };
         buckets.filter_map(wait).max()
     }
@@ -164,21 +164,21 @@ mod tests {
         Counted::ALL.map(|counted| meter.level(counted, SECOND).map(|level| level.remaining))
     }
 
-    fn cost(input: u64, output: u64) -> Cost {
-        Cost { input, output }
+    fn amount(input: u64, output: u64) -> Amount {
+        Amount { input, output }
     }
 
     #[test]
     fn each_bucket_gives_its_part_or_none_gives_any() {
         let meter = meter([Some(600), Some(500), Some(120)]);
-        let held = meter.reserve(cost(300, 60), SECOND).expect("it fits");
+        let held = meter.reserve(amount(300, 60), SECOND).expect("it fits");
         assert_eq!(left(&meter), [Some(240), Some(200), Some(60)]);
         for (refused, counted, tokens, seconds) in [
-            (cost(250, 10), Counted::Input, 250, 6),
-            (cost(195, 46), Counted::All, 241, 1),
-            (cost(205, 1), Counted::Input, 205, 1),
-            (cost(1, 62), Counted::Output, 62, 1),
-            (cost(100, 150), Counted::Output, 150, 30),
+            (amount(250, 10), Counted::Input, 250, 6),
+            (amount(195, 46), Counted::All, 241, 1),
+            (amount(205, 1), Counted::Input, 205, 1),
+            (amount(1, 62), Counted::Output, 62, 1),
+            (amount(100, 150), Counted::Output, 150, 30),
         ] {
             let empty = meter.reserve(refused, SECOND).expect_err("too much");
             assert_eq!((empty.counted, empty.tokens), (counted, tokens));
@@ -186,18 +186,18 @@ mod tests {
             assert_eq!((empty.wait + Duration::from_nanos(999_999_999)).as_secs(), seconds, "{counted:?}");
             assert_eq!(left(&meter), [Some(240), Some(200), Some(60)]);
         }
-        meter.settle(held, cost(10, 5));
+        meter.settle(held, amount(10, 5));
         assert_eq!(left(&meter), [Some(585), Some(490), Some(115)]);
     }
 
     #[test]
     fn what_costs_nothing_waits_for_nothing() {
         let meter = meter([Some(60), None, Some(60)]);
-        let held = meter.reserve(cost(30, 30), SECOND).expect("it fits");
-        meter.settle(held, cost(500, 500));
-        assert!(meter.reserve(Cost::default(), SECOND).is_ok());
-        assert_eq!(meter.wait(Cost::default(), 9, SECOND), None);
-        assert!(meter.reserve(cost(1, 0), SECOND).is_err(), "its debt is waited for by everybody else");
+        let held = meter.reserve(amount(30, 30), SECOND).expect("it fits");
+        meter.settle(held, amount(500, 500));
+        assert!(meter.reserve(Amount::default(), SECOND).is_ok());
+        assert_eq!(meter.wait(Amount::default(), 9, SECOND), None);
+        assert!(meter.reserve(amount(1, 0), SECOND).is_err(), "its debt is waited for by everybody else");
         assert_eq!(
             meter.levels(SECOND).map(|(counted, _)| counted.word()).collect::<Vec<_>>(),
             ["tpm", "output_tpm"]
@@ -215,7 +215,7 @@ mod tests {
             let (mut now, mut spent, mut under) = (SECOND, [0u128; 3], [0u128; 3]);
             for (step, input, output, real_input, real_output) in steps {
                 now += step;
-                let (estimate, real) = (cost(input, output), cost(real_input, real_output));
+                let (estimate, real) = (amount(input, output), amount(real_input, real_output));
                 let Ok(held) = meter.reserve(estimate, now) else { continue };
                 meter.settle(held, real);
                 for (at, counted) in Counted::ALL.into_iter().enumerate() {
