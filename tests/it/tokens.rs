@@ -95,20 +95,22 @@ async fn sixty_four_clients_never_spend_more_than_the_bucket_and_all_is_settled(
     assert!(gateway.metric("tollgate_ratelimit_rejections_total{key=\"alice\",limit=\"tpm\"}").await > 0.0);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_that_waits_for_each_answer_finds_it_settled() {
     let upstream = provider().await;
     let world = StillWorld::new();
     let gateway = limited(&upstream, "limits = { tpm = 12500, tpm_burst = 12500 }", &world).await;
-    let mut connection = Kept::open(&gateway).await;
-    for round in 0..200u64 {
-        // Its estimate fits once: unsettled, the second would be refused.
-        let request = chat("m", if round < 10 { 8_000 } else { 500 }, round % 2 == 0);
-        let answer = connection.ask(&request).await;
+    // Two connections: on one, the next request is not read before the last is settled.
+    let mut connections = [Kept::open(&gateway).await, Kept::open(&gateway).await];
+    for round in 0..600usize {
+        // Its estimate fits once: unsettled, the next would be refused.
+        let request = chat("m", 8_000, round % 3 == 0);
+        let answer = connections[round % 2].ask(&request).await;
         assert_eq!(answer.status, 200, "round {round}: {}", answer.text());
+        world.advance(Duration::from_secs(1));
     }
-    gateway.log.lines(200).await;
-    assert_eq!(left(&gateway, "tpm").await, 12_500 - 200 * COUNTED);
+    gateway.log.lines(600).await;
+    assert_eq!(left(&gateway, "tpm").await, 12_500, "what each cost was earned again");
 }
 
 #[tokio::test]
