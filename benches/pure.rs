@@ -10,12 +10,14 @@ use std::hint::black_box;
 use std::path::Path;
 use std::sync::Arc;
 use tollgate::config::{self, TextSource};
+use tollgate::limit::Amount;
 use tollgate::protocol::inspect::inspect;
 use tollgate::protocol::observe::StreamObserver;
 use tollgate::protocol::signed::Signed;
 use tollgate::protocol::splice::{Edit, splice};
 use tollgate::protocol::{Dialect, Operation};
 use tollgate::secret::KeyDigest;
+use tollgate::stage::admit;
 use tollgate::stage::route::{Wanted, route};
 use tollgate::state::{Live, Registry};
 
@@ -138,5 +140,39 @@ fn routing(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, inspecting, finding_signed_thinking, splicing, watching, looking_up, routing);
+/// Budget: 1 µs for admit, reserve and settle at a key, its group and its rule for the model, all limits set.
+fn limiting(criterion: &mut Criterion) {
+    let limits = "rpm = 1000000000, tpm = 1000000000000, concurrency = 1000";
+    let text = format!(
+        "[[channel]]\nname = \"c\"\ntype = \"openai\"\napi_keys = [\"sk-upstream-0123456789\"]\n\
+         [[group]]\nname = \"g\"\nlimits = {{ {limits} }}\n\
+         [[key]]\nname = \"k\"\nsecret = \"sk-client-0123456789\"\ngroup = \"g\"\nlimits = {{ {limits} }}\n\
+         model_limits = [{{ model = \"gpt-*\", {limits} }}]\n"
+    );
+    let loaded = config::load(Path::new("bench.toml"), &TextSource(&text)).expect("it loads");
+    let registry = Registry::default();
+    let live = registry.bind(Arc::new(loaded.snapshot), 1);
+    let key = &live.snapshot.keys[0];
+    let amount = Amount { input: 1_000, output: 500 };
+    let mut now = 1_000_000_000;
+    criterion.bench_function("limits", |bencher| {
+        bencher.iter(|| {
+            now += 1_000_000;
+            let mut permit = admit::admit(&live, &registry, key, now).expect("room");
+            let charge = admit::reserve(&live, key, &mut permit, (black_box("gpt-4.1"), amount), now);
+            charge.expect("room").settle(Amount { input: 900, output: 100 });
+        });
+    });
+}
+
+criterion_group!(
+    benches,
+    inspecting,
+    finding_signed_thinking,
+    splicing,
+    watching,
+    looking_up,
+    routing,
+    limiting
+);
 criterion_main!(benches);

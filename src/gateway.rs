@@ -43,7 +43,7 @@ use crate::stage::choose::Preference;
 use crate::stage::plan::{Attempt, Next};
 use crate::stage::rewrite::{Original, rewrite};
 use crate::stage::route::Wanted;
-use crate::stage::{admit, estimate, foreign, identify, route, session, verdict};
+use crate::stage::{admit, cap, foreign, identify, route, session, verdict};
 use crate::state::{Live, Registry};
 use crate::telemetry::Telemetry;
 use crate::world::{self, World};
@@ -169,8 +169,9 @@ impl Gateway {
         thinking.confine(&live, &mut plan)?;
         let session = self.session(exchange, &key, &plan.model);
         plan.prefer(Preference { stream: inspection.stream, session });
-        plan.expect(estimate::tokens(entry.operation, body.len(), inspection.max_tokens));
-        admit::reserve(&live, &key, &mut permit, &requested, self.world.now())?;
+        let amount = self.expect(exchange, (&key, &mut plan), (entry.operation, body.len(), &inspection));
+        let charge = admit::reserve(&live, &key, &mut permit, (&requested, amount), self.world.now())?;
+        exchange.charges.push(charge);
         exchange.record.overhead.request = elapsed(read_at, self.world.now());
         exchange.held.push(permit);
         let usage_refused_by = Vec::new();
@@ -234,7 +235,10 @@ impl Gateway {
         exchange.attempt_began = self.world.now();
         let stripped = accepted.thinking.stripped(&exchange.live, &attempt.channel);
         let ask_usage = accepted.ask_usage(&attempt.channel);
-        let outgoing = rewrite(&original(client, accepted, (&stripped.edits, ask_usage)), attempt);
+        let cap = exchange.key.as_ref().and_then(|key| key.max_output_tokens);
+        let capped = cap::edits(&accepted.inspection.output_cap, cap, &attempt.channel);
+        exchange.record.output_cap = cap.filter(|_| !capped.is_empty());
+        let outgoing = rewrite(&original(client, accepted, (&stripped.edits, &capped, ask_usage)), attempt);
         let target = Target {
             channel: &attempt.channel,
             credential: &attempt.credential,
@@ -243,7 +247,7 @@ impl Gateway {
             stripped: &stripped,
             ask_usage,
             creates: accepted.creates(),
-            early_ping: early_ping(accepted, attempt),
+            early_ping: accepted.early_ping(&attempt.channel),
             rename: rename(accepted, attempt),
             bodies: self.registry.bodies(),
             now_unix: self.world.unix_ms() / 1000,
@@ -278,7 +282,7 @@ impl Gateway {
         // From the first byte on nothing is sent again: the body's memory goes now.
         drop(accepted);
         exchange.held.extend(attempt.slot.take());
-        exchange.charge = attempt.charge.take();
+        exchange.charges.extend(attempt.charge.take());
         let sent = self.reply(client, exchange).relay(answer, relayed).await;
         exchange.answered_until(self.world.now());
         self.judge_end(exchange, &attempt);
@@ -342,7 +346,7 @@ impl Gateway {
 fn original<'a>(
     client: &'a ServerSession,
     accepted: &'a Accepted,
-    (stripped, ask_usage): (&'a [Edit], Option<&'a Edit>),
+    (stripped, capped, ask_usage): (&'a [Edit], &'a [Edit], Option<&'a Edit>),
 ) -> Original<'a> {
     let head = client.req_header();
     Original {
@@ -352,6 +356,7 @@ fn original<'a>(
         body: &accepted.body,
         model: accepted.inspection.model.as_ref(),
         stripped,
+        capped,
         ask_usage,
         requested: &accepted.requested,
     }
@@ -360,14 +365,6 @@ fn original<'a>(
 /// The model's name to show, where it differs from the one sent.
 fn rename<'a>(accepted: &'a Accepted, attempt: &Attempt) -> Option<&'a str> {
     (attempt.model_upstream != accepted.requested).then_some(&*accepted.requested)
-}
-
-/// After which silence a keep-alive may open the client's stream before there is an answer.
-fn early_ping(accepted: &Accepted, attempt: &Attempt) -> Option<Duration> {
-    let conduct = &attempt.channel.conduct;
-    let streams = accepted.inspection.stream && accepted.entry.streams_events();
-    let wanted = conduct.ping_before_first_event && !conduct.ping_interval.is_zero();
-    (streams && wanted).then_some(conduct.ping_interval)
 }
 
 fn no_model() -> Refusal {

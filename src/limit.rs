@@ -2,13 +2,17 @@
 //!
 //! Invariants: a [`Bucket`] never admits more than burst + rate × time, whatever the number of callers; a
 //! [`Slots`] never has more than its limit taken; [`Tokens`] are like a bucket, for amounts that are known only
-//! afterwards. All are lock-free: one compare-and-swap per decision.
+//! afterwards; a [`Meter`] is three of them, and [`Learned`] what to expect of such an amount. All are lock-free: one compare-and-swap per decision.
 //! Nothing here refuses in words: callers turn a wait into an answer.
 
 pub mod breaker;
 pub mod budget;
+pub mod learned;
+mod meter;
 mod tokens;
 
+pub use learned::Learned;
+pub use meter::{Amount, Counted, Empty, Held, Meter};
 pub use tokens::{Reserved, Tokens};
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};

@@ -73,6 +73,8 @@ pub struct Record {
     pub cost: Cost,
     /// Whether a provider is known or estimated to bill for it.
     pub charged: bool,
+    /// The key's cap on answers, where it was written into the request.
+    pub output_cap: Option<u64>,
     /// The session id as the client's tool sent it.
     pub session_id: Option<SessionId>,
     /// Request headers the operator asked to see.
@@ -294,6 +296,7 @@ pub(crate) mod tests {
             usage_source: UsageSource::Reported,
             cost: Cost::Known(1_234_500),
             charged: true,
+            output_cap: Some(4_096),
             session_id: Some(Text::new("5f0c")),
             labels,
             end: End::Ok,

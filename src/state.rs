@@ -11,6 +11,7 @@ pub mod bodies;
 pub mod budgets;
 pub mod charge;
 pub mod health;
+pub mod lessons;
 pub mod permit;
 pub mod queue;
 pub mod refused;
@@ -19,14 +20,15 @@ pub mod sticky;
 
 use crate::balance::rendezvous;
 use crate::config::Snapshot;
-use crate::config::snapshot::{Limits, ModelLimit};
+use crate::config::snapshot::{Limits, ModelLimit, Rate};
 use crate::id::{ChannelId, GroupId, KeyId};
-use crate::limit::{Bucket, Level, Nanos, Slots, Tokens};
+use crate::limit::{Amount, Bucket, Level, Meter, Nanos, Slots};
 use crate::secret::KeyDigest;
 use bodies::Bodies;
 use budgets::Budgets;
 use dashmap::DashMap;
 use health::{ChannelHealth, Rest};
+use lessons::Lessons;
 use queue::Queue;
 use signers::{Signer, Signers};
 use std::collections::HashSet;
@@ -49,6 +51,7 @@ pub struct Registry {
     bodies: Arc<Bodies>,
     signers: Signers,
     sticky: Sticky,
+    lessons: Lessons,
 }
 
 impl Registry {
@@ -149,6 +152,11 @@ impl Registry {
         &self.sticky
     }
 
+    /// What exchanges with each model usually cost.
+    pub fn lessons(&self) -> &Lessons {
+        &self.lessons
+    }
+
     /// The budget of buffered request bodies.
     pub fn bodies(&self) -> &Arc<Bodies> {
         &self.bodies
@@ -225,7 +233,7 @@ pub struct Gate {
     /// Requests per minute.
     pub rpm: Bucket,
     /// Tokens per minute.
-    pub tpm: Tokens,
+    pub tokens: Meter,
     /// At once.
     pub slots: Slots,
 }
@@ -239,20 +247,21 @@ impl Gate {
         } else if is_spent(self.rpm.level(now)) {
             Some("rpm")
         } else {
-            is_spent(self.tpm.level(now)).then_some("tpm")
+            let mut levels = self.tokens.levels(now);
+            levels.find(|(_, level)| level.remaining == 0).map(|(counted, _)| counted.word())
         }
     }
 
-    /// How long its rates keep one out that costs this much, after so many others of the same cost; `None`: they
+    /// How long its rates keep one out that costs this much, after so many others of the same amount; `None`: they
     /// do not.
-    pub fn wait(&self, tokens: u64, others: u64, now: Nanos) -> Option<Duration> {
-        let of_tokens = self.tpm.wait(tokens, tokens.saturating_mul(others), now);
-        self.rpm.wait(others, now).max(of_tokens)
+    pub fn wait(&self, amount: Amount, others: u64, now: Nanos) -> Option<Duration> {
+        self.rpm.wait(others, now).max(self.tokens.wait(amount, others, now))
     }
 
     fn configure(&self, limits: &Limits, now: Nanos) {
-        self.rpm.configure(limits.rpm.map(|rate| (rate.per_minute, rate.burst)), now);
-        self.tpm.configure(limits.tpm.map(|rate| (rate.per_minute, rate.burst)), now);
+        let shape = |rate: Option<Rate>| rate.map(|rate| (rate.per_minute, rate.burst));
+        self.rpm.configure(shape(limits.rpm), now);
+        self.tokens.configure([limits.tpm, limits.input_tpm, limits.output_tpm].map(shape), now);
         self.slots.configure(limits.concurrency);
     }
 }

@@ -48,6 +48,11 @@ pub struct Media {
 }
 
 impl Usage {
+    /// All that was read, from a cache or not.
+    pub fn input_total(&self) -> u64 {
+        self.total().saturating_sub(self.output)
+    }
+
     /// The types by name, in the order they are shown everywhere.
     pub fn by_type(&self) -> [(&'static str, u64); 5] {
         [

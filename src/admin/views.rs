@@ -43,12 +43,17 @@ fn limits(live: &Live, index: usize, now: u64) -> Vec<metrics::LimitLive> {
         max: level.limit,
         remaining: level.remaining,
     });
+    let tokens = gate.tokens.levels(now).map(|(counted, level)| metrics::LimitLive {
+        limit: counted.word(),
+        max: level.limit,
+        remaining: level.remaining,
+    });
     let slots = gate.slots.limit().map(|limit| metrics::LimitLive {
         limit: "concurrency",
         max: u64::from(limit),
         remaining: u64::from(limit.saturating_sub(gate.slots.taken())),
     });
-    rpm.into_iter().chain(slots).collect()
+    rpm.into_iter().chain(tokens).chain(slots).collect()
 }
 
 /// Why a channel takes no requests now; `None`: it does.

@@ -227,11 +227,23 @@ impl Compiler<'_, '_> {
     }
 
     fn limits(&mut self, at: &At, written: WrittenLimits) -> Limits {
-        if written.burst.is_some() && written.rpm.is_none() {
-            self.problem(&at.key("burst"), "limits nothing without `rpm`", None);
+        let mut rate = |per_minute: Option<u64>, burst: Option<u64>, of: (&str, &str)| {
+            if burst.is_some() && per_minute.is_none() {
+                self.problem(&at.key(of.0), format!("limits nothing without `{}`", of.1), None);
+            }
+            per_minute.map(|per_minute| Rate { per_minute, burst: burst.unwrap_or(per_minute) })
+        };
+        Limits {
+            rpm: rate(written.rpm, written.burst, ("burst", "rpm")),
+            tpm: rate(written.tpm, written.tpm_burst, ("tpm_burst", "tpm")),
+            input_tpm: rate(written.input_tpm, written.input_tpm_burst, ("input_tpm_burst", "input_tpm")),
+            output_tpm: rate(
+                written.output_tpm,
+                written.output_tpm_burst,
+                ("output_tpm_burst", "output_tpm"),
+            ),
+            concurrency: written.concurrency,
         }
-        let rate = |rpm| Rate { per_minute: rpm, burst: written.burst.unwrap_or(rpm) };
-        Limits { rpm: written.rpm.map(rate), tpm: None, concurrency: written.concurrency }
     }
 }
 

@@ -7,7 +7,7 @@
 mod channel;
 mod price;
 
-pub(super) use self::channel::{Channel, ChannelLimits, Upstream};
+pub(super) use self::channel::{Channel, Upstream};
 pub(super) use self::price::Price;
 
 use schemars::JsonSchema;
@@ -199,6 +199,24 @@ pub(super) struct Limits {
     /// How many requests may come at once; `rpm` if absent.
     #[schemars(range(min = 1, max = 1_000_000_000))]
     pub(super) burst: Option<u64>,
+    /// Tokens per minute, input and output together, refilled evenly.
+    #[schemars(range(min = 1, max = 1_000_000_000_000u64))]
+    pub(super) tpm: Option<u64>,
+    /// How many tokens may be spent at once; `tpm` if absent.
+    #[schemars(range(min = 1, max = 1_000_000_000_000u64))]
+    pub(super) tpm_burst: Option<u64>,
+    /// Tokens of input per minute, read from a cache or not.
+    #[schemars(range(min = 1, max = 1_000_000_000_000u64))]
+    pub(super) input_tpm: Option<u64>,
+    /// How many tokens of input may be spent at once; `input_tpm` if absent.
+    #[schemars(range(min = 1, max = 1_000_000_000_000u64))]
+    pub(super) input_tpm_burst: Option<u64>,
+    /// Tokens of output per minute, reasoning included.
+    #[schemars(range(min = 1, max = 1_000_000_000_000u64))]
+    pub(super) output_tpm: Option<u64>,
+    /// How many tokens of output may be spent at once; `output_tpm` if absent.
+    #[schemars(range(min = 1, max = 1_000_000_000_000u64))]
+    pub(super) output_tpm_burst: Option<u64>,
     /// Exchanges at once.
     #[schemars(range(min = 1, max = 1_000_000_000))]
     pub(super) concurrency: Option<u32>,
@@ -273,6 +291,9 @@ pub(super) struct Key {
     pub(super) stream: Option<bool>,
     /// A smaller limit for its request bodies than the server's.
     pub(super) body_bytes: Option<Size>,
+    /// The most tokens that one of its answers may have; a client that asks for more, or does not say, gets this.
+    #[schemars(range(min = 1, max = 1_000_000_000))]
+    pub(super) max_output_tokens: Option<u64>,
     /// Its limits.
     #[serde(default)]
     pub(super) limits: Limits,
@@ -293,6 +314,24 @@ pub(super) struct ModelLimit {
     /// How many requests may come at once; `rpm` if absent.
     #[schemars(range(min = 1, max = 1_000_000_000))]
     pub(super) burst: Option<u64>,
+    /// Tokens per minute, input and output together, refilled evenly.
+    #[schemars(range(min = 1, max = 1_000_000_000_000u64))]
+    pub(super) tpm: Option<u64>,
+    /// How many tokens may be spent at once; `tpm` if absent.
+    #[schemars(range(min = 1, max = 1_000_000_000_000u64))]
+    pub(super) tpm_burst: Option<u64>,
+    /// Tokens of input per minute, read from a cache or not.
+    #[schemars(range(min = 1, max = 1_000_000_000_000u64))]
+    pub(super) input_tpm: Option<u64>,
+    /// How many tokens of input may be spent at once; `input_tpm` if absent.
+    #[schemars(range(min = 1, max = 1_000_000_000_000u64))]
+    pub(super) input_tpm_burst: Option<u64>,
+    /// Tokens of output per minute, reasoning included.
+    #[schemars(range(min = 1, max = 1_000_000_000_000u64))]
+    pub(super) output_tpm: Option<u64>,
+    /// How many tokens of output may be spent at once; `output_tpm` if absent.
+    #[schemars(range(min = 1, max = 1_000_000_000_000u64))]
+    pub(super) output_tpm_burst: Option<u64>,
     /// Exchanges at once.
     #[schemars(range(min = 1, max = 1_000_000_000))]
     pub(super) concurrency: Option<u32>,

@@ -95,8 +95,8 @@ fn channel(channel: &Channel) -> Value {
         "groups": groups,
         "enabled": channel.enabled,
         "allow_link_local": channel.allow_link_local,
-        "limits": channel_limits(&channel.limits),
-        "credential_limits": channel_limits(&channel.credential_limits),
+        "limits": limits(&channel.limits),
+        "credential_limits": limits(&channel.credential_limits),
         "request_headers": {
             "set": channel.set_headers.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(),
             "remove": channel.remove_headers.iter().map(http::HeaderName::as_str).collect::<Vec<_>>(),
@@ -182,24 +182,25 @@ fn key(key: &Key) -> Value {
         "enabled": key.enabled,
         "stream": key.stream,
         "body_bytes": key.body_bytes,
+        "max_output_tokens": key.max_output_tokens,
         "limits": limits(&key.limits),
         "model_limits": key.model_limits.iter().map(of_model).collect::<Vec<_>>(),
     })
 }
 
 fn limits(limits: &Limits) -> Value {
-    json!({
-        "rpm": limits.rpm.map(|rate| rate.per_minute),
-        "burst": limits.rpm.map(|rate| rate.burst),
-        "concurrency": limits.concurrency,
-    })
-}
-
-fn channel_limits(of: &Limits) -> Value {
-    let mut shown = limits(of);
-    shown["tpm"] = json!(of.tpm.map(|rate| rate.per_minute));
-    shown["tpm_burst"] = json!(of.tpm.map(|rate| rate.burst));
-    shown
+    let mut shown = Map::new();
+    for (name, burst, rate) in [
+        ("rpm", "burst", limits.rpm),
+        ("tpm", "tpm_burst", limits.tpm),
+        ("input_tpm", "input_tpm_burst", limits.input_tpm),
+        ("output_tpm", "output_tpm_burst", limits.output_tpm),
+    ] {
+        shown.insert(name.to_owned(), json!(rate.map(|rate| rate.per_minute)));
+        shown.insert(burst.to_owned(), json!(rate.map(|rate| rate.burst)));
+    }
+    shown.insert("concurrency".to_owned(), json!(limits.concurrency));
+    Value::Object(shown)
 }
 
 fn patterns(patterns: Option<&Patterns>) -> Value {

@@ -192,6 +192,8 @@ pub struct Key {
     pub stream: bool,
     /// A smaller body limit than the server's.
     pub body_bytes: Option<usize>,
+    /// The most tokens that one of its answers may have.
+    pub max_output_tokens: Option<u64>,
     /// Its limits.
     pub limits: Limits,
     /// Its limits for some models, first match wins.
@@ -265,8 +267,12 @@ impl MappingFrom {
 pub struct Limits {
     /// Requests per minute, with how many may come at once.
     pub rpm: Option<Rate>,
-    /// Tokens per minute, with how many may be spent at once.
+    /// Tokens per minute, input and output together, with how many may be spent at once.
     pub tpm: Option<Rate>,
+    /// The same for input alone.
+    pub input_tpm: Option<Rate>,
+    /// The same for output alone.
+    pub output_tpm: Option<Rate>,
     /// Exchanges at once.
     pub concurrency: Option<u32>,
 }

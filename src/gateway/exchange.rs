@@ -7,7 +7,7 @@ use crate::code::Code;
 use crate::config::snapshot::{Channel, Key};
 use crate::failure::{Failure, FailureKind};
 use crate::id::{ExchangeId, TraceId};
-use crate::limit::Nanos;
+use crate::limit::{Amount, Nanos};
 use crate::protocol::inspect::Inspection;
 use crate::protocol::observe::estimate;
 use crate::protocol::signed::SignatureDigest;
@@ -21,6 +21,7 @@ use crate::stage::plan::{Attempt, Plan};
 use crate::state::Live;
 use crate::state::bodies::Share;
 use crate::state::charge::Charge;
+use crate::state::lessons::Lesson;
 use crate::state::permit::Permit;
 use crate::usage::{Usage, UsageSource};
 use bytes::Bytes;
@@ -49,8 +50,11 @@ pub struct Exchange {
     pub held: Vec<Permit>,
     /// The signatures of the thinking in the answer.
     pub signatures: Vec<SignatureDigest>,
-    /// The tokens reserved for it, from the beginning of its answer until it is settled.
-    pub charge: Option<Charge>,
+    /// The tokens reserved for it, at its key's limits and at those of the channel that answers. Settled just
+    /// before the end of the answer where they are counted by then, for the same reason.
+    pub charges: Vec<Charge>,
+    /// What its count will teach of later ones.
+    pub lesson: Option<Lesson>,
     /// Bytes of text in the answer that the provider's counts do not cover.
     pub unreported: u64,
     /// How much of an answer of declared length is still to come.
@@ -99,6 +103,13 @@ impl Accepted {
         } else {
             self.thinking.refused_by(channel);
         }
+    }
+
+    /// After which silence a keep-alive of this channel may open the client's stream before there is an answer.
+    pub fn early_ping(&self, channel: &Channel) -> Option<Duration> {
+        let streams = self.inspection.stream && self.entry.streams_events();
+        let interval = channel.conduct.ping_interval;
+        (streams && channel.conduct.ping_before_first_event && !interval.is_zero()).then_some(interval)
     }
 
     /// Whether it creates something at the provider: then it is not sent twice once it may have begun.
@@ -153,6 +164,7 @@ impl Exchange {
             usage_source: UsageSource::default(),
             cost: Cost::Nothing,
             charged: false,
+            output_cap: None,
             session_id: None,
             labels: Labels::default(),
             end: End::Ok,
@@ -167,8 +179,9 @@ impl Exchange {
             key: None,
             held: Vec::new(),
             signatures: Vec::new(),
+            charges: Vec::new(),
+            lesson: None,
             unreported: 0,
-            charge: None,
             left: None,
             tunnel: None,
             downstream: Downstream::Waiting,
@@ -234,6 +247,7 @@ impl Exchange {
             *left = left.saturating_sub(bytes);
             if *left == 0 {
                 self.held.clear();
+                self.settle_counted();
             }
         }
     }
@@ -258,11 +272,28 @@ impl Exchange {
     /// Settles the tokens reserved for it: on the provider's count, or what it is estimated at, where it
     /// answered without one; on nothing, where nobody bills for the answer.
     pub fn settle(&mut self) {
-        let Some(charge) = self.charge.take() else { return };
-        match self.record.usage_source {
-            UsageSource::Reported | UsageSource::Estimated => charge.settle(self.record.usage.total()),
-            UsageSource::None if self.record.charged => charge.keep(),
-            UsageSource::None => drop(charge),
+        let usage = &self.record.usage;
+        let amount = Amount { input: usage.input_total(), output: usage.output };
+        let (source, charged) = (self.record.usage_source, self.record.charged);
+        for charge in self.charges.drain(..) {
+            match source {
+                UsageSource::Reported | UsageSource::Estimated => charge.settle(amount),
+                UsageSource::None if charged => charge.keep(),
+                UsageSource::None => drop(charge),
+            }
+        }
+        // What broke off says nothing of those that do not.
+        let whole = source == UsageSource::Reported && self.record.end == End::Ok;
+        if let Some(lesson) = self.lesson.take().filter(|_| whole) {
+            lesson.learn(amount);
+        }
+    }
+
+    /// Settles where the provider has counted already, or nobody ever will because nothing was served. Only for
+    /// an answer that is whole but for its last bytes.
+    pub fn settle_counted(&mut self) {
+        if self.record.usage_source == UsageSource::Reported || !self.record.charged {
+            self.settle();
         }
     }
 
@@ -288,6 +319,9 @@ impl Exchange {
         let left = self.has_left();
         self.record.end = if left { End::ClientClosed } else { end };
         self.record.code = code.filter(|_| !left);
+        if end == End::Ok || !self.record.charged {
+            self.settle_counted();
+        }
     }
 
     /// Whether the client is gone and the answer is read on without it.

@@ -1,9 +1,14 @@
-//! What passes between an exchange and the choices after it: where its session was served, how quick a channel is.
+//! What passes between an exchange and those after it: where its session was served, how quick a channel is, what
+//! such an exchange costs.
 
 use crate::config::snapshot::Key;
 use crate::gateway::Gateway;
 use crate::gateway::exchange::{Exchange, Tried};
+use crate::limit::Amount;
+use crate::protocol::Operation;
+use crate::protocol::inspect::Inspection;
 use crate::stage::choose;
+use crate::stage::estimate::{self, Size};
 use crate::stage::plan::{Attempt, Plan};
 use crate::state::sticky::Session;
 
@@ -12,6 +17,23 @@ impl Gateway {
     pub(super) fn session(&self, exchange: &Exchange, key: &Key, model: &str) -> Option<Session> {
         let trace = exchange.record.trace_id.as_ref().filter(|_| exchange.live.snapshot.trace.sticky)?;
         Some(self.registry.sticky().session(&key.id, trace.as_str(), model, self.world.now()))
+    }
+
+    /// Says what the exchange is estimated to amount, and that its count shall make later estimates better.
+    pub(super) fn expect(
+        &self,
+        exchange: &mut Exchange,
+        (key, plan): (&Key, &mut Plan),
+        (operation, body_bytes, inspection): (Operation, usize, &Inspection),
+    ) -> Amount {
+        let (lessons, model) = (self.registry.lessons(), &plan.model);
+        let (max_tokens, max_output_tokens) = (inspection.max_tokens, key.max_output_tokens);
+        let size = Size { body_bytes, max_tokens, max_output_tokens };
+        let amount = estimate::tokens(operation, size, lessons.of(model));
+        let capped = max_tokens.or(max_output_tokens).is_some();
+        exchange.lesson = Some(lessons.lesson(model, body_bytes, capped));
+        plan.expect(amount);
+        amount
     }
 
     /// learn: what an attempt says of its channel to the next choice. An answer about the request itself (a

@@ -93,7 +93,7 @@ impl Reply<'_> {
         let mut seen = if is_plain_success(&answer.head) { Seen::new(share) } else { Seen::nothing(share) };
         let ended = self.pass_whole(&mut answer, &relayed, &mut seen).await;
         // Up to where it broke off, if it did.
-        if let Some(body) = seen.whole() {
+        if let Some(body) = seen.take() {
             self.read(&observe::answer(relayed.operation, &body));
         }
         match ended {
@@ -127,6 +127,12 @@ impl Reply<'_> {
                     if !seen.keep(&piece) {
                         seen.forget();
                     }
+                    // Its tokens are settled before the client can know that this was the last of it.
+                    if self.exchange.left == Some(piece.len() as u64)
+                        && let Some(body) = seen.take()
+                    {
+                        self.read(&observe::answer(relayed.operation, &body));
+                    }
                     if !self.deliver(piece, &relayed.channel).await {
                         return Chunk::ClientGone;
                     }
@@ -142,8 +148,8 @@ impl Reply<'_> {
     /// Relays a JSON answer under the model's name the client asked for.
     async fn relay_renamed(&mut self, mut answer: Answer, relayed: Relayed<'_>) -> Sent {
         let reading = std::mem::replace(&mut answer.reading, Reading::Whole);
-        let Reading::Held(seen) = reading else { return Sent::Broken };
-        let body = seen.whole().unwrap_or_default();
+        let Reading::Held(mut seen) = reading else { return Sent::Broken };
+        let body = seen.take().unwrap_or_default();
         let facts = observe::answer(relayed.operation, &body);
         self.read(&facts);
         let pieces = match &relayed.rename {

@@ -7,8 +7,8 @@ use crate::config::snapshot::Server;
 use crate::gateway::body;
 use crate::gateway::exchange::{Downstream, Exchange};
 use crate::gateway::wire::AnswerHead;
-use crate::limit::{Level, Nanos};
-use crate::protocol::render::{self, LimitView};
+use crate::limit::{Counted, Level, Nanos};
+use crate::protocol::render::{self, LimitView, Limited};
 use crate::protocol::{Operation, key_forms};
 use crate::record::End;
 use crate::refusal::Refusal;
@@ -138,23 +138,37 @@ impl Reply<'_> {
             append(head, &ACCESS_CONTROL_EXPOSE_HEADERS, &EXPOSED);
             append(head, &VARY, &HeaderValue::from_static("origin"));
         }
-        let Some(level) = self.tightest_limit() else { return };
-        let view = LimitView { limit: level.limit, remaining: level.remaining, reset: level.reset };
-        let now_unix = self.world.unix_ms() / 1000;
-        for (name, value) in render::limit_headers(self.exchange.record.dialect, &view, now_unix) {
-            set(head, name, &value);
+        let (dialect, now_unix) = (self.exchange.record.dialect, self.world.unix_ms() / 1000);
+        for view in self.limits() {
+            for (name, value) in render::limit_headers(dialect, &view, now_unix) {
+                set(head, name, &value);
+            }
         }
     }
 
-    /// Of the rates this exchange counts against, the one that will be used up first.
-    fn tightest_limit(&self) -> Option<Level> {
-        let (live, key) = (&self.exchange.live, self.exchange.key.as_ref()?);
+    /// Of the limits this exchange counts against, for each thing they count the one that will be used up first.
+    fn limits(&self) -> Vec<LimitView> {
+        let Some(key) = &self.exchange.key else { return Vec::new() };
+        let (live, now) = (&self.exchange.live, self.world.now());
         let state = live.key(key.index);
         let requested = self.exchange.record.model_requested.as_ref();
         let model = requested.and_then(|model| state.model(&key.model_limits, model.as_str()));
         let gates = [Some(&state.gate), Some(live.group(key.group.index)), model];
-        let levels = gates.into_iter().flatten().filter_map(|gate| gate.rpm.level(self.world.now()));
-        levels.min_by_key(|level| level.remaining)
+        let mut tightest = Vec::new();
+        for gate in gates.into_iter().flatten() {
+            if let Some(level) = gate.rpm.level(now) {
+                tighten(&mut tightest, Limited::Requests, level);
+            }
+            for (counted, level) in gate.tokens.levels(now) {
+                tighten(&mut tightest, Limited::Tokens, level);
+                match counted {
+                    Counted::All => {}
+                    Counted::Input => tighten(&mut tightest, Limited::InputTokens, level),
+                    Counted::Output => tighten(&mut tightest, Limited::OutputTokens, level),
+                }
+            }
+        }
+        tightest
     }
 
     /// Says no inside a stream that a keep-alive has opened.
@@ -259,6 +273,16 @@ enum Unread {
     Large,
     /// It waits for our word before it comes, or has stopped coming: this answer is the word.
     Withheld,
+}
+
+/// Keeps a limit if none that counts the same has less left.
+fn tighten(tightest: &mut Vec<LimitView>, of: Limited, level: Level) {
+    let view = LimitView { of, limit: level.limit, remaining: level.remaining, reset: level.reset };
+    match tightest.iter_mut().find(|other| other.of == of) {
+        Some(other) if other.remaining <= view.remaining => {}
+        Some(other) => *other = view,
+        None => tightest.push(view),
+    }
 }
 
 /// The request's origin, where the configuration allows it.

@@ -47,16 +47,17 @@ impl Seen {
         self.pieces
     }
 
-    /// The whole, where all of it was kept.
-    pub fn whole(self) -> Option<Bytes> {
-        if !self.open {
+    /// The whole, where all of it was kept; once.
+    pub fn take(&mut self) -> Option<Bytes> {
+        if !std::mem::take(&mut self.open) {
             return None;
         }
-        if let [only] = self.pieces.as_slice() {
+        let pieces = std::mem::take(&mut self.pieces);
+        if let [only] = pieces.as_slice() {
             return Some(only.clone());
         }
         let mut joined = BytesMut::with_capacity(self.bytes);
-        for piece in self.pieces {
+        for piece in pieces {
             joined.extend_from_slice(&piece);
         }
         Some(joined.freeze())

@@ -4,9 +4,11 @@
 //! in a nested object does not, and a key that is there twice is refused, because we would believe one and
 //! the provider the other. The body is checked to be one whole JSON object; its depth costs no stack.
 
+mod cap;
 mod session;
 mod usage;
 
+pub use self::cap::OutputCap;
 pub use self::session::{Sessions, Turn, codex_turn, session_id};
 
 use super::splice::Edit;
@@ -28,6 +30,8 @@ pub struct Inspection {
     pub stream: bool,
     /// The cap the client set on the answer's tokens; the highest where several fields set one.
     pub max_tokens: Option<u64>,
+    /// Where it stands, or could.
+    pub output_cap: OutputCap,
     /// Whether a response is asked for that outlives its request (`background` of OpenAI's responses): it
     /// creates something, so it is not asked for twice.
     pub background: bool,
@@ -61,27 +65,34 @@ pub fn inspect(operation: Operation, body: &[u8]) -> Result<Inspection, Refusal>
     };
     let stream = if gemini { operation == Operation::StreamGenerateContent } else { flag(&peek, operation)? };
     let max_tokens = max_tokens(&peek)?;
+    let output_cap = OutputCap::of(operation, &peek, body)?;
     let session = session::of(operation, peek.metadata, peek.prompt_cache_key)?;
     let background =
         operation == Operation::Responses && peek.background.is_some_and(|raw| raw.get() == "true");
     let ask_usage = if stream { usage::ask(operation, &peek, body)? } else { None };
-    Ok(Inspection { model, stream, max_tokens, background, session, ask_usage })
+    Ok(Inspection { model, stream, max_tokens, output_cap, background, session, ask_usage })
 }
 
-/// The inspected keys. A field that is there with `null` counts as absent.
+/// The inspected keys. A field that is there with `null` counts as absent, but where its place may have to change.
 #[derive(Deserialize)]
 struct Peek<'a> {
     #[serde(borrow)]
     model: Option<&'a RawValue>,
     #[serde(borrow)]
     stream: Option<&'a RawValue>,
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "even_null")]
     max_tokens: Option<&'a RawValue>,
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "even_null")]
     max_completion_tokens: Option<&'a RawValue>,
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "even_null")]
     max_output_tokens: Option<&'a RawValue>,
-    #[serde(borrow, rename = "generationConfig", alias = "generation_config")]
+    #[serde(
+        borrow,
+        default,
+        deserialize_with = "even_null",
+        rename = "generationConfig",
+        alias = "generation_config"
+    )]
     generation_config: Option<&'a RawValue>,
     #[serde(borrow)]
     metadata: Option<&'a RawValue>,
@@ -96,7 +107,13 @@ struct Peek<'a> {
 
 #[derive(Deserialize)]
 struct GenerationConfig<'a> {
-    #[serde(borrow, rename = "maxOutputTokens", alias = "max_output_tokens")]
+    #[serde(
+        borrow,
+        default,
+        deserialize_with = "even_null",
+        rename = "maxOutputTokens",
+        alias = "max_output_tokens"
+    )]
     max_output_tokens: Option<&'a RawValue>,
 }
 

@@ -49,7 +49,14 @@ pub fn refusal(dialect: Dialect, refusal: &Refusal, id: &ExchangeId) -> Answer {
     headers.extend(refusal.headers.iter().cloned());
     let message = with_id(&refusal.message, id);
     let body = match dialect {
-        Dialect::OpenAi => json!({ "error": openai_error(code, &message, refusal.param) }),
+        Dialect::OpenAi => {
+            let mut error = openai_error(code, &message, refusal.param);
+            // The official API's word; its 429 for requests has the other one.
+            if refusal.limit.is_some_and(|limit| limit.ends_with("tpm")) {
+                error["type"] = json!("tokens");
+            }
+            json!({ "error": error })
+        }
         Dialect::Anthropic => anthropic_error(code, &message, id),
         Dialect::Gemini => gemini_error(code, &message),
     };
@@ -84,9 +91,24 @@ pub fn ping(operation: Operation) -> &'static [u8] {
     }
 }
 
-/// A limit on requests as it stands after this one.
+/// What a limit counts, as its headers name it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Limited {
+    /// Requests.
+    Requests,
+    /// Tokens, by whichever of their limits is the tightest.
+    Tokens,
+    /// Tokens of input.
+    InputTokens,
+    /// Tokens of output.
+    OutputTokens,
+}
+
+/// A limit as it stands after this request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LimitView {
+    /// What it counts.
+    pub of: Limited,
     /// How many a rested bucket admits at once.
     pub limit: u64,
     /// How many it would admit now.
@@ -95,23 +117,46 @@ pub struct LimitView {
     pub reset: Duration,
 }
 
-/// The limit's headers, under the names the dialect's SDKs know.
-pub fn limit_headers(dialect: Dialect, requests: &LimitView, now_unix: u64) -> Vec<(&'static str, String)> {
-    let names = match dialect {
-        Dialect::OpenAi | Dialect::Gemini => {
+/// The limit's headers, under the names the dialect's SDKs know; none for what it has no name for.
+pub fn limit_headers(dialect: Dialect, view: &LimitView, now_unix: u64) -> Vec<(&'static str, String)> {
+    let Some(names) = limit_names(dialect, view.of) else { return Vec::new() };
+    let reset = match dialect {
+        Dialect::OpenAi | Dialect::Gemini => go_duration(view.reset),
+        Dialect::Anthropic => rfc3339(now_unix.saturating_add(seconds_up(view.reset))),
+    };
+    names.into_iter().zip([view.limit.to_string(), view.remaining.to_string(), reset]).collect()
+}
+
+fn limit_names(dialect: Dialect, of: Limited) -> Option<[&'static str; 3]> {
+    Some(match (dialect, of) {
+        (Dialect::OpenAi | Dialect::Gemini, Limited::Requests) => {
             ["x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"]
         }
-        Dialect::Anthropic => [
+        (Dialect::OpenAi | Dialect::Gemini, Limited::Tokens) => {
+            ["x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"]
+        }
+        (Dialect::OpenAi | Dialect::Gemini, Limited::InputTokens | Limited::OutputTokens) => return None,
+        (Dialect::Anthropic, Limited::Requests) => [
             "anthropic-ratelimit-requests-limit",
             "anthropic-ratelimit-requests-remaining",
             "anthropic-ratelimit-requests-reset",
         ],
-    };
-    let reset = match dialect {
-        Dialect::OpenAi | Dialect::Gemini => go_duration(requests.reset),
-        Dialect::Anthropic => rfc3339(now_unix.saturating_add(seconds_up(requests.reset))),
-    };
-    names.into_iter().zip([requests.limit.to_string(), requests.remaining.to_string(), reset]).collect()
+        (Dialect::Anthropic, Limited::Tokens) => [
+            "anthropic-ratelimit-tokens-limit",
+            "anthropic-ratelimit-tokens-remaining",
+            "anthropic-ratelimit-tokens-reset",
+        ],
+        (Dialect::Anthropic, Limited::InputTokens) => [
+            "anthropic-ratelimit-input-tokens-limit",
+            "anthropic-ratelimit-input-tokens-remaining",
+            "anthropic-ratelimit-input-tokens-reset",
+        ],
+        (Dialect::Anthropic, Limited::OutputTokens) => [
+            "anthropic-ratelimit-output-tokens-limit",
+            "anthropic-ratelimit-output-tokens-remaining",
+            "anthropic-ratelimit-output-tokens-reset",
+        ],
+    })
 }
 
 fn with_id(message: &str, id: &ExchangeId) -> String {

@@ -16,7 +16,7 @@ use crate::code::Code;
 use crate::config::snapshot::Channel;
 use crate::failure::{Failure, FailureKind};
 use crate::id::KeyId;
-use crate::limit::Nanos;
+use crate::limit::{Amount, Nanos};
 use crate::refusal::{Refusal, quoted};
 use crate::secret::Secret;
 use crate::stage::retry::Retries;
@@ -47,7 +47,7 @@ pub struct Plan {
     /// Where it waits while all are full.
     line: Line,
     /// What it is estimated to cost.
-    tokens: u64,
+    amount: Amount,
     turns: Turns,
     preference: Preference,
     asked_by: Option<KeyId>,
@@ -123,7 +123,7 @@ impl Plan {
             free_in: None,
             full: Vec::new(),
             line: Line::default(),
-            tokens: 0,
+            amount: Amount::default(),
             turns,
             preference: Preference::default(),
             asked_by: None,
@@ -142,9 +142,9 @@ impl Plan {
         self.retries.is_denied()
     }
 
-    /// Says what the exchange is estimated to cost, in tokens; until then nothing.
-    pub fn expect(&mut self, tokens: u64) {
-        self.tokens = tokens;
+    /// Says what the exchange is estimated to amount; until then nothing.
+    pub fn expect(&mut self, amount: Amount) {
+        self.amount = amount;
     }
 
     /// The candidates, in file order.

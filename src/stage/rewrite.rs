@@ -2,7 +2,8 @@
 //! another provider signed and with the usage asked for, the channel's address and credential, and nothing
 //! that identifies the client to the provider.
 //!
-//! Invariants: of the body only the model's bytes, the blocks that are cut out and `include_usage` differ;
+//! Invariants: of the body only the model's bytes, the blocks that are cut out, `include_usage` and the cap on the
+//! answer differ;
 //! every credential form of the client is gone; unknown headers pass in their order; the length is exact.
 
 use crate::config::snapshot::Channel;
@@ -47,6 +48,8 @@ pub struct Original<'a> {
     pub model: Option<&'a ModelField>,
     /// What this channel is not sent of the body, in its order.
     pub stripped: &'a [Edit],
+    /// What holds its answer to the key's cap.
+    pub capped: &'a [Edit],
     /// What asks this channel for the usage, where it has to be asked for.
     pub ask_usage: Option<&'a Edit>,
     /// The model by the client's name.
@@ -63,7 +66,7 @@ pub fn rewrite(original: &Original<'_>, attempt: &Attempt) -> Outgoing {
         let name = format!("{prefix}{}", attempt.model_upstream);
         splice::insert(&mut edits, Edit::text(field.at.clone(), &name));
     }
-    if let Some(edit) = original.ask_usage {
+    for edit in original.capped.iter().chain(original.ask_usage) {
         splice::insert(&mut edits, edit.clone());
     }
     let body = splice(original.body, &edits);

@@ -1,14 +1,13 @@
-//! What an attempt takes at its channel and at one of the channel's credentials: a slot, a request and the
-//! tokens it is estimated to cost, at both or at neither.
+//! The tokens that an exchange or an attempt is estimated to amount, taken at every gate it passes or at none.
 //!
-//! Invariant: what was reserved is settled once: on what the provider counted, on the estimate where it
-//! counted nothing, on nothing where the [`Charge`] is just dropped. Whatever is given back wakes the first
-//! that waits for the channel.
+//! Invariant: what was reserved is settled once: on what was counted, on the estimate where nobody counted, on
+//! nothing where the [`Charge`] is just dropped. Whatever is given back at a channel wakes the first that waits
+//! for it.
 
-use super::permit::Permit;
+use super::permit::{GATES_MAX, Permit};
 use super::queue::Queue;
 use super::{ChannelState, Gate};
-use crate::limit::{Nanos, Reserved};
+use crate::limit::{Amount, Empty, Held, Nanos};
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 use std::time::Duration;
@@ -23,29 +22,23 @@ pub enum Closed {
 }
 
 impl ChannelState {
-    /// Takes it all at the channel and at the credential at this position, or nothing. What is taken and given
-    /// back on the way to a no can make another believe that the channel is full: who is turned away without
-    /// being the first of the queue wakes the queue.
+    /// Takes a slot, a request and the tokens at the channel and at the credential at this position, or nothing.
+    /// What is taken and given back on the way to a no can make another believe that the channel is full: who is
+    /// turned away without being the first of the queue wakes the queue.
     pub fn enter(
         &self,
         credential: usize,
-        tokens: u64,
+        amount: Amount,
         leases: &Arc<AtomicI64>,
         now: Nanos,
     ) -> Result<(Permit, Charge), Closed> {
         let gates = [&self.gate, &self.credential_gates[credential]];
         let mut permit = Permit::new(leases);
         permit.pass(&gates, now).map_err(|(at, shut)| closed(at, shut.wait()))?;
-        let mut charge = Charge { held: [None, None], queue: None };
-        for (at, gate) in gates.into_iter().enumerate() {
-            match gate.tpm.reserve(tokens, now) {
-                Ok(reserved) => charge.held[at] = Some((Arc::clone(gate), reserved)),
-                Err(wait) => {
-                    permit.refund();
-                    return Err(closed(at, Some(wait)));
-                }
-            }
-        }
+        let mut charge = Charge::take(&gates, amount, now).map_err(|(at, empty)| {
+            permit.refund();
+            closed(at, Some(empty.wait))
+        })?;
         // Only now: who is turned away must not be woken by what it gives back itself.
         permit.wakes(&self.queue);
         charge.queue = Some(Arc::clone(&self.queue));
@@ -57,34 +50,45 @@ fn closed(at: usize, wait: Option<Duration>) -> Closed {
     if at == 0 { Closed::Channel(wait) } else { Closed::Credential(wait) }
 }
 
-/// Tokens reserved for an attempt; given back when dropped.
-#[derive(Debug)]
+/// Reserved tokens; given back when dropped.
+#[derive(Debug, Default)]
 pub struct Charge {
-    held: [Option<(Arc<Gate>, Reserved)>; 2],
+    held: [Option<(Arc<Gate>, Held)>; GATES_MAX],
     queue: Option<Arc<Queue>>,
 }
 
 impl Charge {
+    /// Takes the tokens at all of the gates, or at none; says at which there were too few, by its position.
+    pub fn take(gates: &[&Arc<Gate>], amount: Amount, now: Nanos) -> Result<Self, (usize, Empty)> {
+        let mut charge = Self::default();
+        debug_assert!(gates.len() <= GATES_MAX, "an exchange passes at most {GATES_MAX} gates");
+        for (at, (gate, place)) in gates.iter().zip(&mut charge.held).enumerate() {
+            let held = gate.tokens.reserve(amount, now).map_err(|empty| (at, empty))?;
+            *place = Some((Arc::clone(gate), held));
+        }
+        Ok(charge)
+    }
+
     /// It cost this much.
-    pub fn settle(mut self, tokens: u64) {
-        self.settle_all(tokens);
+    pub fn settle(mut self, amount: Amount) {
+        self.settle_all(amount);
     }
 
     /// Nobody counted: the estimate stands.
     pub fn keep(mut self) {
-        self.held = [None, None];
+        self.held = Default::default();
     }
 
-    fn settle_all(&mut self, tokens: u64) {
-        for (gate, reserved) in self.held.iter_mut().filter_map(Option::take) {
-            gate.tpm.settle(reserved, tokens);
+    fn settle_all(&mut self, amount: Amount) {
+        for (gate, held) in self.held.iter_mut().filter_map(Option::take) {
+            gate.tokens.settle(held, amount);
         }
     }
 }
 
 impl Drop for Charge {
     fn drop(&mut self) {
-        self.settle_all(0);
+        self.settle_all(Amount::default());
         if let Some(queue) = &self.queue {
             queue.wake();
         }

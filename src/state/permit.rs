@@ -18,7 +18,7 @@ pub struct Permit {
 }
 
 /// Key, group, and (key, model), as many as there are kinds.
-const GATES_MAX: usize = 3;
+pub(super) const GATES_MAX: usize = 3;
 
 /// Why a gate did not open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,7 +115,7 @@ mod tests {
     fn gate(rpm: Option<u64>, concurrency: Option<u32>) -> Arc<Gate> {
         let gate = Arc::new(Gate::default());
         let rpm = rpm.map(|per_minute| Rate { per_minute, burst: per_minute });
-        gate.configure(&Limits { rpm, tpm: None, concurrency }, 0);
+        gate.configure(&Limits { rpm, concurrency, ..Limits::default() }, 0);
         gate
     }
 

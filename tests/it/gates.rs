@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 use tollgate::code::Code;
 use tollgate::config::{self, FsSource};
 use tollgate::failure::{Failure, FailureKind, Sent};
+use tollgate::limit::{Amount, Counted};
 use tollgate::protocol::Dialect;
 use tollgate::refusal::Refusal;
 use tollgate::stage::plan::{Attempt, Next, Pause, Plan};
@@ -44,7 +45,7 @@ impl House {
 
     fn costing(&self, tokens: u64) -> Plan {
         let mut plan = self.plan();
-        plan.expect(tokens);
+        plan.expect(Amount { input: tokens, output: 0 });
         plan
     }
 
@@ -237,7 +238,7 @@ fn tokens_are_taken_at_both_gates_or_at_neither_and_come_back() {
     let left = || {
         let state = house.live.channel(0);
         let gates = [&state.gate, &state.credential_gates[0], &state.credential_gates[1]];
-        gates.map(|gate| gate.tpm.level(NOW).expect("it has a limit").remaining)
+        gates.map(|gate| gate.tokens.level(Counted::All, NOW).expect("it has a limit").remaining)
     };
     let mut running: Vec<_> = (0..2).map(|_| house.attempt(&mut house.costing(200), NOW)).collect();
     assert_eq!(left(), [600, 100, 100]);
@@ -245,7 +246,7 @@ fn tokens_are_taken_at_both_gates_or_at_neither_and_come_back() {
     assert_eq!(refused.retry_after, Some(Duration::from_secs(10)), "fifty tokens at five a second");
     assert_eq!(left(), [600, 100, 100]);
     let settled = running.pop().and_then(|mut attempt| attempt.charge.take()).expect("a charge");
-    settled.settle(250);
+    settled.settle(Amount { input: 250, output: 0 });
     assert_eq!(left().iter().sum::<u64>(), 550 + 100 + 50);
     drop(running);
     assert_eq!(left().iter().sum::<u64>(), 750 + 300 + 50, "a failed attempt costs nothing");
@@ -316,6 +317,9 @@ async fn sixty_four_tasks_at_two_channels_with_two_credentials_each_are_all_serv
     assert!(house.is_empty());
     for index in 0..2 {
         let gate = &house.live.channel(index).gate;
-        assert_eq!((gate.slots.taken(), gate.tpm.level(NOW).map(|level| level.remaining)), (0, Some(100)));
+        assert_eq!(
+            (gate.slots.taken(), gate.tokens.level(Counted::All, NOW).map(|level| level.remaining)),
+            (0, Some(100))
+        );
     }
 }

@@ -37,6 +37,7 @@ mod secrets;
 mod sessions;
 mod signatures;
 mod streams;
+mod tokens;
 mod tunnel;
 mod usages;
 mod waiting;

@@ -32,8 +32,8 @@ impl Compiler<'_, '_> {
         let models = models.map(|texts| texts.into_iter().map(|(_, text)| text).collect::<Vec<_>>());
         self.model_map(at, written);
         let groups = self.allowed_groups(at, written);
-        let limits = self.channel_limits(&at.key("limits"), written.limits);
-        let credential_limits = self.channel_limits(&at.key("credential_limits"), written.credential_limits);
+        let limits = self.limits(&at.key("limits"), written.limits);
+        let credential_limits = self.limits(&at.key("credential_limits"), written.credential_limits);
         let (set_headers, remove_headers) = self.headers(&at.key("request_headers"), written);
         let timeouts = self.channel_timeouts(at, written, &defaults.timeouts);
         let conduct = self.conduct(at, &written.into(), &defaults.conduct);

@@ -102,6 +102,7 @@ impl Compiler<'_, '_> {
             enabled: written.enabled.unwrap_or(true),
             stream: written.stream.unwrap_or(true),
             body_bytes,
+            max_output_tokens: written.max_output_tokens,
             limits,
             model_limits,
         })
@@ -179,13 +180,26 @@ impl Compiler<'_, '_> {
         let mut limits: Vec<ModelLimit> = Vec::new();
         for (index, entry) in present(&written.model_limits) {
             let at = at.item(index);
-            let of_entry =
-                WrittenLimits { rpm: entry.rpm, burst: entry.burst, concurrency: entry.concurrency };
+            let of_entry = WrittenLimits {
+                rpm: entry.rpm,
+                burst: entry.burst,
+                tpm: entry.tpm,
+                tpm_burst: entry.tpm_burst,
+                input_tpm: entry.input_tpm,
+                input_tpm_burst: entry.input_tpm_burst,
+                output_tpm: entry.output_tpm,
+                output_tpm_burst: entry.output_tpm_burst,
+                concurrency: entry.concurrency,
+            };
             let compiled = self.limits(&at, of_entry);
             if entry.model.trim().is_empty() {
                 self.problem(&at.key("model"), "is empty", None);
             } else if compiled == Limits::default() {
-                self.problem(&at, "limits nothing: give `rpm` or `concurrency`", None);
+                self.problem(
+                    &at,
+                    "limits nothing: give `rpm`, `tpm`, `input_tpm`, `output_tpm` or `concurrency`",
+                    None,
+                );
             } else if limits.iter().any(|other| other.model == entry.model) {
                 self.problem(&at.key("model"), "is limited twice", None);
             }

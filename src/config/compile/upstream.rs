@@ -1,11 +1,9 @@
 //! `[upstream]`, and the same settings of a channel: how channels are reached and used.
 
 use super::{At, Compiler};
-use crate::config::file::{
-    Channel as WrittenChannel, ChannelLimits as WrittenLimits, Upstream as Written, Wait,
-};
+use crate::config::file::{Channel as WrittenChannel, Upstream as Written, Wait};
 use crate::config::snapshot::{
-    Balance, ClientAbort, Conduct, ForeignThinking, HttpVersion, Limits, Rate, UpstreamTimeouts,
+    Balance, ClientAbort, Conduct, ForeignThinking, HttpVersion, UpstreamTimeouts,
 };
 use std::time::Duration;
 
@@ -112,23 +110,6 @@ impl Compiler<'_, '_> {
                 Some("2") => HttpVersion::Http2,
                 _ => defaults.http_version,
             },
-        }
-    }
-
-    pub(super) fn channel_limits(&mut self, at: &At, written: WrittenLimits) -> Limits {
-        for (burst, rate, of) in [
-            (written.burst, written.rpm, ("burst", "rpm")),
-            (written.tpm_burst, written.tpm, ("tpm_burst", "tpm")),
-        ] {
-            if burst.is_some() && rate.is_none() {
-                self.problem(&at.key(of.0), format!("limits nothing without `{}`", of.1), None);
-            }
-        }
-        let rate = |burst: Option<u64>| move |rate| Rate { per_minute: rate, burst: burst.unwrap_or(rate) };
-        Limits {
-            rpm: written.rpm.map(rate(written.burst)),
-            tpm: written.tpm.map(rate(written.tpm_burst)),
-            concurrency: written.concurrency,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Channels and how they are reached, as written.
 
-use super::{List, SecretText, Wait};
+use super::{Limits, List, SecretText, Wait};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -48,27 +48,6 @@ pub(in super::super) struct Upstream {
     pub(in super::super) http_version: Option<String>,
 }
 
-/// Limits of a channel or of its credentials; what is absent is unlimited.
-#[derive(Debug, Default, Clone, Copy, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(in super::super) struct ChannelLimits {
-    /// Requests per minute, refilled evenly.
-    #[schemars(range(min = 1, max = 1_000_000_000))]
-    pub(in super::super) rpm: Option<u64>,
-    /// How many requests may come at once; `rpm` if absent.
-    #[schemars(range(min = 1, max = 1_000_000_000))]
-    pub(in super::super) burst: Option<u64>,
-    /// Tokens per minute, input and output together, refilled evenly.
-    #[schemars(range(min = 1, max = 1_000_000_000_000u64))]
-    pub(in super::super) tpm: Option<u64>,
-    /// How many tokens may be spent at once; `tpm` if absent.
-    #[schemars(range(min = 1, max = 1_000_000_000_000u64))]
-    pub(in super::super) tpm_burst: Option<u64>,
-    /// Exchanges at once.
-    #[schemars(range(min = 1, max = 1_000_000_000))]
-    pub(in super::super) concurrency: Option<u32>,
-}
-
 /// An account at a provider.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -100,10 +79,10 @@ pub(in super::super) struct Channel {
     pub(in super::super) enabled: Option<bool>,
     /// Past these it is passed over.
     #[serde(default)]
-    pub(in super::super) limits: ChannelLimits,
+    pub(in super::super) limits: Limits,
     /// Past these one of its `api_keys` is passed over; each has them for itself.
     #[serde(default)]
-    pub(in super::super) credential_limits: ChannelLimits,
+    pub(in super::super) credential_limits: Limits,
     /// Headers of the requests to it.
     #[serde(default)]
     pub(in super::super) request_headers: RequestHeaders,

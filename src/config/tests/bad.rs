@@ -250,6 +250,17 @@ fn a_secret_in_the_wrong_place_is_not_repeated() {
 }
 
 #[test]
+fn limits_of_tokens_that_mean_nothing_are_refused() {
+    for of in ["tpm", "input_tpm", "output_tpm"] {
+        in_key(
+            &format!("limits = {{ {of}_burst = 5 }}\n"),
+            &format!("t.toml:8: key.k.limits.{of}_burst: limits nothing without `{of}`"),
+        );
+    }
+    in_key("max_output_tokens = 0\n", "t.toml:8: key.k.max_output_tokens: must be at least 1");
+}
+
+#[test]
 fn values_that_mean_nothing_are_refused() {
     in_channel(
         "connect_timeout = '3'\n",
@@ -294,7 +305,7 @@ fn values_that_mean_nothing_are_refused() {
     in_key("limits = { rpm = 0 }\n", "t.toml:8: key.k.limits.rpm: must be at least 1");
     in_key(
         "model_limits = [{ model = 'a' }]\n",
-        "t.toml:8: key.k.model_limits[0]: limits nothing: give `rpm` or `concurrency`",
+        "t.toml:8: key.k.model_limits[0]: limits nothing: give `rpm`, `tpm`, `input_tpm`, `output_tpm` or `concurrency`",
     );
     after_sound(
         "[[profile]]\nname = 'p'\nmappings = [{ from_regex = 'a(', to = 'b' }]\n",

@@ -413,3 +413,40 @@ hash = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     let each = &snapshot.channels[1].credential_limits;
     assert_eq!((each.rpm, each.tpm, each.concurrency), (rate(60, 2), rate(9, 1), Some(3)));
 }
+
+#[test]
+fn keys_groups_and_models_have_the_same_limits_each_with_its_burst() {
+    let limits = "rpm = 6, burst = 2, tpm = 60, tpm_burst = 20, input_tpm = 50, output_tpm = 40, \
+                  output_tpm_burst = 4, concurrency = 3";
+    let text = format!(
+        r#"
+[[channel]]
+name = "a"
+type = "openai"
+api_keys = [{{ env = "OPENAI_API_KEY" }}]
+[[group]]
+name = "g"
+limits = {{ {limits} }}
+[[key]]
+name = "k"
+hash = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+group = "g"
+max_output_tokens = 4096
+limits = {{ {limits} }}
+model_limits = [{{ model = "m", {limits} }}, {{ model = "n", input_tpm = 1 }}]
+"#
+    );
+    let snapshot = stands(&[("t.toml", &text)]).snapshot;
+    let rate = |per_minute, burst| Some(Rate { per_minute, burst });
+    let key = &snapshot.keys[0];
+    assert_eq!(key.max_output_tokens, Some(4_096));
+    for limits in [&key.limits, &key.group.limits, &key.model_limits[0].limits] {
+        assert_eq!([limits.rpm, limits.tpm], [rate(6, 2), rate(60, 20)]);
+        assert_eq!([limits.input_tpm, limits.output_tpm], [rate(50, 50), rate(40, 4)]);
+        assert_eq!(limits.concurrency, Some(3));
+    }
+    let dump = redacted(&snapshot);
+    assert_eq!(dump["key"][0]["max_output_tokens"], 4_096);
+    assert_eq!(dump["key"][0]["limits"]["output_tpm_burst"], 4);
+    assert_eq!(dump["group"][0]["limits"]["input_tpm_burst"], 50);
+}

@@ -79,7 +79,14 @@ impl Reply<'_> {
             }
             let satisfied = observer.phase() == Phase::Terminal;
             match self.next_chunk(answer, relayed, &mut silence, satisfied).await {
-                Chunk::Bytes(chunk) => over = observer.feed(&chunk, out) == Progress::Terminal,
+                Chunk::Bytes(chunk) => {
+                    over = observer.feed(&chunk, out) == Progress::Terminal;
+                    // Many clients go on at the last event, before the end of the answer.
+                    if over {
+                        self.observed(observer);
+                        self.exchange.settle_counted();
+                    }
+                }
                 // Nothing stands inside an event, nor after the last word, be it an end or an error.
                 Chunk::Silent if observer.at_boundary() && observer.phase() == Phase::Content => {
                     out.push(Bytes::from_static(render::ping(relayed.operation)));

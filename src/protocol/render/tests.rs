@@ -191,24 +191,35 @@ fn model_lists_have_what_strict_sdks_require() {
 
 #[test]
 fn limits_have_the_names_and_times_of_the_dialect() {
-    let view = LimitView { limit: 100, remaining: 7, reset: Duration::from_millis(1500) };
-    let lines = |dialect| {
+    let lines = |dialect, of| {
+        let view = LimitView { of, limit: 100, remaining: 7, reset: Duration::from_millis(1500) };
         let headers = limit_headers(dialect, &view, 1_795_219_200);
         headers.into_iter().map(|(name, value)| format!("{name}: {value}")).collect::<Vec<_>>()
     };
-    let openai = [
-        "x-ratelimit-limit-requests: 100",
-        "x-ratelimit-remaining-requests: 7",
-        "x-ratelimit-reset-requests: 1.5s",
-    ];
-    assert_eq!(lines(Dialect::OpenAi), openai);
-    assert_eq!(lines(Dialect::Gemini), openai);
-    assert_eq!(
-        lines(Dialect::Anthropic),
-        [
-            "anthropic-ratelimit-requests-limit: 100",
-            "anthropic-ratelimit-requests-remaining: 7",
-            "anthropic-ratelimit-requests-reset: 2026-11-21T00:00:02Z",
-        ]
-    );
+    for (of, name) in [(Limited::Requests, "requests"), (Limited::Tokens, "tokens")] {
+        let openai = [
+            format!("x-ratelimit-limit-{name}: 100"),
+            format!("x-ratelimit-remaining-{name}: 7"),
+            format!("x-ratelimit-reset-{name}: 1.5s"),
+        ];
+        assert_eq!(lines(Dialect::OpenAi, of), openai);
+        assert_eq!(lines(Dialect::Gemini, of), openai);
+    }
+    assert!(lines(Dialect::OpenAi, Limited::InputTokens).is_empty());
+    assert!(lines(Dialect::Gemini, Limited::OutputTokens).is_empty());
+    for (of, name) in [
+        (Limited::Requests, "requests"),
+        (Limited::Tokens, "tokens"),
+        (Limited::InputTokens, "input-tokens"),
+        (Limited::OutputTokens, "output-tokens"),
+    ] {
+        assert_eq!(
+            lines(Dialect::Anthropic, of),
+            [
+                format!("anthropic-ratelimit-{name}-limit: 100"),
+                format!("anthropic-ratelimit-{name}-remaining: 7"),
+                format!("anthropic-ratelimit-{name}-reset: 2026-11-21T00:00:02Z"),
+            ]
+        );
+    }
 }

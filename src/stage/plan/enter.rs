@@ -37,14 +37,14 @@ impl Plan {
         let ahead = self.line.ticket(channel.index).map(Ticket::ahead);
         let others = ahead.unwrap_or_else(|| state.queue.waiting());
         if others > 0 {
-            self.free_in(state.gate.wait(self.tokens, others as u64, now));
+            self.free_in(state.gate.wait(self.amount, others as u64, now));
             return None;
         }
         // What lives in one account is looked for with the same credential every time.
         let turn = if self.turns == Turns::First { 0 } else { state.health.turn() };
         let mut usable = self.credentials(live, channel, now);
         while let Some(index) = choose::credential(&usable, state, &self.preference, turn) {
-            match state.enter(index, self.tokens, registry.leases(), now) {
+            match state.enter(index, self.amount, registry.leases(), now) {
                 Ok((mut permit, charge)) => {
                     if let Ok(probe) = state.health.pass(now) {
                         return Some(Entered { credential: index, permit, charge, probe });

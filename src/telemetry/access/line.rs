@@ -69,6 +69,7 @@ struct Line<'a> {
     usage_asked: bool,
     queued_ms: Option<f64>,
     usage_detail: Detail,
+    output_cap: Option<u64>,
 }
 
 impl<'a> Line<'a> {
@@ -114,6 +115,7 @@ impl<'a> Line<'a> {
             usage_asked: record.attempts.last().is_some_and(|last| last.usage_asked),
             usage_detail: Detail(record.usage),
             queued_ms: record.queued.map(millis),
+            output_cap: record.output_cap,
         }
     }
 }
@@ -241,6 +243,7 @@ mod tests {
             ("/ttfb_ms", Value::from(345.6)),
             ("/overhead_us", Value::from(121)),
             ("/queued_ms", Value::from(7.5)),
+            ("/output_cap", Value::from(4_096)),
             ("/tokens/cache_read", Value::from(50)),
             ("/usage_source", Value::from("reported")),
             ("/cost_usd", Value::from(0.001_234_5)),
