@@ -195,7 +195,7 @@ impl Gateway {
                 Next::Wait(wait) if waiting::pause(client, wait).await => continue,
                 Next::Queue(_) | Next::Wait(_) => return self.reply(client, exchange).client_left(),
                 Next::Exhausted(refusal) => {
-                    self.exhausted(&accepted);
+                    self.exhausted(exchange, &accepted);
                     return self.reply(client, exchange).refuse(&refusal).await;
                 }
             };
@@ -289,7 +289,9 @@ impl Gateway {
         sent
     }
 
-    fn exhausted(&self, accepted: &Accepted) {
+    /// Nobody is left to ask. What broke off is billed all the same, and nobody has counted it.
+    fn exhausted(&self, exchange: &mut Exchange, accepted: &Accepted) {
+        exchange.complete_usage(request_tokens(&accepted.body));
         if accepted.plan.is_over_budget() {
             self.telemetry.metrics.retry_budget_exhausted();
         }

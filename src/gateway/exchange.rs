@@ -263,8 +263,9 @@ impl Exchange {
         self.record.channel = Some(attempt.channel.id.clone());
         self.record.model_upstream = model;
         // Providers bill answers, not errors, in whatever status they come.
-        let billed = tried.failure.is_none() && self.record.operation.is_some_and(Operation::has_usage);
-        self.record.charged |= billed && tried.status.is_some_and(|status| (200..300).contains(&status));
+        let success = tried.status.is_some_and(|status| (200..300).contains(&status));
+        let billed = tried.failure.map_or(success, |failure| failure.is_billed(self.record.stream));
+        self.record.charged |= billed && self.record.operation.is_some_and(Operation::has_usage);
     }
 
     /// Books that so many bytes of the body are about to go down; the last of them give the slots back.
