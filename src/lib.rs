@@ -30,5 +30,6 @@ pub mod id;
 pub mod limit;
 pub mod refusal;
 pub mod secret;
+pub mod tls;
 pub mod usage;
 pub mod world;

@@ -12,6 +12,7 @@ mod prices;
 mod profiles;
 mod secrets;
 mod server;
+mod tls;
 mod units;
 mod upstream;
 mod usefulness;

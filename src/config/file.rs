@@ -6,9 +6,11 @@
 
 mod channel;
 mod price;
+mod tls;
 
 pub(super) use self::channel::{Channel, Upstream};
 pub(super) use self::price::Price;
+pub(super) use self::tls::TlsListener;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -104,9 +106,11 @@ pub(super) struct SecretReference {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Server {
-    /// Addresses for clients; `0.0.0.0:8080` if absent. Changing it takes a restart.
-    #[schemars(length(min = 1))]
+    /// Addresses for clients; `0.0.0.0:8080` if absent and there is no `tls`. Changing it takes a restart.
     pub(super) listen: Option<List<String>>,
+    /// Addresses for clients over TLS. What changes at an address that stays takes effect by reload.
+    #[serde(default)]
+    pub(super) tls: List<TlsListener>,
     /// Metrics, health, reload, drain; `127.0.0.1:9090` if absent. Changing it takes a restart.
     pub(super) admin: Option<String>,
     /// What admin calls must carry; required where `admin` is not a loopback address.

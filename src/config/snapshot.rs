@@ -7,12 +7,14 @@
 
 mod channel;
 mod prices;
+mod tls;
 
 pub use self::channel::{
     Balance, Channel, ClientAbort, Conduct, Endpoint, ForeignThinking, HttpVersion, UpstreamTimeouts,
 };
 
 pub use self::prices::{PriceRule, Prices};
+pub use self::tls::{ChannelTls, TlsFiles, TlsListener};
 
 use crate::id::{GroupId, KeyId, ProfileId};
 use crate::secret::{KeyDigest, Secret};
@@ -67,8 +69,10 @@ impl Snapshot {
 /// `[server]` and its tables.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Server {
-    /// Public listeners.
+    /// Public listeners without TLS; empty only where there are some with it.
     pub listen: Vec<SocketAddr>,
+    /// Public listeners with TLS.
+    pub tls: Vec<TlsListener>,
     /// The admin listener.
     pub admin: SocketAddr,
     /// Required for admin calls where set, except `/metrics`, `/livez`, `/readyz`.
