@@ -1,6 +1,7 @@
 //! What the admin listener shows, as values: read from the live state at the moment of the call.
 
 use super::{Bound, credentials};
+use crate::config::Snapshot;
 use crate::limit::breaker::Phase;
 use crate::process::Shared;
 use crate::process::reload::Last;
@@ -33,7 +34,27 @@ pub(super) fn metrics(shared: &Shared) -> String {
         buffered_body_bytes: shared.registry.bodies().held() as u64,
         channels: channels.collect(),
         keys: keys.collect(),
+        certificates: certificates(&live.snapshot),
     })
+}
+
+/// Every certificate of ours: those of the listeners, and those we show to channels.
+fn certificates(snapshot: &Snapshot) -> Vec<metrics::CertificateLive<'_>> {
+    let shown = snapshot.server.tls.iter().flat_map(|listener| {
+        listener.tls.identities().iter().map(|identity| metrics::CertificateLive {
+            listener: listener.listen.to_string(),
+            name: identity.label(),
+            until: identity.validity().until,
+        })
+    });
+    let to_channels = snapshot.channels.iter().filter_map(|channel| {
+        Some(metrics::CertificateLive {
+            listener: "upstream".to_owned(),
+            name: channel.id.as_str(),
+            until: channel.tls.tls.identity()?.validity().until,
+        })
+    });
+    shown.chain(to_channels).collect()
 }
 
 fn limits(live: &Live, index: usize, now: u64) -> Vec<metrics::LimitLive> {
@@ -88,6 +109,7 @@ pub(super) fn status(shared: &Shared, last: Option<&Last>, started_unix_ms: u64,
         "uptime_seconds": uptime_ms / 1000,
         "draining": shared.draining.load(Ordering::Acquire),
         "listen": bound.public,
+        "tls": bound.secured,
         "admin": bound.admin,
         "config": { "hash": live.snapshot.hash, "reload": last.map(reload) },
         "inflight": shared.under_way.load(Ordering::Acquire),

@@ -4,16 +4,17 @@
 //! to a megabyte. This wrapper counts from the first byte of a head to its end: too slow is answered with a
 //! plain 408, too long with a plain 431, and closed. There is no dialect yet to answer in and nothing to log,
 //! so it is only counted.
+//! Over TLS the clock began when the connection was accepted, so that the handshake and the first head share it.
 //! Invariants: bodies and streams are not its business (the gateway says when a head has been parsed, and
 //! when the next may come); an HTTP/2 connection is left to its own rules.
 
 use async_trait::async_trait;
 use pingora::protocols::Stream as BoxedStream;
 use pingora::protocols::http::ServerSession;
-use pingora::protocols::l4::stream::Stream;
 use pingora::protocols::raw_connect::ProxyDigest;
+use pingora::protocols::tls::{SslDigest, TlsRef};
 use pingora::protocols::{
-    GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, TimingDigest,
+    ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, TimingDigest,
     UniqueID, UniqueIDType,
 };
 use std::io;
@@ -23,7 +24,7 @@ use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 
 /// What a head may take.
 #[derive(Debug, Clone, Copy)]
@@ -37,7 +38,9 @@ pub struct HeadBounds {
 /// A connection under guard.
 #[derive(Debug)]
 pub struct Guarded {
-    inner: Stream,
+    inner: BoxedStream,
+    /// What was read ahead, to be read again.
+    peeked: Vec<u8>,
     bounds: HeadBounds,
     phase: AtomicU8,
     head_bytes: AtomicUsize,
@@ -52,12 +55,23 @@ const HEAD: u8 = 1;
 const BEYOND: u8 = 2;
 /// Not HTTP/1.
 const FREE: u8 = 3;
+/// HTTP/2 was agreed on, and its preface is not complete.
+const PREFACE: u8 = 4;
 
 impl Guarded {
     /// Guards a fresh connection.
-    pub fn new(inner: Stream, bounds: HeadBounds) -> Self {
+    pub fn new(inner: BoxedStream, bounds: HeadBounds) -> Self {
         let (phase, head_bytes) = (AtomicU8::new(WAITING), AtomicUsize::new(0));
-        Self { inner, bounds, phase, head_bytes, deadline: None }
+        Self { inner, peeked: Vec::new(), bounds, phase, head_bytes, deadline: None }
+    }
+
+    /// Guards a connection whose handshake is done; its first head must be there by `deadline`.
+    pub fn secured(inner: BoxedStream, bounds: HeadBounds, deadline: Instant) -> Self {
+        let is_http2 = inner.selected_alpn_proto() == Some(ALPN::H2);
+        let mut guarded = Self::new(inner, bounds);
+        guarded.phase = AtomicU8::new(if is_http2 { PREFACE } else { HEAD });
+        guarded.deadline = Some(Box::pin(tokio::time::sleep_until(deadline)));
+        guarded
     }
 
     fn moved(&self, from: &[u8], to: u8) {
@@ -70,8 +84,10 @@ impl Guarded {
 
     /// Refuses the head: one try to say why, then the end.
     fn refuse(&mut self, context: &mut Context<'_>, answer: &'static [u8]) -> Poll<io::Result<()>> {
-        // A socket that takes nothing now gets no explanation; the close says enough.
-        if let Poll::Ready(Ok(_)) = Pin::new(&mut self.inner).poll_write(context, answer) {
+        // A socket that takes nothing now gets no explanation; the close says enough. Nor does who asked nothing.
+        let asked = self.head_bytes.load(Ordering::Relaxed) > 0;
+        let explained = asked && self.phase.load(Ordering::Relaxed) == HEAD;
+        if explained && let Poll::Ready(Ok(_)) = Pin::new(&mut self.inner).poll_write(context, answer) {
             drop(Pin::new(&mut self.inner).poll_flush(context));
         }
         self.phase.store(FREE, Ordering::Relaxed);
@@ -90,8 +106,28 @@ impl Guarded {
             HEAD => {
                 self.head_bytes.fetch_add(read.len(), Ordering::Relaxed);
             }
+            PREFACE => {
+                let had = self.head_bytes.fetch_add(read.len(), Ordering::Relaxed);
+                if had + read.len() >= H2_PREFACE.len() {
+                    self.phase.store(FREE, Ordering::Relaxed);
+                }
+            }
             _ => {}
         }
+    }
+
+    /// Reads again what was read ahead, and only then the connection.
+    fn poll_inner(&mut self, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.peeked.is_empty() {
+            return Pin::new(&mut self.inner).poll_read(context, buffer);
+        }
+        let taken = self.peeked.len().min(buffer.remaining());
+        buffer.put_slice(&self.peeked[..taken]);
+        self.peeked.drain(..taken);
+        if self.peeked.is_empty() {
+            self.peeked = Vec::new(); // it is never filled again
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -120,12 +156,12 @@ impl AsyncRead for Guarded {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        let in_head = this.phase.load(Ordering::Relaxed) == HEAD;
+        let in_head = matches!(this.phase.load(Ordering::Relaxed), HEAD | PREFACE);
         if in_head && this.head_bytes.load(Ordering::Relaxed) >= this.bounds.bytes {
             return this.refuse(context, TOO_LARGE);
         }
         let before = buffer.filled().len();
-        match Pin::new(&mut this.inner).poll_read(context, buffer) {
+        match this.poll_inner(context, buffer) {
             Poll::Ready(Ok(())) => {
                 let read = &buffer.filled()[before..];
                 if !read.is_empty() {
@@ -172,7 +208,7 @@ impl AsyncWrite for Guarded {
 #[async_trait]
 impl Shutdown for Guarded {
     async fn shutdown(&mut self) {
-        Shutdown::shutdown(&mut self.inner).await;
+        self.inner.shutdown().await;
     }
 }
 
@@ -194,7 +230,7 @@ impl Peek for Guarded {
             Ok::<_, io::Error>(())
         });
         looked.await.map_err(|_| io::ErrorKind::TimedOut)??;
-        self.inner.rewind(&seen[..length]);
+        self.peeked = seen[..length].to_vec();
         // What is missing stays zero, which no preface is.
         buffer.copy_from_slice(&seen);
         Ok(true)
@@ -207,7 +243,19 @@ impl UniqueID for Guarded {
     }
 }
 
-impl Ssl for Guarded {}
+impl Ssl for Guarded {
+    fn get_ssl(&self) -> Option<&TlsRef> {
+        self.inner.get_ssl()
+    }
+
+    fn get_ssl_digest(&self) -> Option<Arc<SslDigest>> {
+        self.inner.get_ssl_digest()
+    }
+
+    fn selected_alpn_proto(&self) -> Option<ALPN> {
+        self.inner.selected_alpn_proto()
+    }
+}
 
 impl GetTimingDigest for Guarded {
     fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {

@@ -15,6 +15,7 @@ use crate::code::Code;
 use crate::id::{ChannelId, KeyId};
 use crate::protocol::Operation;
 use crate::record::{AttemptRecord, Cost, End, Record, Text};
+use crate::tls::word::Word;
 use crate::usage::UsageSource;
 use arc_swap::ArcSwap;
 use names::Names;
@@ -46,6 +47,19 @@ pub struct Live<'a> {
     pub channels: Vec<ChannelLive<'a>>,
     /// Every configured key.
     pub keys: Vec<KeyLive<'a>>,
+    /// Every certificate of ours.
+    pub certificates: Vec<CertificateLive<'a>>,
+}
+
+/// A certificate of ours at the moment of a scrape.
+#[derive(Debug, Clone)]
+pub struct CertificateLive<'a> {
+    /// The address it is shown at, or `upstream`.
+    pub listener: String,
+    /// What it is called.
+    pub name: &'a str,
+    /// When it expires, in Unix seconds.
+    pub until: u64,
 }
 
 /// A channel at the moment of a scrape.
@@ -100,6 +114,9 @@ impl Metrics {
         for result in ["kept", "moved", "new"] {
             families.sticky_total.with_label_values(&[result]).inc_by(0);
         }
+        for reason in Word::ALL {
+            families.tls_handshake_failures_total.with_label_values(&[reason.text()]).inc_by(0);
+        }
         for code in Code::ALL {
             families.errors_total.with_label_values(&[code.word()]).inc_by(0);
         }
@@ -124,6 +141,11 @@ impl Metrics {
         families.config_reloads_total.with_label_values(&["success"]).inc();
         families.config_info.reset();
         set(&families.config_info, &[hash], 1);
+    }
+
+    /// A handshake with a client came to nothing; `reason` is of the closed list of [`Word`].
+    pub fn handshake_failed(&self, reason: Word) {
+        self.families.tls_handshake_failures_total.with_label_values(&[reason.text()]).inc();
     }
 
     /// A configuration was refused; the last good one stays.
@@ -281,6 +303,7 @@ impl Metrics {
             set(&families.queued_requests, &name, channel.queued);
         }
         self.set_keys(&live.keys);
+        self.set_certificates(&live.certificates);
         self.encode()
     }
 
@@ -300,6 +323,17 @@ impl Metrics {
         }
     }
 
+    /// Of several with the same labels (one for RSA and one for ECDSA) the one that expires first.
+    fn set_certificates(&self, certificates: &[CertificateLive<'_>]) {
+        let family = &self.families.certificate_expiry_timestamp_seconds;
+        family.reset();
+        for certificate in certificates.iter().take(CERTIFICATE_SERIES_MAX) {
+            let gauge = family.with_label_values(&[&*certificate.listener, certificate.name]);
+            let (until, known) = (float(certificate.until), gauge.get());
+            gauge.set(if known > 0.0 { known.min(until) } else { until });
+        }
+    }
+
     /// Everything in Prometheus' text format, the gauges as they were last set.
     pub fn encode(&self) -> String {
         TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap_or_else(|problem| {
@@ -308,6 +342,9 @@ impl Metrics {
         })
     }
 }
+
+/// Certificates that have series: more than anybody looks at.
+const CERTIFICATE_SERIES_MAX: usize = 1000;
 
 /// Nano-dollars in a dollar.
 const NANOS: f64 = 1e9;

@@ -148,6 +148,10 @@ families! {
         "Requests whose address was understood though it was not right, by what was wrong with it.";
     accesslog_dropped_total: IntCounterVec, [], NONE,
         "Access log lines that were lost: queue full or target not writable.";
+    tls_handshake_failures_total: IntCounterVec, ["reason"], NONE,
+        "TLS handshakes with clients that came to nothing, by reason.";
+    certificate_expiry_timestamp_seconds: GaugeVec, ["listener", "name"], NONE,
+        "When a certificate expires, in Unix seconds: those of TLS listeners by address and first name, those shown to channels with the listener upstream and the channel's name.";
     build_info: GaugeVec, ["version", "revision"], NONE,
         "1, with the version and revision of the program.";
 }
