@@ -7,8 +7,10 @@
 
 pub mod breaker;
 pub mod budget;
+pub mod calendar;
 pub mod learned;
 mod meter;
+pub mod quota;
 mod tokens;
 
 pub use learned::Learned;

@@ -10,6 +10,7 @@ mod keys;
 pub(super) mod kinds;
 mod prices;
 mod profiles;
+mod quotas;
 mod secrets;
 mod server;
 mod units;
@@ -19,7 +20,7 @@ mod usefulness;
 use super::file::{File, Limits as WrittenLimits, present};
 use super::node::{NAME_CHARS_MAX, Sheet, Step};
 use super::problem::{Findings, Problem, did_you_mean, shown};
-use super::snapshot::{Channel, Group, Limits, Profile, Rate, Snapshot};
+use super::snapshot::{Channel, Group, Limits, Profile, Quota, Rate, Snapshot};
 use super::source::Reads;
 use crate::id::{GroupId, ProfileId};
 use std::collections::HashMap;
@@ -65,6 +66,7 @@ pub(super) fn compile(
     compiler.profiles(files);
     compiler.channels(files, &upstream);
     let keys = compiler.keys(files);
+    let projects = compiler.projects(files);
     let prices = compiler.prices(files);
     compiler.look_for_the_useless(files, &keys.listed);
     let snapshot = Snapshot {
@@ -76,6 +78,7 @@ pub(super) fn compile(
         retry_budget_permille: upstream.retry_budget_permille,
         keys: keys.listed,
         groups: compiler.groups,
+        projects,
         channels: compiler.channels,
         prices,
         profiles: compiler.profiles,
@@ -202,17 +205,18 @@ impl Compiler<'_, '_> {
         for (at, group) in entries(files, ("group", |file| &file.group)) {
             self.name(&at, &group.name, &mut first);
             let limits = self.limits(&at.key("limits"), group.limits);
-            self.add_group(GroupId::new(&group.name), limits);
+            let quota = self.quota(&at.key("quota"), group.quota.as_ref());
+            self.add_group(GroupId::new(&group.name), limits, quota);
         }
         if !self.group_index.contains_key(&GroupId::new(DEFAULT_GROUP)) {
-            self.add_group(GroupId::new(DEFAULT_GROUP), Limits::default());
+            self.add_group(GroupId::new(DEFAULT_GROUP), Limits::default(), None);
         }
     }
 
-    fn add_group(&mut self, id: GroupId, limits: Limits) {
+    fn add_group(&mut self, id: GroupId, limits: Limits, quota: Option<Quota>) {
         let index = self.groups.len();
         self.group_index.insert(id.clone(), index);
-        self.groups.push(Arc::new(Group { id, index, limits }));
+        self.groups.push(Arc::new(Group { id, index, limits, quota }));
     }
 
     /// The group a reference means.

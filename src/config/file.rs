@@ -6,9 +6,11 @@
 
 mod channel;
 mod price;
+mod quota;
 
 pub(super) use self::channel::{Channel, Upstream};
 pub(super) use self::price::Price;
+pub(super) use self::quota::{Project, Quota};
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -48,6 +50,9 @@ pub(super) struct File {
     /// Keys that share channels and limits. The group `default` exists without being written.
     #[serde(default)]
     pub(super) group: List<Group>,
+    /// Quotas of what keys name as their `project`; a project without one is not written here.
+    #[serde(default)]
+    pub(super) project: List<Project>,
     /// The credentials clients use.
     #[serde(default)]
     pub(super) key: List<Key>,
@@ -254,6 +259,8 @@ pub(super) struct Group {
     /// Over all its keys together.
     #[serde(default)]
     pub(super) limits: Limits,
+    /// How much all its keys together may spend.
+    pub(super) quota: Option<Quota>,
 }
 
 /// A credential clients use: `hash` or `secret`.
@@ -270,7 +277,7 @@ pub(super) struct Key {
     pub(super) last4: Option<String>,
     /// Who holds it.
     pub(super) owner: Option<String>,
-    /// What it is for.
+    /// What it is for; where there is a `[[project]]` of that name, its quota counts.
     pub(super) project: Option<String>,
     /// Its group; `default` if absent.
     pub(super) group: Option<String>,
@@ -300,6 +307,8 @@ pub(super) struct Key {
     /// Its limits for some models; the first that matches counts, beside `limits`.
     #[serde(default)]
     pub(super) model_limits: List<ModelLimit>,
+    /// How much it may spend.
+    pub(super) quota: Option<Quota>,
 }
 
 /// Limits of a key for some models.
