@@ -18,7 +18,7 @@ mod upstream;
 mod usefulness;
 
 use super::file::{File, Limits as WrittenLimits, present};
-use super::node::{NAME_CHARS_MAX, Sheet, Step};
+use super::node::{NAME_CHARS_MAX, Sheet, Step, Value};
 use super::problem::{Findings, Problem, did_you_mean, shown};
 use super::snapshot::{Channel, Group, Limits, Profile, Quota, Rate, Snapshot};
 use super::source::Reads;
@@ -152,6 +152,14 @@ impl Compiler<'_, '_> {
         if !self.incomplete {
             self.problem(at, what, hint);
         }
+    }
+
+    /// Whether a table has no other keys than these. What did not fit has been reported, and was written.
+    fn says_only(&self, at: &At, keys: &[&str]) -> bool {
+        let root = &self.sheets[at.file].root;
+        let entry = at.steps.iter().try_fold(root, |node, step| node.down(step).map(|(_, below)| below));
+        let Some(Value::Table(entries)) = entry.map(|node| &node.value) else { return false };
+        entries.iter().all(|entry| keys.contains(&entry.key.as_str()))
     }
 
     /// Notes a problem with text and goes on without the value.

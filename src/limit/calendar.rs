@@ -18,6 +18,16 @@ pub enum Period {
 }
 
 impl Period {
+    /// Its word in the configuration and in views.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Total => "total",
+            Self::Month => "month",
+            Self::Week => "week",
+            Self::Day => "day",
+        }
+    }
+
     /// When the window began that this moment lies in.
     pub fn start_of(self, unix: u64) -> u64 {
         let day = unix / DAY_SECONDS;

@@ -118,6 +118,8 @@ pub struct UsedUp {
 /// A quota as it stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Standing {
+    /// What it is given for.
+    pub period: Period,
     /// When its window began.
     pub start_unix: u64,
     /// When the next one begins.
@@ -131,6 +133,11 @@ pub struct Standing {
 }
 
 impl Standing {
+    /// Whether a measure is used up, what is reserved included.
+    pub fn is_used_up(&self) -> bool {
+        self.measures().any(|(_, limit, settled, reserved)| settled.saturating_add(reserved) >= limit)
+    }
+
     /// Each measure that has a limit, with the limit, what is settled and what is reserved.
     pub fn measures(&self) -> impl Iterator<Item = (Measure, u64, u64, u64)> {
         let limited = Measure::ALL.into_iter().zip(self.limits);
@@ -214,6 +221,7 @@ impl Quota {
         let used = counters.0.each_ref().map(|counter| counter.used.load(Ordering::Acquire));
         let reserved = [0, 1, 2].map(|at| used[at].saturating_sub(settled[at]));
         Standing {
+            period,
             start_unix: period.start_of(unix),
             renews_unix: period.next_after(unix),
             limits: Measure::ALL.map(|measure| Some(self.limit(measure)).filter(|limit| *limit != UNLIMITED)),

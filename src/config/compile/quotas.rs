@@ -15,9 +15,8 @@ impl Compiler<'_, '_> {
         let written = written?;
         let nano_usd = written.usd.map(|usd| decimal::amount(&usd.to_string()).map_err(str::to_owned));
         let nano_usd = nano_usd.map(|usd| self.checked(&at.key("usd"), usd));
-        if let (None, None, None) = (written.usd, written.tokens, written.requests) {
+        if self.says_only(at, &["per"]) {
             self.problem(at, "bounds nothing: give `usd`, `tokens` or `requests`", None);
-            return None;
         }
         // A word that is none has been refused with the schema.
         let per = Per::ALL.into_iter().find(|per| per.word() == written.per)?;
