@@ -31,7 +31,7 @@ pub(super) struct File {
     /// Where the schema is; for editors, of no meaning to the gateway.
     #[serde(rename = "$schema")]
     pub(super) _schema: Option<String>,
-    /// Further files with channels, groups, profiles, keys and prices: paths and patterns with `*`, relative to this file.
+    /// Further files with channels, groups, profiles, projects, keys and prices: paths and patterns with `*`, relative to this file.
     pub(super) include: Option<List<String>>,
     /// Listeners and the bounds of the edge.
     pub(super) server: Option<Server>,

@@ -85,7 +85,7 @@ impl Quotas {
             .iter()
             .map(|project| (QuotaScope::Project(project.name.clone()), Some(project.quota)));
         let given = keys.chain(groups).chain(projects);
-        let all: Vec<_> = given.filter_map(|(scope, quota)| Some(self.configure(scope, quota?))).collect();
+        let all: Vec<_> = given.filter_map(|(scope, quota)| Some(self.configure(&scope, quota?))).collect();
         let by_scope: HashMap<&QuotaScope, &Arc<NamedQuota>> =
             all.iter().map(|named| (&named.scope, named)).collect();
         let of_keys = snapshot.keys.iter().map(|key| {
@@ -111,7 +111,7 @@ impl Quotas {
         self.0.get(scope).is_some_and(|named| named.quota.resume(window_start_unix, spent))
     }
 
-    fn configure(&self, scope: QuotaScope, configured: Configured) -> Arc<NamedQuota> {
+    fn configure(&self, scope: &QuotaScope, configured: Configured) -> Arc<NamedQuota> {
         let fresh = || Arc::new(NamedQuota { scope: scope.clone(), quota: Quota::default() });
         let named = Arc::clone(&self.0.entry(scope.clone()).or_insert_with(fresh));
         let period = match configured.per {

@@ -177,9 +177,9 @@ fn sixteen_threads_get_exactly_the_requests_of_each_day_whoever_opens_it() {
             let held = quota.reserve(spent(0, 0, 1), at).ok()?;
             // Some fail, and give back what others then get.
             if fails {
-                drop(held)
+                drop(held);
             } else {
-                held.settle(spent(0, 0, 1))
+                held.settle(spent(0, 0, 1));
             }
             (!fails).then_some(())
         };
