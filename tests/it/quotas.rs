@@ -258,23 +258,31 @@ async fn tokens_and_dollars_are_spent_to_the_last_and_at_most_one_answer_beyond(
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_that_waits_for_each_answer_finds_it_settled() {
     let upstream = provider().await;
-    // Any one estimate fits beside what is settled; two would not.
-    let quota = format!("quota = {{ tokens = {}, per = \"day\" }}", 300 * COUNTED);
-    let (gateway, _) = start(&upstream, "", &quota).await;
+    let (gateway, world) = start(&upstream, "", "quota = { tokens = 7670, per = \"day\" }").await;
+    // Two connections: on one, the next request is not read before the last is settled.
     let mut connections = [Kept::open(&gateway).await, Kept::open(&gateway).await];
-    for round in 0..300_usize {
-        let request = Speaks::OpenAi.request(KEY, MODEL, round % 3 == 0, &[]);
-        let answer = connections[round % 2].ask(&request).await;
-        assert_eq!(answer.status, 200, "round {round}: {}", answer.text());
+    let bearer = format!("Bearer {KEY}");
+    let request = |stream: bool| {
+        let body = Speaks::OpenAi.body(MODEL, stream).replacen('{', r#"{"max_tokens":8000,"#, 1);
+        client::request("POST", "/v1/chat/completions", &[("authorization", &bearer)], body.as_bytes())
+    };
+    for _day in 0..4 {
+        // Its estimate alone is above the quota: unsettled, the next would be refused.
+        for round in 0..130_usize {
+            let answer = connections[round % 2].ask(&request(round % 3 == 0)).await;
+            assert_eq!(answer.status, 200, "round {round}: {}", answer.text());
+        }
+        let answer = connections[0].ask(&request(false)).await;
+        assert!(refused(&answer).contains("daily quota of tokens"), "{}", answer.text());
+        world.advance(Duration::from_secs(24 * HOUR));
     }
-    let answer = connections[0].ask(&Speaks::OpenAi.request(KEY, MODEL, false, &[])).await;
-    assert!(refused(&answer).contains("daily quota of tokens"), "{}", answer.text());
 }
 
 #[tokio::test]
 async fn what_is_reserved_refuses_too_and_comes_back_when_it_fails() {
     let upstream = provider().await;
-    let (gateway, world) = start(&upstream, "", "quota = { requests = 1, per = \"day\" }").await;
+    let of_key = "limits = { rpm = 50 }\nquota = { requests = 1, per = \"day\" }";
+    let (gateway, world) = start(&upstream, "", of_key).await;
     for fault in [Fault::status(500), Fault::status(400), Fault::status(429), Fault::Reset, Fault::Garbage] {
         let lines = gateway.log.text().lines().count();
         upstream.script(Selector::Any, vec![Fault::HoldFirstByte]);
@@ -287,6 +295,8 @@ async fn what_is_reserved_refuses_too_and_comes_back_when_it_fails() {
             message.contains("used up by requests under way. Try again when they have ended"),
             "{message}"
         );
+        let rpm = "tollgate_key_limit_remaining{key=\"alice\",limit=\"rpm\"}";
+        assert_eq!(gateway.count(rpm).await, 49, "the refused one gave its own back");
         held.reset();
         gateway.log.lines(lines + 2).await;
         upstream.clear_scripts();
@@ -388,6 +398,37 @@ async fn an_exchange_counts_in_the_window_in_which_it_began() {
     gateway.log.lines(3).await;
     let used = [shown(&gateway, "requests", "used").await, shown(&gateway, "tokens", "used").await];
     assert_eq!(used, [1, 59], "the one that began today, and not the one that ended today");
+}
+
+#[tokio::test]
+async fn a_request_whose_body_comes_after_midnight_counts_in_the_day_of_its_head() {
+    let upstream = provider().await;
+    let (gateway, world) = start(&upstream, "", "quota = { requests = 1, per = \"day\" }").await;
+    let body = Speaks::OpenAi.body(MODEL, false);
+    let head = format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: test\r\nauthorization: Bearer {KEY}\r\n\
+         content-type: application/json\r\ncontent-length: {}\r\nexpect: 100-continue\r\n\r\n",
+        body.len()
+    );
+    let mut connections = Vec::new();
+    for _ in 0..2 {
+        let mut connection = Connection::open(gateway.addr()).await;
+        connection.send(head.as_bytes()).await;
+        assert_eq!(connection.interim().await, 100);
+        connections.push(connection);
+    }
+    world.advance(Duration::from_secs(TO_MIDNIGHT));
+    assert_eq!(ask(&gateway).await.status, 200, "the new day's only one");
+    for (mut connection, status) in connections.into_iter().zip([200, 429]) {
+        connection.send(body.as_bytes()).await;
+        let answer = connection.answer().await.expect("an answer");
+        assert_eq!(answer.status, status, "{}", answer.text());
+        if status == 429 {
+            assert!(refused(&answer).contains("has just been renewed. Try again now"), "{}", answer.text());
+        }
+    }
+    gateway.log.lines(3).await;
+    assert_eq!(shown(&gateway, "requests", "used").await, 1);
 }
 
 #[tokio::test]
