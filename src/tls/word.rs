@@ -76,8 +76,9 @@ impl Word {
             Error::PeerIncompatible(
                 PeerIncompatible::Tls12NotOffered
                 | PeerIncompatible::Tls12NotOfferedOrEnabled
-                | PeerIncompatible::Tls13RequiredForQuic
-                | PeerIncompatible::SupportedVersionsExtensionRequired,
+                | PeerIncompatible::SupportedVersionsExtensionRequired
+                // Which was new with TLS 1.2, and is looked for first.
+                | PeerIncompatible::SignatureAlgorithmsExtensionRequired,
             ) => Self::Version,
             Error::PeerIncompatible(_) => Self::Suites,
             _ => Self::Other,
@@ -91,7 +92,9 @@ impl Word {
             | AlertDescription::CertificateRevoked
             | AlertDescription::CertificateExpired
             | AlertDescription::CertificateUnknown
-            | AlertDescription::UnknownCA => Self::Refused,
+            | AlertDescription::UnknownCA
+            // A signature that does not fit: an authority of the same name with another key.
+            | AlertDescription::DecryptError => Self::Refused,
             AlertDescription::ProtocolVersion => Self::Version,
             AlertDescription::CloseNotify | AlertDescription::UserCanceled => Self::Closed,
             _ => Self::Other,

@@ -38,6 +38,7 @@ mod secrets;
 mod sessions;
 mod signatures;
 mod streams;
+mod tls;
 mod tokens;
 mod tunnel;
 mod usages;

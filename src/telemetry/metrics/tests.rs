@@ -220,6 +220,11 @@ fn gauges_say_what_is_true_at_the_scrape_and_forget_what_was() {
             QuotaLive { scope: "group", name: "team-a", unit: "usd", max: 500.0, remaining: -0.25 },
             QuotaLive { scope: "key", name: "bob", unit: "tokens", max: 1e6, remaining: 4.0 },
         ],
+        certificates: vec![CertificateLive {
+            listener: "[::]:443".to_owned(),
+            name: "a.test",
+            until: 1_900_000_000,
+        }],
     };
     metrics.scrape(&live);
     check(
@@ -241,12 +246,19 @@ fn gauges_say_what_is_true_at_the_scrape_and_forget_what_was() {
             r#"quota_limit{name="team-a",scope="group",unit="usd"} 500"#,
             r#"quota_remaining{name="team-a",scope="group",unit="usd"} -0.25"#,
             r#"quota_remaining{name="bob",scope="key",unit="tokens"} 4"#,
+            r#"certificate_expiry_timestamp_seconds{listener="[::]:443",name="a.test"} 1900000000"#,
         ],
     );
     let later = metrics.scrape(&Live::default());
-    for gone in
-        ["key_limit{", "quota_limit{", "quota_remaining{", "key_inflight{", "channel_up{", "queued_requests{"]
-    {
+    for gone in [
+        "key_limit{",
+        "quota_limit{",
+        "quota_remaining{",
+        "key_inflight{",
+        "channel_up{",
+        "queued_requests{",
+        "certificate_expiry_timestamp_seconds{",
+    ] {
         assert!(!later.contains(gone), "{gone}");
     }
     check(&metrics, &["inflight_requests 0"]);
