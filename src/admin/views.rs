@@ -164,11 +164,12 @@ pub(super) fn keys(shared: &Shared) -> Value {
             "owner": key.owner,
             "project": key.project,
             "group": key.group.id.as_str(),
+            "groups": key.in_groups().map(|key| key.group.id.as_str()).collect::<Vec<_>>(),
             "profile": key.profile.as_ref().map(|profile| profile.id.as_str()),
             "enabled": key.enabled,
             "inflight": live.key(key.index).gate.slots.taken(),
             "limits": limits,
-            "quotas": quotas::of_key(&live, key.index, unix),
+            "quotas": quotas::of_key(&live, key, unix),
         })
     });
     rows.collect()

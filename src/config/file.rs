@@ -281,6 +281,8 @@ pub(super) struct Key {
     pub(super) project: Option<String>,
     /// Its group; `default` if absent.
     pub(super) group: Option<String>,
+    /// Instead of `group`: its groups in order. The first that can serve an exchange bears it.
+    pub(super) groups: Option<List<String>>,
     /// The profiles it may use.
     pub(super) profiles: Option<List<String>>,
     /// The one of its profiles that counts; absent: no mapping.

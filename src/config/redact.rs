@@ -10,6 +10,7 @@ use super::snapshot::{
 use crate::price::{Unit, decimal};
 use serde_json::{Map, Value, json};
 use std::fmt::Display;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The whole snapshot without its secrets.
@@ -52,7 +53,7 @@ pub fn redacted(snapshot: &Snapshot) -> Value {
         "project": snapshot.projects.iter()
             .map(|project| json!({ "name": project.name, "quota": quota(&project.quota) }))
             .collect::<Vec<_>>(),
-        "key": snapshot.keys.iter().map(|it| key(it)).collect::<Vec<_>>(),
+        "key": snapshot.keys.iter().map(key).collect::<Vec<_>>(),
         "price": snapshot.prices.rules().iter().map(price).collect::<Vec<_>>(),
     })
 }
@@ -173,7 +174,7 @@ fn price(rule: &PriceRule) -> Value {
     })
 }
 
-fn key(key: &Key) -> Value {
+fn key(key: &Arc<Key>) -> Value {
     let of_model = |limit: &super::snapshot::ModelLimit| json!({ "model": limit.model, "limits": limits(&limit.limits) });
     json!({
         "name": key.id.as_str(),
@@ -181,6 +182,7 @@ fn key(key: &Key) -> Value {
         "owner": key.owner,
         "project": key.project,
         "group": key.group.id.as_str(),
+        "groups": key.in_groups().map(|key| key.group.id.as_str()).collect::<Vec<_>>(),
         "profiles": key.profiles.iter().map(crate::id::ProfileId::as_str).collect::<Vec<_>>(),
         "active_profile": key.profile.as_ref().map(|profile| profile.id.as_str()),
         "models": patterns(key.models.as_ref()),

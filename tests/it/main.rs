@@ -18,6 +18,7 @@ mod docs;
 mod exactness;
 mod failover;
 mod gates;
+mod groups;
 mod heads;
 mod health;
 mod last_word;

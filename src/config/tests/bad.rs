@@ -146,6 +146,16 @@ fn references_that_lead_nowhere_are_named_with_the_nearest_name() {
         "group = 'teem'\n[[group]]\nname = 'team'\n",
         "t.toml:8: key.k.group: there is no group `teem` (did you mean `team`?)",
     );
+    in_key(
+        "groups = ['default', 'x']\n",
+        "t.toml:8: key.k.groups[1]: there is no group `x` (declare it with `[[group]]`)",
+    );
+    in_key("groups = ['default', 'default']\n", "t.toml:8: key.k.groups[1]: is listed twice");
+    in_key("groups = []\n", "t.toml:8: key.k.groups: is empty (leave it out for the group `default`)");
+    in_key(
+        "group = 'default'\ngroups = ['default']\n",
+        "t.toml:9: key.k.groups: stands beside `group` (`groups` alone says all, its first is what `group` would be)",
+    );
     in_key("group = 'x'\n", "t.toml:8: key.k.group: there is no group `x` (declare it with `[[group]]`)");
     in_channel(
         "groups = ['defualt']\n",
