@@ -3,6 +3,7 @@
 //! Invariant: everything that a snapshot changes is changed in [`Shared::adopt`], in one place, and the swap
 //! itself comes last: whoever sees the new generation finds names resolving and counters in place.
 
+mod books;
 pub mod logging;
 pub mod reload;
 

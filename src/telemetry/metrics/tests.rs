@@ -216,6 +216,7 @@ fn gauges_say_what_is_true_at_the_scrape_and_forget_what_was() {
             credentials: vec![("6789".to_owned(), true), ("#2".to_owned(), false)],
         }],
         keys: vec![KeyLive { key: &key, inflight: 1, limits }, unnamed_key.clone(), unnamed_key],
+        ledger: Some(State { up: false, unwritten: 7 }),
     };
     metrics.scrape(&live);
     check(
@@ -234,10 +235,14 @@ fn gauges_say_what_is_true_at_the_scrape_and_forget_what_was() {
             r#"key_inflight{key="_overflow"} 6"#,
             r#"key_limit{key="bob",limit="rpm"} 60"#,
             r#"key_limit_remaining{key="bob",limit="rpm"} 12"#,
+            "ledger_up 0",
+            "ledger_unwritten 7",
         ],
     );
     let later = metrics.scrape(&Live::default());
-    for gone in ["key_limit{", "key_inflight{", "channel_up{", "queued_requests{"] {
+    for gone in
+        ["key_limit{", "key_inflight{", "channel_up{", "queued_requests{", "ledger_up ", "ledger_unwritten "]
+    {
         assert!(!later.contains(gone), "{gone}");
     }
     check(&metrics, &["inflight_requests 0"]);
