@@ -101,12 +101,12 @@ impl Ledger {
     }
 
     /// Books an exchange; never waits for the disk. Gives it back where the ledger was closed meanwhile.
-    pub fn book(&self, row: Row) -> Result<(), Row> {
+    pub fn book(&self, row: Row) -> Result<(), Box<Row>> {
         match self.queue.push(row) {
             Pushed::Queued => {}
             Pushed::Folded => self.counters.folded.inc(),
             Pushed::Dropped => self.counters.dropped.inc(),
-            Pushed::Closed(row) => return Err(*row),
+            Pushed::Closed(row) => return Err(row),
         }
         Ok(())
     }

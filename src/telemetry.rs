@@ -55,7 +55,7 @@ impl Telemetry {
         if let Err(row) = ledger.book(row) {
             let successor = self.ledger.load();
             let successor = successor.as_ref().filter(|successor| !Arc::ptr_eq(successor, ledger));
-            if successor.is_none_or(|successor| successor.book(row).is_err()) {
+            if successor.is_none_or(|successor| successor.book(*row).is_err()) {
                 ledger.lose();
             }
         }

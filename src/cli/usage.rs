@@ -28,9 +28,9 @@ pub(super) fn usage(args: &UsageArgs, config: Option<&Path>) -> Result<(), Faile
 /// The report's JSON: a running gateway's, which has the latest, else the file's.
 fn asked(args: &UsageArgs, config: Option<&Path>) -> Result<String, Failed> {
     let mut path = format!("/api/usage?by={}", by(args.by).word());
-    for (name, value) in [("since", &args.since), ("until", &args.until)] {
+    for (name, value) in [("&since=", &args.since), ("&until=", &args.until)] {
         if let Some(value) = value {
-            path.push_str(&format!("&{name}={}", online::encoded(value)));
+            path.extend([name, &online::encoded(value)]);
         }
     }
     let nobody = match online::ask(args.admin.admin.as_deref(), config, &path)? {

@@ -34,8 +34,17 @@ struct Pending {
     tried: u64,
     /// Somebody waits for that.
     asked: bool,
-    closed: bool,
-    ended: bool,
+    phase: Phase,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Phase {
+    #[default]
+    Open,
+    /// Nothing more is taken.
+    Closed,
+    /// The writer has ended.
+    Ended,
 }
 
 /// What became of an exchange.
@@ -61,7 +70,7 @@ pub(super) struct Taken {
 impl Queue {
     pub(super) fn push(&self, row: Row) -> Pushed {
         let mut pending = self.pending();
-        if pending.closed {
+        if pending.phase != Phase::Open {
             return Pushed::Closed(Box::new(row));
         }
         pending.booked += 1;
@@ -79,8 +88,11 @@ impl Queue {
 
     /// Waits up to `idle` for something to do, and then up to `gather` for more of it.
     pub(super) fn take(&self, idle: Duration, gather: Duration) -> Taken {
-        let quiet = |pending: &mut Pending| pending.rows.is_empty() && !pending.asked && !pending.closed;
-        let calm = |pending: &mut Pending| pending.rows.len() < HURRY && !pending.asked && !pending.closed;
+        let quiet =
+            |pending: &mut Pending| pending.rows.is_empty() && !pending.asked && pending.phase == Phase::Open;
+        let calm = |pending: &mut Pending| {
+            pending.rows.len() < HURRY && !pending.asked && pending.phase == Phase::Open
+        };
         let waited = self.wake.wait_timeout_while(self.pending(), idle, quiet);
         let (pending, _) = waited.unwrap_or_else(PoisonError::into_inner);
         let gathered = self.wake.wait_timeout_while(pending, gather, calm);
@@ -90,7 +102,7 @@ impl Queue {
             rows: std::mem::take(&mut pending.rows),
             fold: std::mem::take(&mut pending.fold),
             up_to: pending.booked,
-            last: pending.closed,
+            last: pending.phase != Phase::Open,
         }
     }
 
@@ -102,7 +114,7 @@ impl Queue {
 
     /// The writer has ended.
     pub(super) fn ended(&self) {
-        self.pending().ended = true;
+        self.pending().phase = Phase::Ended;
         self.done.notify_all();
     }
 
@@ -112,18 +124,20 @@ impl Queue {
         let booked = pending.booked;
         pending.asked = true;
         self.wake.notify_one();
-        let behind = |pending: &mut Pending| pending.tried < booked && !pending.ended;
+        let behind = |pending: &mut Pending| pending.tried < booked && pending.phase != Phase::Ended;
         drop(self.done.wait_timeout_while(pending, wait, behind));
     }
 
     /// Nothing more is taken; waits for the writer's end. `false`: it did not come.
     pub(super) fn close(&self, wait: Duration) -> bool {
         let mut pending = self.pending();
-        pending.closed = true;
+        if pending.phase == Phase::Open {
+            pending.phase = Phase::Closed;
+        }
         self.wake.notify_one();
-        let waited = self.done.wait_timeout_while(pending, wait, |pending| !pending.ended);
+        let waited = self.done.wait_timeout_while(pending, wait, |pending| pending.phase != Phase::Ended);
         let (pending, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        pending.ended
+        pending.phase == Phase::Ended
     }
 
     /// Exchanges the writer has not taken yet.

@@ -115,7 +115,7 @@ impl Reader {
 
     /// Usage over a period.
     pub fn usage(&self, by: By, period: Period) -> Result<Report, String> {
-        self.report(by, period).map_err(failed)
+        self.report(by, period).map_err(|error| failed(&error))
     }
 
     fn report(&self, by: By, period: Period) -> rusqlite::Result<Report> {
@@ -152,28 +152,28 @@ impl Reader {
             let found = statement.query_map([since], |found| Ok((found.get(0)?, spent(found, 1)?)))?;
             found.collect()
         };
-        all().map_err(failed)
+        all().map_err(|error| failed(&error))
     }
 
     /// How many single exchanges there are.
     pub fn exchanges(&self) -> Result<u64, String> {
         let counted =
             self.connection.query_row("SELECT count(*) FROM exchange", (), |found| found.get::<_, i64>(0));
-        counted.map(|count| u64::try_from(count).unwrap_or(0)).map_err(failed)
+        counted.map(|count| u64::try_from(count).unwrap_or(0)).map_err(|error| failed(&error))
     }
 
     /// One exchange as JSON, with the access line's names for what is kept of it.
     pub fn exchange(&self, request_id: &str) -> Result<Option<String>, String> {
         let found = self
             .connection
-            .query_row("SELECT * FROM exchange WHERE request_id = ?1", [request_id], |found| Kept::of(found))
+            .query_row("SELECT * FROM exchange WHERE request_id = ?1", [request_id], Kept::of)
             .optional()
-            .map_err(failed)?;
+            .map_err(|error| failed(&error))?;
         found.map(|kept| serde_json::to_string(&kept).map_err(|error| error.to_string())).transpose()
     }
 }
 
-fn failed(error: rusqlite::Error) -> String {
+fn failed(error: &rusqlite::Error) -> String {
     format!("the ledger cannot be read: {error}")
 }
 
@@ -198,7 +198,12 @@ impl Report {
         let rows: Vec<String> = self
             .rows
             .iter()
-            .map(|(name, spent)| format!("    {}", line(Some(name.as_deref()), spent)))
+            .map(|(name, spent)| {
+                format!(
+                    "    {}",
+                    line(&format!("\"name\": {}, ", serde_json::Value::from(name.as_deref())), spent)
+                )
+            })
             .collect();
         let rows = if rows.is_empty() { "[]".to_owned() } else { format!("[\n{}\n  ]", rows.join(",\n")) };
         format!(
@@ -206,19 +211,18 @@ impl Report {
              \"truncated\": {},\n  \"unwritten\": {unwritten}\n}}\n",
             text(self.by.word()),
             text(&rfc3339(self.period.since)),
-            line(None, &self.total),
+            line("", &self.total),
             self.truncated,
         )
     }
 }
 
 /// One row; the total has no name.
-fn line(name: Option<Option<&str>>, spent: &Spent) -> String {
-    let name = name.map(|name| format!("\"name\": {}, ", serde_json::Value::from(name)));
+fn line(name: &str, spent: &Spent) -> String {
     format!(
         "{{{}\"requests\": {}, \"input\": {}, \"output\": {}, \"cache_read\": {}, \"cache_write\": {}, \
          \"reasoning\": {}, \"cost_usd\": {}, \"unknown_cost\": {}}}",
-        name.unwrap_or_default(),
+        name,
         spent.requests,
         spent.input,
         spent.output,

@@ -325,18 +325,24 @@ proptest::proptest! {
             store.write(&rows[pair[0]..pair[1]], None).unwrap();
         }
         let mut expected = Spent::default();
-        first.values().for_each(|row| expected.add(&Spent::of(row)));
+        for row in first.values() {
+ expected.add(&Spent::of(row));
+}
         let reader = Reader::open(&path).unwrap();
         proptest::prop_assert_eq!(reader.exchanges().unwrap(), first.len() as u64);
         for by in By::ALL {
             let report = reader.usage(by, always()).unwrap();
             let mut sum = Spent::default();
-            report.rows.iter().for_each(|(_, spent)| sum.add(spent));
+            for (_, spent) in &report.rows {
+ sum.add(spent);
+}
             proptest::prop_assert_eq!((sum, report.total), (expected, expected));
         }
         for scope in [Scope::Key, Scope::Group] {
             let mut sum = Spent::default();
-            reader.spent(scope, 0).unwrap().values().for_each(|spent| sum.add(spent));
+            for spent in reader.spent(scope, 0).unwrap().values() {
+ sum.add(spent);
+}
             proptest::prop_assert_eq!(sum, expected);
         }
     }
