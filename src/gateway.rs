@@ -19,6 +19,7 @@ pub mod queued;
 pub mod relay;
 pub mod reply;
 pub mod seen;
+pub mod spend;
 pub mod status;
 pub mod tunnel;
 pub mod waiting;
@@ -42,7 +43,7 @@ use crate::stage::choose::Preference;
 use crate::stage::plan::{Attempt, Next};
 use crate::stage::rewrite::rewrite;
 use crate::stage::route::Wanted;
-use crate::stage::{admit, cap, foreign, identify, route, session, verdict};
+use crate::stage::{cap, foreign, identify, route, session, verdict};
 use crate::state::{Live, Registry};
 use crate::telemetry::Telemetry;
 use crate::world::{self, World};
@@ -145,7 +146,7 @@ impl Gateway {
     ) -> Result<Accepted, Stop> {
         let key = self.identify(client, exchange, &entry)?;
         let live = Arc::clone(&exchange.live);
-        let mut permit = admit::admit(&live, &self.registry, &key, self.world.now())?;
+        let mut permit = self.admit(exchange, &key, entry.operation)?;
         let mut share = self.registry.bodies().share();
         let server = &live.snapshot.server;
         let bounds = body::Bounds::of(&key, server);
@@ -169,8 +170,8 @@ impl Gateway {
         let session = self.session(exchange, &key, &plan.model);
         plan.prefer(Preference { stream: inspection.stream, session });
         let amount = self.expect(exchange, (&key, &mut plan), (entry.operation, body.len(), &inspection));
-        let charge = admit::reserve(&live, &key, &mut permit, (&requested, amount), self.world.now())?;
-        exchange.charges.push(charge);
+        let asked = (entry.operation, &*requested, amount);
+        self.reserve(exchange, (&key, &plan), &mut permit, asked)?;
         exchange.record.overhead.request = elapsed(read_at, self.world.now());
         exchange.held.push(permit);
         let usage_refused_by = Vec::new();
@@ -459,8 +460,7 @@ impl ProxyHttp for Gateway {
         if exchange.tunnel.is_some() {
             self.close_tunnel(session.as_downstream(), exchange);
         }
-        exchange.price();
-        exchange.settle();
+        self.settle(exchange);
         if exchange.logged {
             exchange.record.duration = elapsed(exchange.started, self.world.now());
             self.telemetry.report(exchange.record.clone());
