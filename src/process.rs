@@ -67,7 +67,9 @@ impl Shared {
         let models: Vec<&str> = models.iter().map(String::as_str).collect();
         let groups: Vec<&str> = snapshot.groups.iter().map(|group| group.id.as_str()).collect();
         self.telemetry.metrics.configure((&keys, &groups), &models, &channels);
-        self.live.store(Arc::new(self.registry.bind(Arc::clone(snapshot), self.world.now())));
+        let live = self.registry.bind(Arc::clone(snapshot), self.world.now());
+        self.resume_new(&live);
+        self.live.store(Arc::new(live));
     }
 }
 

@@ -75,7 +75,7 @@ impl By {
 }
 
 /// What a quota is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Scope {
     /// Keys by name.
     Key,

@@ -1,11 +1,15 @@
-//! The ledger of the process: opened at the start, moved by a reload.
+//! The ledger of the process: opened at the start, moved by a reload, and what quotas go on from.
 //!
-//! Invariant: a start without the ledger that the configuration names fails, since budgets would begin anew; a
-//! reload that names one that cannot be opened leaves the one in use, and says so.
+//! Invariant: a start without the ledger that the configuration names fails, since quotas would begin anew; a
+//! reload that names one that cannot be opened leaves the one in use, and says so. Invariant: a quota counts what
+//! the ledger has of its window from the moment it is in force, whether that is a start or a reload.
 
 use super::Shared;
 use crate::config::snapshot::Ledger as Configured;
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, Scope, Spent};
+use crate::state::Live;
+use crate::state::quotas::QuotaScope;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 impl Shared {
@@ -15,7 +19,43 @@ impl Shared {
         if let Some(configured) = &live.snapshot.ledger {
             self.telemetry.ledger.store(Some(self.opened(configured)?));
         }
+        self.resume(&live, &Windows::new())
+    }
+
+    /// Lets the quotas of a new configuration go on from what the ledger has, as far as they are new or have
+    /// another window; the others have counted all along.
+    pub(super) fn resume_new(&self, live: &Live) {
+        let known = self.live.load().quota_windows(self.unix()).into_iter().collect();
+        if let Err(problem) = self.resume(live, &known) {
+            tracing::error!(problem, "new quotas begin with nothing spent");
+        }
+    }
+
+    fn resume(&self, live: &Live, known: &Windows) -> Result<(), String> {
+        let Some(ledger) = self.telemetry.ledger.load_full() else { return Ok(()) };
+        let windows = live.quota_windows(self.unix()).into_iter().filter(|window| !known.contains(window));
+        let windows: Vec<(QuotaScope, u64)> = windows.collect();
+        if windows.is_empty() {
+            return Ok(());
+        }
+        ledger.flush();
+        let reader = ledger.reader()?;
+        // One look for each kind and beginning, however many keys there are.
+        let mut looked: HashMap<(Scope, u64), HashMap<String, Spent>> = HashMap::new();
+        for (who, since) in windows {
+            let scope = scope(&who);
+            if !looked.contains_key(&(scope, since)) {
+                looked.insert((scope, since), reader.spent(scope, since)?);
+            }
+            if let Some(spent) = looked.get(&(scope, since)).and_then(|names| names.get(who.name())) {
+                self.registry.resume_quota(&who, since, counted(spent));
+            }
+        }
         Ok(())
+    }
+
+    fn unix(&self) -> u64 {
+        self.world.unix_ms() / 1000
     }
 
     /// Goes over to what a new configuration names. What was booked before is in the old file.
@@ -49,4 +89,21 @@ impl Shared {
         tracing::info!(path = %configured.path.display(), "the ledger is open");
         Ok(Arc::new(ledger))
     }
+}
+
+/// Who has a quota, and when its window began.
+type Windows = HashSet<(QuotaScope, u64)>;
+
+fn scope(who: &QuotaScope) -> Scope {
+    match who {
+        QuotaScope::Key(_) => Scope::Key,
+        QuotaScope::Group(_) => Scope::Group,
+        QuotaScope::Project(_) => Scope::Project,
+    }
+}
+
+/// As quotas count: of the requests those that somebody bills for.
+fn counted(spent: &Spent) -> crate::limit::quota::Spent {
+    let tokens = spent.tokens();
+    crate::limit::quota::Spent { nano_usd: spent.nanos, tokens, requests: spent.charged }
 }

@@ -2,6 +2,7 @@
 
 mod bills;
 mod kills;
+mod resumes;
 mod tools;
 
 use crate::support::ask::{Speaks, channels, key_named};
