@@ -67,8 +67,9 @@ impl Shared {
         let models: Vec<&str> = models.iter().map(String::as_str).collect();
         let groups: Vec<&str> = snapshot.groups.iter().map(|group| group.id.as_str()).collect();
         self.telemetry.metrics.configure((&keys, &groups), &models, &channels);
+        let known = self.windows();
         let live = self.registry.bind(Arc::clone(snapshot), self.world.now());
-        self.resume_new(&live);
+        self.resume_new(&live, &known);
         self.live.store(Arc::new(live));
     }
 }

@@ -19,6 +19,7 @@ pub(super) const OTHER: &str = "_other";
 pub(super) struct Fold {
     pub(super) name: Option<ExchangeId>,
     pub(super) sums: HashMap<SumKey, Spent>,
+    exchanges: u64,
 }
 
 impl Fold {
@@ -38,6 +39,7 @@ impl Fold {
         }
         self.name.get_or_insert_with(|| row.request_id.clone());
         self.sums.entry(key).or_default().add(&Spent::of(row));
+        self.exchanges += 1;
         true
     }
 
@@ -50,6 +52,7 @@ impl Fold {
         for (key, sum) in other.sums {
             if self.sums.len() < 2 * SUMS_MAX || self.sums.contains_key(&key) {
                 self.sums.entry(key).or_default().add(&sum);
+                self.exchanges += sum.requests;
             } else {
                 lost += sum.requests;
             }
@@ -62,7 +65,7 @@ impl Fold {
     }
 
     pub(super) fn exchanges(&self) -> u64 {
-        self.sums.values().map(|sum| sum.requests).sum()
+        self.exchanges
     }
 }
 

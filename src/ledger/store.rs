@@ -33,7 +33,7 @@ impl Store {
             }
         }
         add(&transaction, &sums)?;
-        if let Some(Fold { name: Some(name), sums }) = fold {
+        if let Some(Fold { name: Some(name), sums, .. }) = fold {
             let mut statement = transaction.prepare_cached("INSERT OR IGNORE INTO fold VALUES (?1)")?;
             if statement.execute([name.as_str()])? == 1 {
                 add(&transaction, sums)?;

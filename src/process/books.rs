@@ -24,11 +24,15 @@ impl Shared {
 
     /// Lets the quotas of a new configuration go on from what the ledger has, as far as they are new or have
     /// another window; the others have counted all along.
-    pub(super) fn resume_new(&self, live: &Live) {
-        let known = self.live.load().quota_windows(self.unix()).into_iter().collect();
-        if let Err(problem) = self.resume(live, &known) {
+    pub(super) fn resume_new(&self, live: &Live, known: &Windows) {
+        if let Err(problem) = self.resume(live, known) {
             tracing::error!(problem, "new quotas begin with nothing spent");
         }
+    }
+
+    /// The windows of the quotas in force. To be asked before a new configuration is bound: that changes them.
+    pub(super) fn windows(&self) -> Windows {
+        self.live.load().quota_windows(self.unix()).into_iter().collect()
     }
 
     fn resume(&self, live: &Live, known: &Windows) -> Result<(), String> {
@@ -92,7 +96,7 @@ impl Shared {
 }
 
 /// Who has a quota, and when its window began.
-type Windows = HashSet<(QuotaScope, u64)>;
+pub(super) type Windows = HashSet<(QuotaScope, u64)>;
 
 fn scope(who: &QuotaScope) -> Scope {
     match who {

@@ -58,9 +58,10 @@ async fn one_life(config: &Path, ledger: &Path) -> (usize, usize) {
     let clients: Vec<_> = (0..CLIENTS).map(|_| tokio::spawn(load(run.addr, Arc::clone(&over)))).collect();
     let covered = async || loop {
         run.process.stdout.grown().await;
-        let booked = booked(&run.process.stdout.text());
-        let (first, last) =
-            booked.values().fold((f64::MAX, 0.0_f64), |(low, high), at| (low.min(*at), high.max(*at)));
+        let text = run.process.stdout.text();
+        let ends =
+            [text.lines().next(), text.lines().next_back()].map(|line| booked(line.unwrap_or_default()));
+        let [first, last] = ends.map(|line| line.into_values().next().unwrap_or_default());
         if last - first > 1_500.0 {
             break;
         }

@@ -54,6 +54,9 @@ async fn what_was_spent_is_spent_after_a_restart_for_every_scope_period_and_meas
     assert_eq!(quotas(&second).await, before);
     let used: Vec<u64> = before.as_array().expect("a list").iter().map(|quota| requests(quota)).collect();
     assert_eq!(used, [3, 2, 6, 3], "a month, a day, a week, always");
+    let monthly = text.replace(&quota("day"), &quota("month"));
+    second.reload("", &monthly).expect("it loads");
+    assert_eq!(requests(&quotas(&second).await[1]), 3, "another window has what the ledger has of it");
 }
 
 fn requests(quota: &Value) -> u64 {
