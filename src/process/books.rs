@@ -9,6 +9,7 @@ use crate::config::snapshot::Ledger as Configured;
 use crate::ledger::{Ledger, Scope, Spent};
 use crate::state::Live;
 use crate::state::quotas::QuotaScope;
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -48,10 +49,11 @@ impl Shared {
         let mut looked: HashMap<(Scope, u64), HashMap<String, Spent>> = HashMap::new();
         for (who, since) in windows {
             let scope = scope(&who);
-            if !looked.contains_key(&(scope, since)) {
-                looked.insert((scope, since), reader.spent(scope, since)?);
-            }
-            if let Some(spent) = looked.get(&(scope, since)).and_then(|names| names.get(who.name())) {
+            let names = match looked.entry((scope, since)) {
+                Entry::Occupied(looked) => looked.into_mut(),
+                Entry::Vacant(first) => first.insert(reader.spent(scope, since)?),
+            };
+            if let Some(spent) = names.get(who.name()) {
                 self.registry.resume_quota(&who, since, counted(spent));
             }
         }

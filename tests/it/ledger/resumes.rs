@@ -52,7 +52,7 @@ async fn what_was_spent_is_spent_after_a_restart_for_every_scope_period_and_meas
     let before = quotas(&first).await;
     let second = Gateway::in_world("", &text, Arc::clone(&world) as _).await;
     assert_eq!(quotas(&second).await, before);
-    let used: Vec<u64> = before.as_array().expect("a list").iter().map(|quota| requests(quota)).collect();
+    let used: Vec<u64> = before.as_array().expect("a list").iter().map(requests).collect();
     assert_eq!(used, [3, 2, 6, 3], "a month, a day, a week, always");
     let monthly = text.replace(&quota("day"), &quota("month"));
     second.reload("", &monthly).expect("it loads");
