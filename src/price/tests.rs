@@ -25,11 +25,7 @@ fn claude() -> Rates {
 
 #[test]
 fn what_is_expected_is_the_dearest_that_text_can_turn_out_to_be() {
-    let of = |rates: &[(Unit, &str)]| {
-        let mut all = Rates::default();
-        rates.iter().for_each(|(unit, rate)| all.set(*unit, Rate::parse(rate).unwrap()));
-        Price::flat(all).expected(1_000, 100, 0)
-    };
+    let of = |listed: &[(Unit, &str)]| Price::flat(rates(listed)).expected(1_000, 100, 0);
     let plain = [(Unit::Input, "1"), (Unit::Output, "5")];
     assert_eq!(of(&plain), Some(1_500_000));
     assert_eq!(

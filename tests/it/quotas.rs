@@ -1,6 +1,8 @@
 //! Quotas are kept: what is spent refuses, in every dialect and before a body is read; concurrent clients never get
 //! more than there is; what nobody bills comes back; windows turn with the calendar; the sums agree.
 
+mod windows;
+
 use crate::support::ask::{Kept, Speaks, channels, key_named};
 use crate::support::client::{self, Answer, Connection};
 use crate::support::{Gateway, KEY, StillWorld, channel, provider};
@@ -16,9 +18,7 @@ const COUNTED: u64 = 59;
 /// The same of `MODEL` at OpenAI's price, in nano-dollars: 32 of input at 0.40, 10 cached at 0.10, 17 of output at 1.60.
 const COST: u64 = 41_000;
 const MODEL: &str = "gpt-4.1-mini";
-/// The clock of every test starts on 2027-01-15, a Friday, one second after eight.
 const HOUR: u64 = 3_600;
-const TO_MIDNIGHT: u64 = 16 * HOUR - 1;
 
 fn configuration(upstream: &Provider, more: &str, of_key: &str) -> String {
     channels(upstream, &format!("[\"{MODEL}\", \"m\"]")) + more + "\n" + &key_named("alice", KEY, of_key)
@@ -258,23 +258,31 @@ async fn tokens_and_dollars_are_spent_to_the_last_and_at_most_one_answer_beyond(
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_that_waits_for_each_answer_finds_it_settled() {
     let upstream = provider().await;
-    // Any one estimate fits beside what is settled; two would not.
-    let quota = format!("quota = {{ tokens = {}, per = \"day\" }}", 300 * COUNTED);
-    let (gateway, _) = start(&upstream, "", &quota).await;
+    let (gateway, world) = start(&upstream, "", "quota = { tokens = 7670, per = \"day\" }").await;
+    // Two connections: on one, the next request is not read before the last is settled.
     let mut connections = [Kept::open(&gateway).await, Kept::open(&gateway).await];
-    for round in 0..300_usize {
-        let request = Speaks::OpenAi.request(KEY, MODEL, round % 3 == 0, &[]);
-        let answer = connections[round % 2].ask(&request).await;
-        assert_eq!(answer.status, 200, "round {round}: {}", answer.text());
+    let bearer = format!("Bearer {KEY}");
+    let request = |stream: bool| {
+        let body = Speaks::OpenAi.body(MODEL, stream).replacen('{', r#"{"max_tokens":8000,"#, 1);
+        client::request("POST", "/v1/chat/completions", &[("authorization", &bearer)], body.as_bytes())
+    };
+    for _day in 0..4 {
+        // Its estimate alone is above the quota: unsettled, the next would be refused.
+        for round in 0..130_usize {
+            let answer = connections[round % 2].ask(&request(round % 3 == 0)).await;
+            assert_eq!(answer.status, 200, "round {round}: {}", answer.text());
+        }
+        let answer = connections[0].ask(&request(false)).await;
+        assert!(refused(&answer).contains("daily quota of tokens"), "{}", answer.text());
+        world.advance(Duration::from_secs(24 * HOUR));
     }
-    let answer = connections[0].ask(&Speaks::OpenAi.request(KEY, MODEL, false, &[])).await;
-    assert!(refused(&answer).contains("daily quota of tokens"), "{}", answer.text());
 }
 
 #[tokio::test]
 async fn what_is_reserved_refuses_too_and_comes_back_when_it_fails() {
     let upstream = provider().await;
-    let (gateway, world) = start(&upstream, "", "quota = { requests = 1, per = \"day\" }").await;
+    let of_key = "limits = { rpm = 50 }\nquota = { requests = 1, per = \"day\" }";
+    let (gateway, world) = start(&upstream, "", of_key).await;
     for fault in [Fault::status(500), Fault::status(400), Fault::status(429), Fault::Reset, Fault::Garbage] {
         let lines = gateway.log.text().lines().count();
         upstream.script(Selector::Any, vec![Fault::HoldFirstByte]);
@@ -287,6 +295,8 @@ async fn what_is_reserved_refuses_too_and_comes_back_when_it_fails() {
             message.contains("used up by requests under way. Try again when they have ended"),
             "{message}"
         );
+        let rpm = "tollgate_key_limit_remaining{key=\"alice\",limit=\"rpm\"}";
+        assert_eq!(gateway.count(rpm).await, 49, "the refused one gave its own back");
         held.reset();
         gateway.log.lines(lines + 2).await;
         upstream.clear_scripts();
@@ -338,111 +348,6 @@ async fn an_unknown_cost_counts_nothing_and_is_seen() {
         (shown(&gateway, "usd", "used").await, gateway.count(uncounted).await),
         (i64::try_from(COST).expect("small"), 1)
     );
-}
-
-#[tokio::test]
-async fn windows_turn_with_the_calendar_and_the_wait_is_told_in_their_last_minute() {
-    let upstream = provider().await;
-    for (per, renews, seconds) in [
-        ("day", "2027-01-16T00:00:00Z", TO_MIDNIGHT),
-        ("week", "2027-01-18T00:00:00Z", TO_MIDNIGHT + 2 * 24 * HOUR),
-        ("month", "2027-02-01T00:00:00Z", TO_MIDNIGHT + 16 * 24 * HOUR),
-    ] {
-        let quota = format!("quota = {{ tokens = 59, per = \"{per}\" }}");
-        let (gateway, world) = start(&upstream, "", &quota).await;
-        let mut lines = 0;
-        assert_eq!(settled(&gateway, &mut lines).await.status, 200);
-        world.advance(Duration::from_secs(seconds - 61));
-        let early = settled(&gateway, &mut lines).await;
-        assert!(refused(&early).contains(&format!("renews at {renews}")), "{per}: {}", early.text());
-        assert_eq!(waits(&early), (None, None), "{per}");
-        world.advance(Duration::from_secs(1));
-        let last_minute = settled(&gateway, &mut lines).await;
-        refused(&last_minute);
-        assert_eq!(waits(&last_minute), (Some("60"), Some("60000")), "{per}");
-        world.advance(Duration::from_millis(59_999));
-        assert_eq!(waits(&settled(&gateway, &mut lines).await), (Some("1"), Some("1000")), "{per}");
-        world.advance(Duration::from_millis(1));
-        assert_eq!(settled(&gateway, &mut lines).await.status, 200, "{per}");
-        assert_eq!(shown(&gateway, "tokens", "used").await, 59, "{per}: of this window alone");
-        refused(&settled(&gateway, &mut lines).await);
-    }
-}
-
-#[tokio::test]
-async fn an_exchange_counts_in_the_window_in_which_it_began() {
-    let upstream = provider().await;
-    let (gateway, world) =
-        start(&upstream, "", "quota = { requests = 1, tokens = 1000, per = \"day\" }").await;
-    upstream.script(Selector::Any, vec![Fault::HoldMidStream { after_events: 1 }]);
-    let mut held = Connection::open(gateway.addr()).await;
-    held.send(&Speaks::OpenAi.request(KEY, MODEL, true, &[])).await;
-    upstream.wait_for_holding(1).await;
-    refused(&ask(&gateway).await);
-    // Its idle time is not over: a second is no minute.
-    world.advance(Duration::from_secs(TO_MIDNIGHT));
-    assert_eq!(shown(&gateway, "requests", "reserved").await, 0, "nothing of the new day");
-    assert_eq!(ask(&gateway).await.status, 200);
-    upstream.release();
-    assert_eq!(held.answer().await.expect("an answer").status, 200);
-    gateway.log.lines(3).await;
-    let used = [shown(&gateway, "requests", "used").await, shown(&gateway, "tokens", "used").await];
-    assert_eq!(used, [1, 59], "the one that began today, and not the one that ended today");
-}
-
-#[tokio::test]
-async fn a_reload_keeps_what_was_spent_whatever_becomes_of_the_amount() {
-    let upstream = provider().await;
-    let (gateway, world) = start(&upstream, "", "quota = { tokens = 1000, per = \"day\" }").await;
-    let mut lines = 0;
-    for _ in 0..3 {
-        assert_eq!(settled(&gateway, &mut lines).await.status, 200);
-    }
-    let reload = |quota: &str| {
-        let of_key = if quota.is_empty() { String::new() } else { format!("quota = {{ {quota} }}") };
-        gateway.reload("", &configuration(&upstream, "", &of_key)).expect("a good configuration");
-    };
-    for (quota, unit, remaining) in [
-        ("tokens = 1000, per = \"day\"", "tokens", 823),
-        ("tokens = 2000, per = \"day\"", "tokens", 1_823),
-        ("usd = 0.001, requests = 5, per = \"day\"", "requests", 2),
-        ("usd = 0.001, requests = 5, per = \"day\"", "usd", 877_000),
-        ("tokens = 1000, per = \"month\"", "tokens", 823),
-        ("tokens = 100, per = \"month\"", "tokens", -77),
-    ] {
-        reload(quota);
-        assert_eq!(shown(&gateway, unit, "remaining").await, remaining, "{quota}");
-    }
-    refused(&settled(&gateway, &mut lines).await);
-    world.advance(Duration::from_secs(HOUR));
-    reload("tokens = 100, per = \"day\"");
-    assert_eq!(
-        shown(&gateway, "tokens", "remaining").await,
-        100,
-        "how much of the month was today's is not known"
-    );
-    reload("");
-    assert!(quotas(&gateway).await.is_empty());
-    assert_eq!(settled(&gateway, &mut lines).await.status, 200);
-}
-
-#[tokio::test]
-async fn an_exchange_that_outlives_a_reload_settles_where_it_reserved() {
-    let upstream = provider().await;
-    let (gateway, _) = start(&upstream, "", "quota = { tokens = 1000, per = \"day\" }").await;
-    upstream.script(Selector::Any, vec![Fault::HoldFirstByte]);
-    let mut held = Connection::open(gateway.addr()).await;
-    held.send(&Speaks::OpenAi.request(KEY, MODEL, false, &[])).await;
-    upstream.wait_for_holding(1).await;
-    let quota = "quota = { tokens = 500, per = \"week\" }";
-    gateway.reload("", &configuration(&upstream, "", quota)).expect("a good configuration");
-    assert_eq!(shown(&gateway, "tokens", "used").await, 0);
-    assert!(shown(&gateway, "tokens", "reserved").await > 0);
-    upstream.release();
-    assert_eq!(held.answer().await.expect("an answer").status, 200);
-    gateway.log.lines(1).await;
-    assert_eq!(shown(&gateway, "tokens", "remaining").await, 441);
-    nothing_is_held(&gateway).await;
 }
 
 #[tokio::test]
