@@ -1,6 +1,7 @@
 //! What booking an exchange costs whoever books it, and how many a second the file takes (docs/performance.md has
 //! measured figures and conditions).
 #![expect(clippy::expect_used, reason = "a benchmark's set-up fails the benchmark")]
+#![expect(clippy::print_stdout, reason = "criterion prints its figures there too")]
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use prometheus::IntCounter;

@@ -211,7 +211,7 @@ impl Cost {
 pub enum Bill {
     /// No provider was sent anything.
     NothingSent,
-    /// Providers were sent the request, and none began to answer it.
+    /// Providers were sent the request, and do not bill what came of it: an error, a count of tokens, a file.
     NotBilled,
     /// The provider counted, and the price is known.
     Reported,

@@ -135,7 +135,7 @@ impl Exchange {
                 "no: no connection came about, nothing was sent to a provider".to_owned()
             }
             "nothing_sent" => "no: nothing was sent to a provider".to_owned(),
-            "not_billed" => "no: it was sent, and no provider began to answer it with success".to_owned(),
+            "not_billed" => "no: it was sent, and providers do not bill what came of it".to_owned(),
             "reported" => format!("yes: {} USD by the provider's own count, {borne}", self.cost),
             "estimated" => format!("yes: {} USD by our estimate, {borne}", self.cost),
             "unknown" if self.line["usage_source"] == "none" => {

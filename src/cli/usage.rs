@@ -232,12 +232,12 @@ mod tests {
     fn a_table_aligns_numbers_and_points_and_shows_no_control_characters() {
         let told = Told::of(REPORT).unwrap();
         let expected = [
-            "model          requests  input  output  cache_read  cache_write  reasoning            cost_usd  unknown_cost",
-            "gpt \"x\", y            3   1200      20           0            0          0  12345678.901234567             1",
-            "=cmd|'/c'!A1          1      1       2           3            4          5         0.500000000             0",
-            "-                     1      0       0           0            0          0         0.000000000             0",
-            "a\u{fffd}[2J\u{fffd}                0      0       0           0            0          0         0.000000000             0",
-            "total                 5   1201      22           3            4          5  12345679.401234567             1",
+            "model         requests  input  output  cache_read  cache_write  reasoning            cost_usd  unknown_cost",
+            "gpt \"x\", y           3   1200      20           0            0          0  12345678.901234567             1",
+            "=cmd|'/c'!A1         1      1       2           3            4          5         0.500000000             0",
+            "-                    1      0       0           0            0          0         0.000000000             0",
+            "a\u{fffd}[2J\u{fffd}               0      0       0           0            0          0         0.000000000             0",
+            "total                5   1201      22           3            4          5  12345679.401234567             1",
         ];
         assert_eq!(told.table("model").lines().collect::<Vec<_>>(), expected);
         assert_eq!(told.notes().len(), 4, "period, truncated, unwritten, unknown cost");

@@ -54,7 +54,7 @@ fn cases() -> [Case; 7] {
         Case {
             fault: status(400),
             bill: "not_billed",
-            said: "no: it was sent, and no provider began to answer",
+            said: "no: it was sent, and providers do not bill what came of it",
             ..plain()
         },
         Case {
