@@ -98,8 +98,10 @@ impl Queue {
         let gathered = self.wake.wait_timeout_while(pending, gather, calm);
         let (mut pending, _) = gathered.unwrap_or_else(PoisonError::into_inner);
         pending.asked = false;
+        // As much room as was needed now, so that under a steady load nobody who books pays for a list that grows.
+        let room = Vec::with_capacity(pending.rows.len());
         Taken {
-            rows: std::mem::take(&mut pending.rows),
+            rows: std::mem::replace(&mut pending.rows, room),
             fold: std::mem::take(&mut pending.fold),
             up_to: pending.booked,
             last: pending.phase != Phase::Open,
