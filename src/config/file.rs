@@ -41,6 +41,8 @@ pub(super) struct File {
     pub(super) trace: Option<Trace>,
     /// The log.
     pub(super) log: Option<Log>,
+    /// Where usage is kept beyond the end of the process; absent: nowhere.
+    pub(super) ledger: Option<Ledger>,
     /// Accounts at providers.
     #[serde(default)]
     pub(super) channel: List<Channel>,
@@ -192,6 +194,16 @@ pub(super) struct Log {
     pub(super) level: Option<String>,
     /// Where access lines go: stdout, stderr, off, or a path; stdout if absent.
     pub(super) access: Option<String>,
+}
+
+/// Where usage is kept beyond the end of the process.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Ledger {
+    /// The file, which is made where it is not there; one for every gateway.
+    pub(super) path: String,
+    /// How long single exchanges are kept, at least an hour; 90 days if absent. Sums are kept for good.
+    pub(super) retention: Option<Wait>,
 }
 
 /// Limits; what is absent is unlimited.

@@ -41,6 +41,10 @@ pub fn redacted(snapshot: &Snapshot) -> Value {
                 AccessTarget::File(path) => path.display().to_string(),
             },
         },
+        "ledger": snapshot.ledger.as_ref().map(|ledger| json!({
+            "path": ledger.path.display().to_string(),
+            "retention": retention(ledger.retention),
+        })),
         "channel": snapshot.channels.iter().map(|it| channel(it)).collect::<Vec<_>>(),
         "profile": profiles.into_iter().map(|it| profile(it)).collect::<Vec<_>>(),
         "group": snapshot.groups.iter()
@@ -230,6 +234,14 @@ fn patterns(patterns: Option<&Patterns>) -> Value {
 fn texts<T: Display>(items: &[T]) -> Vec<String> {
     items.iter().map(ToString::to_string).collect()
 }
+
+/// In days where it is days: months of 30.44 days, which the other durations have, nobody wrote.
+fn retention(kept: Duration) -> String {
+    let days = kept.as_secs() / DAY_SECONDS;
+    if kept == Duration::from_secs(days * DAY_SECONDS) { format!("{days}d") } else { wait(kept) }
+}
+
+const DAY_SECONDS: u64 = 24 * 3600;
 
 fn wait(wait: Duration) -> String {
     humantime::format_duration(wait).to_string()

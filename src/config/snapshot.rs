@@ -36,6 +36,8 @@ pub struct Snapshot {
     pub trace: Trace,
     /// The access log.
     pub log: Log,
+    /// Where usage is kept; `None`: nowhere.
+    pub ledger: Option<Ledger>,
     /// How many channels one exchange may try.
     pub attempts: usize,
     /// Retries per thousand exchanges of recent traffic.
@@ -163,6 +165,15 @@ pub enum AccessTarget {
     Off,
     /// A file, reopened on USR1.
     File(PathBuf),
+}
+
+/// `[ledger]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ledger {
+    /// The file.
+    pub path: PathBuf,
+    /// How long single exchanges are kept.
+    pub retention: Duration,
 }
 
 /// A credential we issued, in one of its groups.

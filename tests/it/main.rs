@@ -23,6 +23,7 @@ mod heads;
 mod health;
 mod last_word;
 mod leaving;
+mod ledger;
 mod limits;
 mod matrix;
 mod models;

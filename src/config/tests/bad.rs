@@ -379,6 +379,22 @@ fn the_edge_is_checked() {
         "t.toml:9: log.access: unknown value `stdot`; one of stdout, stderr, off, or a path (did you mean `stdout`?)",
     );
     after_sound(
+        "[ledger]\npath = ''\n",
+        "t.toml:9: ledger.path: must be the path of a file (leave `[ledger]` out to keep none)",
+    );
+    after_sound(
+        "[ledger]\npath = 'l.db'\nretention = '5m'\n",
+        "t.toml:10: ledger.retention: is shorter than an hour",
+    );
+    after_sound(
+        "[ledger]\npath = 'l.db'\nretention = '11years'\n",
+        "t.toml:10: ledger.retention: is longer than 3650 days",
+    );
+    after_sound(
+        "[ledger]\npath = 'l.db'\nretention = 'long'\n",
+        "t.toml:10: ledger.retention: `long` is no duration; write for example \"90d\"",
+    );
+    after_sound(
         "[log]\nlevel = 'inof'\n",
         "t.toml:9: log.level: unknown value `inof`; one of error, warn, info, debug, trace (did you mean `info`?)",
     );
