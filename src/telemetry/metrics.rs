@@ -13,6 +13,7 @@ pub use table::{Declared, TABLE};
 
 use crate::code::Code;
 use crate::id::{ChannelId, KeyId};
+use crate::ledger::{Counters, State};
 use crate::protocol::Operation;
 use crate::record::{AttemptRecord, Cost, End, Record, Text};
 use crate::tls::word::Word;
@@ -50,6 +51,8 @@ pub struct Live<'a> {
     pub keys: Vec<KeyLive<'a>>,
     /// Every certificate of ours.
     pub certificates: Vec<CertificateLive<'a>>,
+    /// How the ledger is, where there is one.
+    pub ledger: Option<State>,
     /// Every measure of every quota.
     pub quotas: Vec<QuotaLive<'a>>,
 }
@@ -198,6 +201,15 @@ impl Metrics {
         self.families.accesslog_dropped_total.with_label_values::<&str>(&[])
     }
 
+    /// The counters of what the ledger could not keep.
+    pub fn ledger(&self) -> Counters {
+        let families = &self.families;
+        Counters {
+            folded: families.ledger_folded_total.with_label_values::<&str>(&[]),
+            dropped: families.ledger_dropped_total.with_label_values::<&str>(&[]),
+        }
+    }
+
     /// Counts a finished exchange.
     pub fn report(&self, record: &Record) {
         let names = self.names.load();
@@ -328,6 +340,13 @@ impl Metrics {
         }
         self.set_keys(&live.keys);
         self.set_certificates(&live.certificates);
+        for gauge in [&families.ledger_up, &families.ledger_unwritten] {
+            gauge.reset();
+        }
+        if let Some(ledger) = live.ledger {
+            set(&families.ledger_up, &[], u64::from(ledger.up));
+            set(&families.ledger_unwritten, &[], ledger.unwritten);
+        }
         self.set_quotas(&live.quotas);
         self.encode()
     }

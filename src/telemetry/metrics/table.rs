@@ -158,6 +158,14 @@ families! {
         "TLS handshakes with clients that came to nothing, by reason.";
     certificate_expiry_timestamp_seconds: GaugeVec, ["listener", "name"], NONE,
         "When a certificate expires, in Unix seconds: those of TLS listeners by address and first name, those shown to channels with the listener upstream and the channel's name.";
+    ledger_up: GaugeVec, [], NONE,
+        "1 where the ledger takes what is booked, 0 where it does not and usage is kept in memory; absent without one.";
+    ledger_unwritten: GaugeVec, [], NONE,
+        "Exchanges that are booked in memory and not in the ledger's file yet; absent without one.";
+    ledger_folded_total: IntCounterVec, [], NONE,
+        "Exchanges that are in the ledger's sums and could not be kept one by one.";
+    ledger_dropped_total: IntCounterVec, [], NONE,
+        "Exchanges that the ledger lost.";
     build_info: GaugeVec, ["version", "revision"], NONE,
         "1, with the version and revision of the program.";
 }
