@@ -77,3 +77,6 @@ fn digest<'a>(parts: impl Iterator<Item = &'a [u8]>) -> Digest {
     }
     hasher.finalize().into()
 }
+
+#[cfg(test)]
+mod tests;
