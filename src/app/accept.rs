@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout};
+use tokio::time::{sleep, timeout};
 
 /// The connections of one process and their limits.
 #[derive(Debug, Default)]
@@ -120,7 +120,7 @@ pub async fn accept<A>(
             }
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
+                sleep(ACCEPT_PAUSE).await;
             }
         }
     }
@@ -137,7 +137,7 @@ async fn greet(tcp: TcpStream, from: SocketAddr, caps: &Caps) -> Option<BoxedStr
         let ready = timeout(caps.first_byte, tcp.readable()).await;
         return ready.is_ok_and(|ready| ready.is_ok()).then(|| plain(tcp, digest, caps.head));
     };
-    let deadline = deadline(caps.first_byte);
+    let deadline = sleep(caps.first_byte).deadline();
     match Secured::accept(tcp, &tls.server, digest, deadline).await {
         Ok(secured) => {
             let stream: BoxedStream = Box::new(secured?);
@@ -161,11 +161,6 @@ fn plain(tcp: TcpStream, digest: SocketDigest, head: Option<HeadBounds>) -> Boxe
         Some(bounds) => Box::new(Guarded::new(Box::new(stream), bounds)),
         None => Box::new(stream),
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "this is the edge where connections come in")]
-fn deadline(within: Duration) -> Instant {
-    Instant::now() + within
 }
 
 /// Long enough for descriptors to come back, short enough not to be noticed.

@@ -51,10 +51,7 @@ impl Compiler<'_, '_> {
         }
         // All of them before giving up on any, so that every problem is told at once.
         let read: Vec<_> = pairs.into_iter().map(|pair| self.identity(&pair, true)).collect();
-        let clients = match &written.client_ca {
-            Some(path) => Some(self.roots(&at.key("client_ca"), path, true)),
-            None => None,
-        };
+        let clients = written.client_ca.as_ref().map(|path| self.roots(&at.key("client_ca"), path, true));
         let (identities, files): (Vec<_>, Vec<_>) =
             read.into_iter().collect::<Option<Vec<_>>>()?.into_iter().unzip();
         let clients = match clients {
