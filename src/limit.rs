@@ -8,6 +8,7 @@
 pub mod breaker;
 pub mod budget;
 pub mod learned;
+pub mod lease;
 mod meter;
 mod tokens;
 
