@@ -136,6 +136,14 @@ impl Failure {
         }
     }
 
+    /// Whether the provider bills for it all the same: it had answered with success, and broke off. A stream
+    /// without an event is no answer yet.
+    pub fn is_billed(&self, stream: bool) -> bool {
+        let broke_off = matches!(self.kind, FailureKind::Reset | FailureKind::IdleTimeout);
+        let success = self.status.is_some_and(|status| (200..300).contains(&status));
+        !stream && broke_off && success
+    }
+
     /// Whether another candidate may be sent the same request. An operation that creates something
     /// (`creates`) is only repeated where the provider cannot have begun it.
     pub fn may_fail_over(&self, creates: bool) -> bool {

@@ -36,12 +36,11 @@ use crate::gateway::reply::{Reply, Sent, elapsed};
 use crate::protocol::entry::{self, Entry};
 use crate::protocol::inspect;
 use crate::protocol::observe::estimate::request_tokens;
-use crate::protocol::splice::Edit;
 use crate::record::{End, Path, Text};
 use crate::refusal::Refusal;
 use crate::stage::choose::Preference;
 use crate::stage::plan::{Attempt, Next};
-use crate::stage::rewrite::{Original, rewrite};
+use crate::stage::rewrite::rewrite;
 use crate::stage::route::Wanted;
 use crate::stage::{admit, cap, foreign, identify, route, session, verdict};
 use crate::state::{Live, Registry};
@@ -196,7 +195,7 @@ impl Gateway {
                 Next::Wait(wait) if waiting::pause(client, wait).await => continue,
                 Next::Queue(_) | Next::Wait(_) => return self.reply(client, exchange).client_left(),
                 Next::Exhausted(refusal) => {
-                    self.exhausted(&accepted);
+                    self.exhausted(exchange, &accepted);
                     return self.reply(client, exchange).refuse(&refusal).await;
                 }
             };
@@ -238,7 +237,8 @@ impl Gateway {
         let cap = exchange.key.as_ref().and_then(|key| key.max_output_tokens);
         let capped = cap::edits(&accepted.inspection.output_cap, cap, &attempt.channel);
         exchange.record.output_cap = cap.filter(|_| !capped.is_empty());
-        let outgoing = rewrite(&original(client, accepted, (&stripped.edits, &capped, ask_usage)), attempt);
+        let outgoing =
+            rewrite(&accepted.original(client.req_header(), (&stripped.edits, &capped, ask_usage)), attempt);
         let target = Target {
             channel: &attempt.channel,
             credential: &attempt.credential,
@@ -248,7 +248,7 @@ impl Gateway {
             ask_usage,
             creates: accepted.creates(),
             early_ping: accepted.early_ping(&attempt.channel),
-            rename: rename(accepted, attempt),
+            rename: accepted.rename(attempt),
             bodies: self.registry.bodies(),
             now_unix: self.world.unix_ms() / 1000,
         };
@@ -273,7 +273,7 @@ impl Gateway {
         verdict::answered(&exchange.live, &mut attempt, answer.head.status.as_u16());
         let relayed = Relayed {
             operation: accepted.entry.operation,
-            rename: rename(&accepted, &attempt).map(str::to_owned),
+            rename: accepted.rename(&attempt).map(str::to_owned),
             channel: Arc::clone(&attempt.channel),
             streams: self.registry.streams(),
             share: self.registry.bodies().share(),
@@ -289,7 +289,9 @@ impl Gateway {
         sent
     }
 
-    fn exhausted(&self, accepted: &Accepted) {
+    /// Nobody is left to ask. What broke off is billed all the same, and nobody has counted it.
+    fn exhausted(&self, exchange: &mut Exchange, accepted: &Accepted) {
+        exchange.complete_usage(request_tokens(&accepted.body));
         if accepted.plan.is_over_budget() {
             self.telemetry.metrics.retry_budget_exhausted();
         }
@@ -341,30 +343,6 @@ impl Gateway {
             Stop::ClientGone => reply.client_left(),
         }
     }
-}
-
-fn original<'a>(
-    client: &'a ServerSession,
-    accepted: &'a Accepted,
-    (stripped, capped, ask_usage): (&'a [Edit], &'a [Edit], Option<&'a Edit>),
-) -> Original<'a> {
-    let head = client.req_header();
-    Original {
-        method: &head.method,
-        entry: &accepted.entry,
-        headers: &head.headers,
-        body: &accepted.body,
-        model: accepted.inspection.model.as_ref(),
-        stripped,
-        capped,
-        ask_usage,
-        requested: &accepted.requested,
-    }
-}
-
-/// The model's name to show, where it differs from the one sent.
-fn rename<'a>(accepted: &'a Accepted, attempt: &Attempt) -> Option<&'a str> {
-    (attempt.model_upstream != accepted.requested).then_some(&*accepted.requested)
 }
 
 fn no_model() -> Refusal {

@@ -18,6 +18,7 @@ use crate::record::{
 };
 use crate::stage::foreign::Thinking;
 use crate::stage::plan::{Attempt, Plan};
+use crate::stage::rewrite::Original;
 use crate::state::Live;
 use crate::state::bodies::Share;
 use crate::state::charge::Charge;
@@ -25,6 +26,7 @@ use crate::state::lessons::Lesson;
 use crate::state::permit::Permit;
 use crate::usage::{Usage, UsageSource};
 use bytes::Bytes;
+use pingora::http::RequestHeader;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -110,6 +112,30 @@ impl Accepted {
         let streams = self.inspection.stream && self.entry.streams_events();
         let interval = channel.conduct.ping_interval;
         (streams && channel.conduct.ping_before_first_event && !interval.is_zero()).then_some(interval)
+    }
+
+    /// What the client sent, with what is to be cut out of it and written into it.
+    pub fn original<'a>(
+        &'a self,
+        head: &'a RequestHeader,
+        (stripped, capped, ask_usage): (&'a [Edit], &'a [Edit], Option<&'a Edit>),
+    ) -> Original<'a> {
+        Original {
+            method: &head.method,
+            entry: &self.entry,
+            headers: &head.headers,
+            body: &self.body,
+            model: self.inspection.model.as_ref(),
+            stripped,
+            capped,
+            ask_usage,
+            requested: &self.requested,
+        }
+    }
+
+    /// The model's name to show, where it differs from the one sent.
+    pub fn rename(&self, attempt: &Attempt) -> Option<&str> {
+        (attempt.model_upstream != self.requested).then_some(&*self.requested)
     }
 
     /// Whether it creates something at the provider: then it is not sent twice once it may have begun.
@@ -237,8 +263,9 @@ impl Exchange {
         self.record.channel = Some(attempt.channel.id.clone());
         self.record.model_upstream = model;
         // Providers bill answers, not errors, in whatever status they come.
-        let billed = tried.failure.is_none() && self.record.operation.is_some_and(Operation::has_usage);
-        self.record.charged |= billed && tried.status.is_some_and(|status| (200..300).contains(&status));
+        let success = tried.status.is_some_and(|status| (200..300).contains(&status));
+        let billed = tried.failure.map_or(success, |failure| failure.is_billed(self.record.stream));
+        self.record.charged |= billed && self.record.operation.is_some_and(Operation::has_usage);
     }
 
     /// Books that so many bytes of the body are about to go down; the last of them give the slots back.

@@ -276,10 +276,10 @@ impl From<Lost> for NoAnswer {
 /// Reads what is left of an answer nobody waits for, so that its connection can serve again; gives it up
 /// where that takes long.
 pub fn recycle(mut answer: Answer) {
-    if !answer.complete && !answer.wire.is_complete() {
+    if !answer.wire.is_complete() {
         answer.wire.finish_now();
     }
-    if answer.complete || answer.wire.is_complete() {
+    if answer.wire.is_complete() {
         return answer.wire.release();
     }
     if !answer.wire.is_worth_finishing() {

@@ -156,7 +156,10 @@ async fn a_cut_answer_that_was_held_to_be_renamed_is_an_error() {
         let answer = speech.ask(gateway.addr(), MODEL, false).await;
         assert_eq!((answer.status, answer.ended), (502, Ended::Whole), "{speech:?}");
         assert_eq!(answer.code(), "upstream_unreachable", "{speech:?}");
-        assert_eq!(gateway.log.line().await["end"], "failed", "{speech:?}");
+        let line = gateway.log.line().await;
+        assert_eq!(line["end"], "failed", "{speech:?}");
+        // The provider had answered: it bills for that, and what is not counted is estimated.
+        assert_eq!((&line["charged"], &line["usage_source"]), (&json!(true), &json!("estimated")), "{line}");
     }
 }
 

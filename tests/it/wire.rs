@@ -40,6 +40,23 @@ async fn an_answer_without_a_body_stays_one() {
 }
 
 #[tokio::test]
+async fn an_answer_of_declared_length_is_whole_with_its_last_byte() {
+    let (upstream, gateway) = house("http_version = \"2\"\nidle_timeout = \"2s\"").await;
+    // All of the body, and then nothing: the provider's stream stays open.
+    upstream.script(Selector::Any, vec![Fault::HangAfterTerminal]);
+    let mut connection = Connection::open(gateway.addr()).await;
+    for asked in 1..=2 {
+        connection.send(&Speech::Chat.request(KEY, MODEL, false)).await;
+        let answer = connection.answer().await.expect("an answer on the kept connection");
+        assert_eq!((answer.status, answer.ended), (200, Ended::Whole));
+        let lines = gateway.log.lines(asked).await;
+        assert_eq!(lines[asked - 1]["end"], "ok", "{}", lines[asked - 1]);
+    }
+    // The stream that never ends is given up.
+    upstream.wait_for_aborted(1).await;
+}
+
+#[tokio::test]
 async fn an_answer_with_trailers_is_whole_without_them() {
     let (upstream, gateway) = house("").await;
     let head = "200 OK\r\ncontent-type: text/plain\r\ntransfer-encoding: chunked\r\ntrailer: x-t";

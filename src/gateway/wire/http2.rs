@@ -28,6 +28,8 @@ pub struct Http2 {
     sending: Sending,
     /// How much of an answer of declared length is still to come.
     left: Option<u64>,
+    /// All of a declared length has come and was said to be the end; the stream's own end may be on its way.
+    whole: bool,
     complete: bool,
 }
 
@@ -48,6 +50,7 @@ impl Http2 {
             outbox: Outbox::default(),
             sending: Sending::Open,
             left: None,
+            whole: false,
             complete: false,
         }
     }
@@ -132,7 +135,13 @@ impl Http2 {
     pub(super) fn poll_body(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Lost>> {
         let Some(session) = &mut self.session else { return Poll::Ready(Ok(None)) };
         loop {
-            match ready!(pin!(session.read_response_body()).poll(context)) {
+            let read = pin!(session.read_response_body()).poll(context);
+            if read.is_pending() && self.left == Some(0) && !self.whole {
+                // The client has all of it, and would wait on its connection for nothing.
+                self.whole = true;
+                return Poll::Ready(Ok(None));
+            }
+            match ready!(read) {
                 // A frame may be empty.
                 Ok(Some(data)) if data.is_empty() => {}
                 Ok(Some(data)) => {
