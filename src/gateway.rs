@@ -9,6 +9,7 @@
 //! records, once, whatever happened.
 
 pub mod body;
+pub mod borrow;
 pub mod exchange;
 pub mod forward;
 pub mod guard;
@@ -42,7 +43,7 @@ use crate::stage::choose::Preference;
 use crate::stage::plan::{Attempt, Next};
 use crate::stage::rewrite::rewrite;
 use crate::stage::route::Wanted;
-use crate::stage::{admit, cap, foreign, identify, route, session, verdict};
+use crate::stage::{cap, foreign, identify, route, session, verdict};
 use crate::state::{Live, Registry};
 use crate::telemetry::Telemetry;
 use crate::world::{self, World};
@@ -145,7 +146,7 @@ impl Gateway {
     ) -> Result<Accepted, Stop> {
         let key = self.identify(client, exchange, &entry)?;
         let live = Arc::clone(&exchange.live);
-        let mut permit = admit::admit(&live, &self.registry, &key, self.world.now())?;
+        let mut permit = self.admitted(&live, &key).await?;
         let mut share = self.registry.bodies().share();
         let server = &live.snapshot.server;
         let bounds = body::Bounds::of(&key, server);
@@ -169,7 +170,7 @@ impl Gateway {
         let session = self.session(exchange, &key, &plan.model);
         plan.prefer(Preference { stream: inspection.stream, session });
         let amount = self.expect(exchange, (&key, &mut plan), (entry.operation, body.len(), &inspection));
-        let charge = admit::reserve(&live, &key, &mut permit, (&requested, amount), self.world.now())?;
+        let charge = self.reserved(&live, &key, &mut permit, (&requested, amount)).await?;
         exchange.charges.push(charge);
         exchange.record.overhead.request = elapsed(read_at, self.world.now());
         exchange.held.push(permit);
@@ -193,6 +194,10 @@ impl Gateway {
                 Next::Attempt(attempt) => attempt,
                 Next::Queue(pause) if self.queue(client, exchange, &accepted, &pause).await => continue,
                 Next::Wait(wait) if waiting::pause(client, wait).await => continue,
+                Next::Borrow(loan) => {
+                    borrow::lent(loan).await;
+                    continue;
+                }
                 Next::Queue(_) | Next::Wait(_) => return self.reply(client, exchange).client_left(),
                 Next::Exhausted(refusal) => {
                     self.exhausted(exchange, &accepted);

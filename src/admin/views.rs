@@ -38,20 +38,20 @@ pub(super) fn metrics(shared: &Shared) -> String {
 
 fn limits(live: &Live, index: usize, now: u64) -> Vec<metrics::LimitLive> {
     let gate = &live.key(index).gate;
-    let rpm = gate.rpm.level(now).map(|level| metrics::LimitLive {
+    let rpm = gate.rpm_level(now).map(|level| metrics::LimitLive {
         limit: "rpm",
         max: level.limit,
         remaining: level.remaining,
     });
-    let tokens = gate.tokens.levels(now).map(|(counted, level)| metrics::LimitLive {
+    let tokens = gate.token_levels(now).map(|(counted, level)| metrics::LimitLive {
         limit: counted.word(),
         max: level.limit,
         remaining: level.remaining,
     });
-    let slots = gate.slots.limit().map(|limit| metrics::LimitLive {
+    let slots = gate.slots_level().map(|(limit, remaining)| metrics::LimitLive {
         limit: "concurrency",
-        max: u64::from(limit),
-        remaining: u64::from(limit.saturating_sub(gate.slots.taken())),
+        max: limit,
+        remaining,
     });
     rpm.into_iter().chain(tokens).chain(slots).collect()
 }

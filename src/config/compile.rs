@@ -6,6 +6,7 @@
 pub(super) mod address;
 mod channels;
 pub(super) mod examples;
+mod fleet;
 mod keys;
 pub(super) mod kinds;
 mod prices;
@@ -60,6 +61,7 @@ pub(super) fn compile(
         channels: Vec::new(),
     };
     let (server, trace, log) = compiler.edge(&files[0]);
+    let fleet = compiler.fleet(files[0].fleet.as_ref());
     let upstream = compiler.upstream(files[0].upstream.as_ref());
     compiler.groups(files);
     compiler.profiles(files);
@@ -72,6 +74,7 @@ pub(super) fn compile(
         server,
         trace,
         log,
+        fleet,
         attempts: upstream.attempts,
         retry_budget_permille: upstream.retry_budget_permille,
         keys: keys.listed,

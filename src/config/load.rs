@@ -178,7 +178,7 @@ impl Reader<'_> {
     }
 }
 
-const ENTRY_FILE_ONLY: [&str; 4] = ["server", "upstream", "trace", "log"];
+const ENTRY_FILE_ONLY: [&str; 5] = ["server", "upstream", "trace", "log", "fleet"];
 
 /// The path without `.` components, so that two ways of writing it are one file.
 fn plain(path: &Path) -> PathBuf {

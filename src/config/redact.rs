@@ -4,8 +4,8 @@
 //! set. Everything is in a fixed order, so that two dumps can be compared.
 
 use super::snapshot::{
-    AccessTarget, Balance, Channel, ClientAbort, Conduct, ForeignThinking, HttpVersion, Key, Limits, Mapping,
-    MappingFrom, Patterns, PriceRule, Profile, Server, Snapshot, Tool, UpstreamTimeouts,
+    AccessTarget, Balance, Channel, ClientAbort, Conduct, Fleet, ForeignThinking, HttpVersion, Key, Limits,
+    Mapping, MappingFrom, Patterns, PriceRule, Profile, Server, Snapshot, Tool, UpstreamTimeouts,
 };
 use crate::price::Unit;
 use serde_json::{Map, Value, json};
@@ -40,6 +40,7 @@ pub fn redacted(snapshot: &Snapshot) -> Value {
                 AccessTarget::File(path) => path.display().to_string(),
             },
         },
+        "fleet": snapshot.fleet.as_ref().map(fleet),
         "channel": snapshot.channels.iter().map(|it| channel(it)).collect::<Vec<_>>(),
         "profile": profiles.into_iter().map(|it| profile(it)).collect::<Vec<_>>(),
         "group": snapshot.groups.iter()
@@ -47,6 +48,17 @@ pub fn redacted(snapshot: &Snapshot) -> Value {
             .collect::<Vec<_>>(),
         "key": snapshot.keys.iter().map(|it| key(it)).collect::<Vec<_>>(),
         "price": snapshot.prices.rules().iter().map(price).collect::<Vec<_>>(),
+    })
+}
+
+/// Of the address nothing but its end: a password may stand anywhere before.
+fn fleet(fleet: &Fleet) -> Value {
+    json!({
+        "redis": fleet.redis.to_string(),
+        "on_error": fleet.on_error.word(),
+        "prefix": fleet.prefix,
+        "replicas": fleet.replicas,
+        "timeout": wait(fleet.timeout),
     })
 }
 

@@ -12,7 +12,7 @@ use crate::protocol::key_forms;
 use crate::record::End;
 use crate::stage::plan;
 use crate::stage::route::Wanted;
-use crate::stage::{admit, rewrite, route, verdict};
+use crate::stage::{rewrite, route, verdict};
 use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, TRANSFER_ENCODING};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::http::ServerSession;
@@ -31,11 +31,11 @@ impl Gateway {
         let key = self.identify(client, exchange, &entry)?;
         let live = Arc::clone(&exchange.live);
         let now = self.world.now();
-        let permit = admit::admit(&live, &self.registry, &key, now)?;
+        let permit = self.admitted(&live, &key).await?;
         let wanted = Wanted { dialect: entry.dialect, model: None, stream: false };
         let mut plan = route::route(&live, &key, wanted)?;
         // Its body cannot be held back while it waits: what is full refuses.
-        let attempt = *plan.at_once(&live, &self.registry, now)?;
+        let attempt = self.attempt_at_once(&live, &mut plan).await?;
         // The expectation ends here, and so do the provider's own informational answers.
         body::go_ahead(client).await?;
         client.set_ignore_info_resp(true);

@@ -44,6 +44,8 @@ pub struct Lease {
     /// What those that wait for an answer need, and the least that one of them does.
     demand: u64,
     least: u64,
+    /// Whether somebody began to wait while a question was under way.
+    is_late: bool,
     dry: Option<Dry>,
     /// How much is held beyond what is needed at once; follows the demand.
     slice: u64,
@@ -155,8 +157,12 @@ impl Lease {
 
     /// Whether [`Lease::take`] would ask the store.
     pub fn asks(&self, units: u64, in_use: u64, now: Nanos) -> bool {
-        let short = self.available(in_use, now) < units.min(self.shape.burst);
-        short && self.short(units, now) == Short::Ask
+        self.lacks(units, in_use, now) && self.short(units, now) == Short::Ask
+    }
+
+    /// Whether there are too few of them here.
+    pub fn lacks(&self, units: u64, in_use: u64, now: Nanos) -> bool {
+        self.available(in_use, now) < units.min(self.shape.burst)
     }
 
     /// Puts what it cost in the place of what was taken for it.
@@ -189,6 +195,7 @@ impl Lease {
         let units = units.min(self.shape.burst);
         self.least = if self.demand == 0 { units } else { self.least.min(units) };
         self.demand = self.demand.saturating_add(units);
+        self.is_late |= self.flight.is_some();
         self.seq + 1
     }
 
@@ -215,6 +222,7 @@ impl Lease {
         let need = self.demand.saturating_sub(kept);
         let extra = (self.demand + self.slice).saturating_sub(kept + need);
         self.seq += 1;
+        self.is_late = false;
         self.told = self.told.max(self.total);
         let least = self.least.min(need);
         self.flight = Some(Flight { seq: self.seq, total: self.total, need, least, sent: now });
@@ -278,6 +286,11 @@ impl Lease {
         self.flight.is_some() || self.demand > 0 || holds || self.total != self.acked
     }
 
+    /// Whether somebody began to wait while the last question was under way.
+    pub fn wants_more(&self) -> bool {
+        self.flight.is_none() && self.is_late
+    }
+
     /// Whether slots were given back that nobody here is about to use.
     pub fn is_spare(&self, in_use: u64) -> bool {
         self.left.saturating_sub(in_use) > self.demand.saturating_add(self.slice.saturating_mul(2))
@@ -304,6 +317,9 @@ impl Lease {
     /// How long this many are kept out after so many others; `None`: they are not, or nobody can say.
     pub fn wait(&self, units: u64, others: u64, now: Nanos) -> Option<Duration> {
         let dry = self.dry.filter(|dry| now < dry.again)?;
+        if self.is_slots() {
+            return Some(Duration::from_nanos(dry.again - now));
+        }
         let passed = Duration::from_nanos(now.saturating_sub(dry.at));
         let more = units.min(self.shape.burst).saturating_sub(dry.least).saturating_add(others);
         let earned = (u128::from(more) * u128::from(MINUTE)).checked_div(u128::from(self.shape.per_minute));
