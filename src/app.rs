@@ -11,6 +11,7 @@ pub mod run;
 use crate::admin::{Admin, Bound};
 use crate::app::accept::{Caps, Connections, accept};
 use crate::config::Loaded;
+use crate::fleet;
 use crate::gateway::Gateway;
 use crate::gateway::guard::HeadBounds;
 use crate::gateway::peer::Upstream;
@@ -44,6 +45,7 @@ pub struct Running {
     /// Its open connections.
     pub connections: Arc<Connections>,
     proxy: Arc<HttpProxy<Gateway>>,
+    fleet: fleet::Running,
     stop: watch::Sender<bool>,
 }
 
@@ -67,6 +69,13 @@ pub async fn start(
 ) -> std::io::Result<Running> {
     let snapshot = Arc::new(loaded.snapshot);
     let shared = Shared::new(&snapshot, Telemetry::new(metrics, access), world);
+    let parts = fleet::Parts {
+        registry: Arc::clone(&shared.registry),
+        telemetry: Arc::clone(&shared.telemetry),
+        world: Arc::clone(&shared.world),
+    };
+    let fleet = fleet::start(parts, shared.fleet.subscribe());
+    fleet.settled().await;
     let (stop, stopped) = watch::channel(false);
     let proxy = proxy(&shared);
     let connections = Arc::new(Connections::default());
@@ -92,7 +101,7 @@ pub async fn start(
         || Caps { connections: ADMIN_CONNECTIONS_MAX, per_ip: 0, first_byte: ADMIN_FIRST_BYTE, head: None };
     // Operators look while the gateway drains, so this one ends with the process.
     tokio::spawn(accept(listener, app, Arc::default(), unlimited, watch::channel(false).1));
-    Ok(Running { public, admin, shared, reloader, connections, proxy, stop })
+    Ok(Running { public, admin, shared, reloader, connections, proxy, fleet, stop })
 }
 
 async fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
@@ -179,6 +188,7 @@ impl Running {
             })
             .await,
         );
+        self.fleet.leave().await;
         let telemetry = Arc::clone(&self.shared.telemetry);
         let written = tokio::task::spawn_blocking(move || telemetry.access.load().stop()).await;
         whole && written.unwrap_or(false)

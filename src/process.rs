@@ -7,6 +7,7 @@ pub mod logging;
 pub mod reload;
 
 use crate::config::Snapshot;
+use crate::config::snapshot::Fleet;
 use crate::resolve::Resolver;
 use crate::state::{Live, Registry};
 use crate::telemetry::Telemetry;
@@ -15,6 +16,7 @@ use arc_swap::ArcSwap;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64};
+use tokio::sync::watch;
 
 /// What every part of the process shares.
 #[derive(Debug, Clone)]
@@ -31,6 +33,8 @@ pub struct Shared {
     pub world: Arc<dyn World>,
     /// Exchanges under way.
     pub under_way: Arc<AtomicI64>,
+    /// What `[fleet]` says, for its task.
+    pub fleet: watch::Sender<Option<Fleet>>,
     /// Whether the process has been told to stop.
     pub draining: Arc<AtomicBool>,
     /// The tasks' runtime: a reload may come from a thread outside it.
@@ -49,6 +53,7 @@ impl Shared {
             telemetry: Arc::new(telemetry),
             world,
             under_way: Arc::new(AtomicI64::new(0)),
+            fleet: watch::Sender::new(None),
             draining: Arc::new(AtomicBool::new(false)),
             runtime: tokio::runtime::Handle::current(),
         };
@@ -67,6 +72,11 @@ impl Shared {
         let groups: Vec<&str> = snapshot.groups.iter().map(|group| group.id.as_str()).collect();
         self.telemetry.metrics.configure((&keys, &groups), &models, &channels);
         self.live.store(Arc::new(self.registry.bind(Arc::clone(snapshot), self.world.now())));
+        self.fleet.send_if_modified(|fleet| {
+            let news = *fleet != snapshot.fleet;
+            fleet.clone_from(&snapshot.fleet);
+            news
+        });
     }
 }
 

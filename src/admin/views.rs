@@ -5,6 +5,7 @@ use crate::limit::breaker::Phase;
 use crate::process::Shared;
 use crate::process::reload::Last;
 use crate::state::Live;
+use crate::state::lending::Mode;
 use crate::telemetry::{access, metrics};
 use serde_json::{Value, json};
 use std::sync::atomic::Ordering;
@@ -31,9 +32,16 @@ pub(super) fn metrics(shared: &Shared) -> String {
         active_streams: count(shared.registry.streams().load(Ordering::Acquire)),
         leases_open: count(shared.registry.leases().load(Ordering::Acquire)),
         buffered_body_bytes: shared.registry.bodies().held() as u64,
+        fleet: fleet(shared),
         channels: channels.collect(),
         keys: keys.collect(),
     })
+}
+
+fn fleet(shared: &Shared) -> Option<metrics::FleetLive> {
+    let lender = shared.registry.lender();
+    let mode = Some(lender.mode()).filter(|mode| *mode != Mode::Off)?;
+    Some(metrics::FleetLive { up: mode == Mode::Shared, replicas: lender.replicas() })
 }
 
 fn limits(live: &Live, index: usize, now: u64) -> Vec<metrics::LimitLive> {

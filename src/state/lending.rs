@@ -113,7 +113,8 @@ impl Lender {
         Some(account)
     }
 
-    fn want(&self, account: &Arc<Account>) {
+    /// Puts a limit on the desk, where it is not there already.
+    pub fn want(&self, account: &Arc<Account>) {
         if !account.is_on_desk.swap(true, Ordering::SeqCst) {
             self.desk().push_back(Arc::clone(account));
             self.signal.set();
