@@ -338,6 +338,7 @@ impl Member {
         self.parts.registry.reshare(self.parts.world.now());
         if let Some(store) = store {
             for account in self.open.values() {
+                account.retire();
                 self.lender.want(account);
             }
             let back = timeout(LEAVE_MAX, async {

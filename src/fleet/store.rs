@@ -184,7 +184,7 @@ fn millis(time: Duration) -> u64 {
 }
 
 const RATE_HOLD: Duration = Duration::from_millis(2_500);
-const SLOTS_HOLD: Duration = Duration::from_secs(10);
+const SLOTS_HOLD: Duration = Duration::from_secs(5);
 /// How long a replica that died still counts as one of so many.
 pub(super) const REPLICA_HOLD: Duration = Duration::from_secs(10);
 /// A connection with TLS takes several round trips.

@@ -3,6 +3,7 @@
 //! Invariants: the steps themselves decide and stay synchronous, they are asked again after each answer; nobody
 //! waits longer for an answer than the store's own deadline, and an exchange asks a bounded number of times.
 
+use crate::code::Code;
 use crate::config::snapshot::Key;
 use crate::gateway::{Gateway, Stop};
 use crate::limit::Amount;
@@ -10,17 +11,24 @@ use crate::stage::admit::{self, Denied};
 use crate::stage::plan::{Attempt, Plan};
 use crate::state::Live;
 use crate::state::charge::Charge;
-use crate::state::lending::Loan;
+use crate::state::lending::{Loan, Mode};
 use crate::state::permit::Permit;
 use std::time::Duration;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 impl Gateway {
     /// admit, with what has to be borrowed for it.
     pub(super) async fn admitted(&self, live: &Live, key: &Key) -> Result<Permit, Stop> {
+        let mut may_look_again = self.registry.lender().mode() == Mode::Shared;
         for _ in 0..LOANS_MAX {
             match admit::admit(live, &self.registry, key, self.world.now()) {
                 Ok(permit) => return Ok(permit),
+                Err(Denied::Refused(refusal))
+                    if may_look_again && refusal.code == Code::ConcurrencyLimitExceeded =>
+                {
+                    may_look_again = false;
+                    sleep(SLOT_ON_ITS_WAY).await;
+                }
                 Err(Denied::Refused(refusal)) => return Err(refusal.into()),
                 Err(Denied::Borrow(loan)) => lent(loan).await,
             }
@@ -65,6 +73,9 @@ pub(super) async fn lent(loan: Loan) {
     drop(timeout(ANSWER_MAX, loan.settled()).await);
 }
 
+/// A client that waits for its answer at one replica and goes on at another may be faster than the slot it gave back:
+/// the store is asked twice before a slot is refused.
+const SLOT_ON_ITS_WAY: Duration = Duration::from_millis(25);
 /// How often one exchange asks for one step. Others may take what it was lent before it does.
 const LOANS_MAX: usize = 32;
 /// Longer than the longest deadline of a question that can be configured, twice: one may be under way already.

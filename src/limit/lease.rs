@@ -52,6 +52,7 @@ pub struct Lease {
     taken: u64,
     since: Nanos,
     seen: Option<Seen>,
+    is_leaving: bool,
 }
 
 /// A question under way.
@@ -160,7 +161,7 @@ impl Lease {
         self.lacks(units, in_use, now) && self.short(units, now) == Short::Ask
     }
 
-    /// Whether there are too few of them here.
+    /// Whether there are too few of them here now.
     pub fn lacks(&self, units: u64, in_use: u64, now: Nanos) -> bool {
         self.available(in_use, now) < units.min(self.shape.burst)
     }
@@ -271,6 +272,12 @@ impl Lease {
         }
     }
 
+    /// Nothing is lent to this replica from now on; its last question gives everything back.
+    pub fn retire(&mut self) {
+        self.interrupt();
+        self.is_leaving = true;
+    }
+
     /// The store is back. What was spent meanwhile is told, but for what has been earned back since: at most
     /// `backlog`, by this replica's own count.
     pub fn rejoin(&mut self, backlog: u64) {
@@ -278,6 +285,7 @@ impl Lease {
         // The store may have heard a question whose answer was lost: what it knows is not taken back.
         self.total = self.acked.saturating_add(spent).max(self.told.min(self.total));
         self.dry = None;
+        self.is_leaving = false;
     }
 
     /// Whether the store should hear of it although nobody asks: it holds or owes something.
@@ -291,7 +299,7 @@ impl Lease {
         self.flight.is_none() && self.is_late
     }
 
-    /// Whether slots were given back that nobody here is about to use.
+    /// Whether more is held than anybody here is about to use: slots were given back, or tokens that were not needed.
     pub fn is_spare(&self, in_use: u64) -> bool {
         self.left.saturating_sub(in_use) > self.demand.saturating_add(self.slice.saturating_mul(2))
     }
@@ -370,7 +378,7 @@ impl Lease {
     /// to be worth it, every unit is asked for.
     fn slice_max(&self) -> u64 {
         let share = self.shape.burst / self.replicas.max(1).saturating_mul(SLICES);
-        if share < SLICE_MIN { 0 } else { share }
+        if share < SLICE_MIN || self.is_leaving { 0 } else { share }
     }
 }
 

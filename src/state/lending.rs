@@ -210,8 +210,15 @@ impl Account {
         }
     }
 
-    pub(super) fn settle(&self, taken: u64, actual: u64) {
-        self.inner().lease.settle(taken, actual);
+    pub(super) fn settle(self: &Arc<Self>, taken: u64, actual: u64) {
+        let mut inner = self.inner();
+        inner.lease.settle(taken, actual);
+        // The others should neither wait for what lies idle here, nor be let in on what is owed.
+        let matters = inner.lease.is_spare(0) || (actual > taken && inner.lease.lacks(1, 0, 0));
+        if matters && self.kind != Kind::Concurrency {
+            drop(inner);
+            self.lender.want(self);
+        }
     }
 
     pub(super) fn spend(&self, units: u64) {
@@ -274,6 +281,13 @@ impl Account {
     pub fn interrupt(&self) {
         let mut inner = self.inner();
         inner.lease.interrupt();
+        inner.wake();
+    }
+
+    /// This replica leaves the store.
+    pub fn retire(&self) {
+        let mut inner = self.inner();
+        inner.lease.retire();
         inner.wake();
     }
 

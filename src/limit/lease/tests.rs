@@ -237,7 +237,9 @@ fn a_slice_that_is_held_takes_its_place_in_the_burst_until_it_is_spent_or_over()
     assert_eq!(ask(&mut store, &mut one, 0, SECOND).granted, 30);
     // Long enough for the bucket to have refilled what was only borrowed, and the hold is still good.
     let later = SECOND + 2_400 * MS;
-    (0..60).for_each(|_| drop(other.join(1)));
+    for _ in 0..60 {
+        other.join(1);
+    }
     let answer = ask(&mut store, &mut other, 1, later);
     assert_eq!(answer.granted, 30, "thirty are held elsewhere");
     assert_eq!((taken(&mut one, later), taken(&mut other, later)), (30, 30));
@@ -262,7 +264,9 @@ fn a_hold_ends_at_its_replica_no_later_than_at_the_store_however_slow_the_answer
 #[test]
 fn what_is_used_up_is_refused_without_asking_again_and_again() {
     let (mut store, mut lease) = (Store { at: SECOND, ..Store::default() }, lease(2, 60, 3));
-    (0..3).for_each(|_| drop(lease.join(1)));
+    for _ in 0..3 {
+        lease.join(1);
+    }
     assert_eq!(
         ask(&mut store, &mut lease, 0, SECOND),
         Answer { granted: 2, free: 0, wait: Duration::from_secs(1) }
