@@ -82,8 +82,10 @@ impl Running {
 
 /// Why a session at a store ended.
 enum End {
-    /// The configuration says something else.
+    /// The configuration says something else of the fleet.
     Changed,
+    /// The configuration has no fleet any more.
+    Alone,
     /// The process leaves.
     Leaving,
     /// The store is out of reach.
@@ -116,7 +118,11 @@ async fn run(
 async fn next(settings: &mut watch::Receiver<Option<Fleet>>, told: &mut watch::Receiver<bool>) -> End {
     tokio::select! {
         _ = told.wait_for(|leave| *leave) => End::Leaving,
-        changed = settings.changed() => if changed.is_ok() { End::Changed } else { End::Leaving },
+        changed = settings.changed() => match changed {
+            Ok(()) if settings.borrow().is_some() => End::Changed,
+            Ok(()) => End::Alone,
+            Err(_) => End::Leaving,
+        },
     }
 }
 
@@ -299,11 +305,7 @@ impl Member {
     /// The store is out of reach: from now on what `on_error` says.
     fn lost(&mut self, lost: &Lost) {
         self.parts.telemetry.metrics.store_failed(lost.trouble.word());
-        let mode = match self.fleet.on_error {
-            OnError::Local => Mode::Local,
-            OnError::Deny => Mode::Deny,
-            OnError::Allow => Mode::Allow,
-        };
+        let mode = self.apart();
         let before = self.lender.mode();
         let now = self.parts.world.now();
         let steady = before == Mode::Shared && now.saturating_sub(self.shared_since) > STEADY;
@@ -315,6 +317,15 @@ impl Member {
             self.parts.registry.reshare(now);
             let (why, on_error) = (lost.trouble.word(), self.fleet.on_error.word());
             tracing::warn!(why, detail = lost.detail, on_error, "the limit store is out of reach");
+        }
+    }
+
+    /// Who counts without the store.
+    fn apart(&self) -> Mode {
+        match self.fleet.on_error {
+            OnError::Local => Mode::Local,
+            OnError::Deny => Mode::Deny,
+            OnError::Allow => Mode::Allow,
         }
     }
 
@@ -332,8 +343,8 @@ impl Member {
 
     /// The fleet is no longer this one: what is held is given back, as far as the store is there to take it.
     async fn part(mut self, store: Option<Store>, end: End) -> End {
-        let leaving = matches!(end, End::Leaving);
-        self.lender.set_mode(if leaving { Mode::Local } else { Mode::Off });
+        // Another store, or other settings of the same: until it answers, this replica has its share.
+        self.lender.set_mode(if matches!(end, End::Alone) { Mode::Off } else { self.apart() });
         self.let_go();
         self.parts.registry.reshare(self.parts.world.now());
         if let Some(store) = store {

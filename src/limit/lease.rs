@@ -329,7 +329,8 @@ impl Lease {
             return Some(Duration::from_nanos(dry.again - now));
         }
         let passed = Duration::from_nanos(now.saturating_sub(dry.at));
-        let more = units.min(self.shape.burst).saturating_sub(dry.least).saturating_add(others);
+        let here = dry.least.saturating_add(self.available(0, now));
+        let more = units.min(self.shape.burst).saturating_sub(here).saturating_add(others);
         let earned = (u128::from(more) * u128::from(MINUTE)).checked_div(u128::from(self.shape.per_minute));
         let earned = Duration::from_nanos(earned.and_then(|nanos| u64::try_from(nanos).ok()).unwrap_or(0));
         Some((dry.wait + earned).saturating_sub(passed).max(Duration::from_nanos(DRY_MIN)))

@@ -11,7 +11,7 @@ use super::gate::Gate;
 use super::queue::Signal;
 use crate::limit::lease::{Answer, Call, Lease, Shape, Short};
 use crate::limit::{Amount, Level, Nanos, Slots};
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
@@ -140,7 +140,8 @@ pub struct Account {
 #[derive(Debug, Default)]
 struct Inner {
     lease: Lease,
-    waiting: Vec<Arc<Signal>>,
+    /// By the signal's address.
+    waiting: HashMap<usize, Arc<Signal>>,
 }
 
 /// What the store is to be asked about a limit.
@@ -310,7 +311,7 @@ impl Account {
 
 impl Inner {
     fn wake(&self) {
-        for signal in &self.waiting {
+        for signal in self.waiting.values() {
             signal.set();
         }
     }
@@ -349,7 +350,7 @@ impl Loan {
             return;
         }
         let wanted = inner.lease.join(units);
-        inner.waiting.push(Arc::clone(&self.signal));
+        inner.waiting.insert(Arc::as_ptr(&self.signal).addr(), Arc::clone(&self.signal));
         drop(inner);
         account.lender.want(account);
         self.places.push(Place { account: Arc::clone(account), units, wanted });
@@ -375,7 +376,7 @@ impl Drop for Loan {
         for place in &self.places {
             let mut inner = place.account.inner();
             inner.lease.leave(place.units);
-            inner.waiting.retain(|other| !Arc::ptr_eq(other, &self.signal));
+            inner.waiting.remove(&Arc::as_ptr(&self.signal).addr());
         }
     }
 }

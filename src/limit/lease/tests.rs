@@ -25,7 +25,7 @@ struct Entry {
 }
 
 impl Store {
-    fn ask(&mut self, shape: Shape, id: usize, call: Call, known: u64, now: Nanos) -> Option<Answer> {
+    fn ask(&mut self, shape: Shape, id: usize, (call, known): (Call, u64), now: Nanos) -> Option<Answer> {
         let unit = i128::from(MINUTE);
         if self.replicas.get(&id).is_some_and(|entry| call.seq <= entry.seq) {
             return None;
@@ -134,11 +134,11 @@ fn run(shape: Shape, steps: Vec<Step>) -> (Truth, u64) {
                     late.push((id, call));
                 }
                 Fate::Unheard => {
-                    store.ask(shape, id, call, 0, now);
+                    store.ask(shape, id, (call, 0), now);
                     lease.unanswered(call.seq);
                 }
                 Fate::Fine => {
-                    let answer = store.ask(shape, id, call, 0, now).expect("it is the newest");
+                    let answer = store.ask(shape, id, (call, 0), now).expect("it is the newest");
                     now += 3 * MS;
                     lease.answer(call.seq, answer, TTL, now);
                 }
@@ -147,7 +147,7 @@ fn run(shape: Shape, steps: Vec<Step>) -> (Truth, u64) {
         lease.leave(units);
         if times % 3 == 0 {
             for (id, call) in late.drain(..) {
-                store.ask(shape, id, call, 0, now);
+                store.ask(shape, id, (call, 0), now);
             }
         }
     }
@@ -184,7 +184,7 @@ proptest! {
             now += wait * MS;
             for (other, (lease, in_use)) in leases.iter_mut().enumerate() {
                 if let Some(call) = lease.call(*in_use, now) {
-                    match store.ask(shape, other, call, 0, now) {
+                    match store.ask(shape, other, (call, 0), now) {
                         Some(answer) if matches!(fate, Fate::Fine) || other != id => lease.answer(call.seq, answer, TTL, now),
                         _ => lease.unanswered(call.seq),
                     }
@@ -199,7 +199,7 @@ proptest! {
             }
             lease.join(takes.max(1));
             if let (Some(call), false) = (lease.call(*in_use, now), matches!(fate, Fate::Lost)) {
-                let answer = store.ask(shape, id, call, 0, now).expect("it is the newest");
+                let answer = store.ask(shape, id, (call, 0), now).expect("it is the newest");
                 lease.answer(call.seq, answer, TTL, now);
             } else {
                 lease.unanswered(lease.seq);
@@ -213,7 +213,7 @@ proptest! {
 
 fn ask(store: &mut Store, lease: &mut Lease, id: usize, now: Nanos) -> Answer {
     let call = lease.call(0, now).expect("none is under way");
-    let answer = store.ask(lease.shape(), id, call, 0, now).expect("it is the newest");
+    let answer = store.ask(lease.shape(), id, (call, 0), now).expect("it is the newest");
     lease.answer(call.seq, answer, TTL, now);
     answer
 }
@@ -357,5 +357,8 @@ fn an_outage_is_told_afterwards_but_for_what_was_earned_back_meanwhile() {
     // A store that has lost its data believes what the replica counted itself.
     let mut empty = Store { at: SECOND, ..Store::default() };
     let call = lease.call(0, SECOND).expect("a question");
-    assert_eq!(empty.ask(lease.shape(), 0, call, 70, SECOND).map(|answer| answer.free + call.keep), Some(30));
+    assert_eq!(
+        empty.ask(lease.shape(), 0, (call, 70), SECOND).map(|answer| answer.free + call.keep),
+        Some(30)
+    );
 }

@@ -19,6 +19,7 @@ impl Redis {
     }
 
     /// Starts one with further arguments.
+    #[expect(clippy::print_stdout, reason = "what was not tested is said")]
     pub(crate) async fn with(arguments: &[&str]) -> Option<Self> {
         let runs = |program: &&'static str| Command::new(program).arg("--version").output().is_ok();
         let Some(program) = ["redis-server", "valkey-server"].into_iter().find(runs) else {
