@@ -63,7 +63,10 @@ pub fn judge(failure: &Failure) -> Verdict {
         // A 403 is as often about this one request as about the account: no client may switch a channel off.
         FailureKind::Forbidden => Verdict::Forbidden,
         FailureKind::ModelRefused => Verdict::NotServed,
-        FailureKind::Unaffordable | FailureKind::Unverified | FailureKind::UsageRefused => Verdict::Noted,
+        FailureKind::Unaffordable
+        | FailureKind::StreamRefused
+        | FailureKind::Unverified
+        | FailureKind::UsageRefused => Verdict::Noted,
         _ => asked.filter(|wait| !wait.is_zero()).map_or(Verdict::Broken, Verdict::RestChannel),
     }
 }

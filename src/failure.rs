@@ -61,6 +61,8 @@ pub enum FailureKind {
     Unaffordable,
     /// A 200 stream whose first event is an error.
     StreamError,
+    /// A 200 stream whose first event says that the request is wrong.
+    StreamRefused,
     /// A 400 about signed thinking in the conversation that can be sent again without it.
     Unverified,
     /// A 4xx about the usage that we asked for, in a stream that can be asked for without.
@@ -97,7 +99,10 @@ impl Failure {
             | FailureKind::SendTimeout
             | FailureKind::FirstByteTimeout
             | FailureKind::IdleTimeout => Code::UpstreamTimeout,
-            FailureKind::Garbage | FailureKind::ServerError | FailureKind::StreamError => Code::UpstreamError,
+            FailureKind::Garbage
+            | FailureKind::ServerError
+            | FailureKind::StreamError
+            | FailureKind::StreamRefused => Code::UpstreamError,
             FailureKind::Unauthorized | FailureKind::Forbidden => Code::UpstreamUnauthorized,
             FailureKind::RateLimited => Code::UpstreamRateLimited,
             FailureKind::Overloaded => Code::UpstreamOverloaded,
@@ -131,6 +136,7 @@ impl Failure {
             FailureKind::ModelRefused => "model_refused",
             FailureKind::Unaffordable => "unaffordable",
             FailureKind::StreamError => "stream_error",
+            FailureKind::StreamRefused => "stream_refused",
             FailureKind::Unverified => "unverified_thinking",
             FailureKind::UsageRefused => "usage_refused",
         }

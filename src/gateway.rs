@@ -254,6 +254,7 @@ impl Gateway {
             creates: accepted.creates(),
             early_ping: accepted.early_ping(&attempt.channel),
             rename: accepted.rename(attempt),
+            model_upstream: &attempt.model_upstream,
             bodies: self.registry.bodies(),
             now_unix: self.world.unix_ms() / 1000,
         };

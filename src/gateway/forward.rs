@@ -53,10 +53,19 @@ pub struct Target<'a> {
     pub early_ping: Option<Duration>,
     /// The model's name to show, where it differs from the one sent.
     pub rename: Option<&'a str>,
+    /// The model's name as it is sent.
+    pub model_upstream: &'a str,
     /// What is held of an answer counts like what is held of requests.
     pub bodies: &'a Arc<Bodies>,
     /// Unix seconds, for dates in `retry-after`.
     pub now_unix: u64,
+}
+
+impl Target<'_> {
+    /// The model's name as it is sent, where the operator chose it.
+    fn mapped(&self) -> Option<&str> {
+        self.rename.map(|_| self.model_upstream)
+    }
 }
 
 /// How an attempt ended.

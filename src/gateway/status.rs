@@ -7,7 +7,8 @@ use crate::secret::Secret;
 use bytes::{Bytes, BytesMut};
 
 /// The failure behind a status of 300 or more; `None`: it is about the request itself, the client's to see.
-pub fn failure_kind(dialect: Dialect, status: u16, body: &[u8], mapped: bool) -> Option<FailureKind> {
+/// `mapped`: the name the model was sent under, where that is another than it was asked for.
+pub fn failure_kind(dialect: Dialect, status: u16, body: &[u8], mapped: Option<&str>) -> Option<FailureKind> {
     if let Some(fault) = observe::operator_fault(dialect, status, body, mapped) {
         return Some(match fault {
             Fault::Credential => FailureKind::Unauthorized,
@@ -28,9 +29,23 @@ pub fn failure_kind(dialect: Dialect, status: u16, body: &[u8], mapped: bool) ->
     }
 }
 
+/// The failure behind a stream whose first event is an error: what the same error would have been as a status.
+pub fn stream_failure_kind(dialect: Dialect, event: &[u8], mapped: Option<&str>) -> FailureKind {
+    let implied = observe::implied_status(event);
+    match failure_kind(dialect, implied.unwrap_or(400), event, mapped) {
+        None if implied.is_some() => FailureKind::StreamRefused,
+        None | Some(FailureKind::ServerError) => FailureKind::StreamError,
+        Some(kind) => kind,
+    }
+}
+
 /// Whether a provider that answers so can have begun: a refusal has not, a breakdown may have.
 pub fn progress(kind: FailureKind) -> Sent {
-    if kind == FailureKind::ServerError { Sent::MaybeBegun } else { Sent::NotBegun }
+    if matches!(kind, FailureKind::ServerError | FailureKind::StreamError) {
+        Sent::MaybeBegun
+    } else {
+        Sent::NotBegun
+    }
 }
 
 /// Takes our credential out of an error that is the client's to see, where a provider repeats what it was
@@ -88,11 +103,51 @@ mod tests {
             (503, "", Some(FailureKind::Overloaded)),
             (529, "", Some(FailureKind::Overloaded)),
         ] {
-            assert_eq!(
-                failure_kind(Dialect::OpenAi, status, body.as_bytes(), false),
-                kind,
-                "{status} {body}"
-            );
+            assert_eq!(failure_kind(Dialect::OpenAi, status, body.as_bytes(), None), kind, "{status} {body}");
+        }
+    }
+
+    #[test]
+    fn an_error_inside_a_stream_means_what_it_would_have_meant_before() {
+        for (dialect, event, kind) in [
+            (Dialect::OpenAi, r#"{"error":{"message":"x","code":429}}"#, FailureKind::RateLimited),
+            (Dialect::OpenAi, r#"{"error":{"message":"x","code":"400"}}"#, FailureKind::StreamRefused),
+            (
+                Dialect::OpenAi,
+                r#"{"error":{"type":"invalid_request_error","code":"context_length_exceeded"}}"#,
+                FailureKind::StreamRefused,
+            ),
+            (Dialect::OpenAi, r#"{"error":{"code":"insufficient_quota"}}"#, FailureKind::Unpaid),
+            (Dialect::OpenAi, r#"{"error":{"message":"busy"}}"#, FailureKind::StreamError),
+            (Dialect::OpenAi, r#"{"error":"busy"}"#, FailureKind::StreamError),
+            (
+                Dialect::OpenAi,
+                r#"{"type":"response.failed","response":{"error":{"code":"rate_limit_exceeded"}}}"#,
+                FailureKind::RateLimited,
+            ),
+            (
+                Dialect::OpenAi,
+                r#"{"type":"error","code":"server_error","message":"m"}"#,
+                FailureKind::StreamError,
+            ),
+            (
+                Dialect::Anthropic,
+                r#"{"type":"error","error":{"type":"overloaded_error"}}"#,
+                FailureKind::Overloaded,
+            ),
+            (
+                Dialect::Anthropic,
+                r#"{"type":"error","error":{"type":"authentication_error"}}"#,
+                FailureKind::Unauthorized,
+            ),
+            (Dialect::Gemini, r#"{"error":{"code":503,"status":"UNAVAILABLE"}}"#, FailureKind::Overloaded),
+            (
+                Dialect::Gemini,
+                r#"[{"error":{"code":400,"status":"INVALID_ARGUMENT"}}]"#,
+                FailureKind::StreamRefused,
+            ),
+        ] {
+            assert_eq!(stream_failure_kind(dialect, event.as_bytes(), None), kind, "{event}");
         }
     }
 
@@ -101,7 +156,7 @@ mod tests {
         let reason = |reason: &str| {
             format!(r#"{{"error":{{"message":"API_KEY_INVALID","details":[{{"reason":"{reason}"}}]}}}}"#)
         };
-        let judged = |dialect, reason: String| failure_kind(dialect, 400, reason.as_bytes(), false);
+        let judged = |dialect, reason: String| failure_kind(dialect, 400, reason.as_bytes(), None);
         let gemini = Dialect::Gemini;
         assert_eq!(judged(gemini, reason("API_KEY_INVALID")), Some(FailureKind::Unauthorized));
         assert_eq!(judged(gemini, reason("FIELD_INVALID")), None);

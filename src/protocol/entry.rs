@@ -68,6 +68,9 @@ pub fn entry(
         return Err(unknown_endpoint(method, path, dialect_of(path, headers)));
     };
     check_method(method, &target, headers)?;
+    if target.dialect == Dialect::Gemini && query::has(query, &PARTIAL) {
+        return Err(Refusal::new(Code::InvalidRequest, NO_PARTS));
+    }
     let (query, query_key) = query::split(query);
     Ok(Entry {
         dialect: target.dialect,
@@ -80,6 +83,11 @@ pub fn entry(
         fixup: target.fixup,
     })
 }
+
+/// Google's parameters that take members out of an answer or wrap it, by either name.
+const PARTIAL: [&str; 4] = ["fields", "$fields", "callback", "$callback"];
+const NO_PARTS: &str = "The query parameters \"fields\" and \"callback\" are not supported here: without all of an \
+    answer nobody can tell whether it is whole. Leave them out.";
 
 /// The dialect of an answer to this address, whether or not there is an operation at it.
 pub fn dialect_of(path: &str, headers: &HeaderMap) -> Dialect {

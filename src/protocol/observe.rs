@@ -14,7 +14,7 @@ mod read;
 mod usage;
 
 pub use self::answer::{AnswerFacts, answer, rename_answer};
-pub use self::fault::{Fault, is_unverified_thinking, is_usage_refused, operator_fault};
+pub use self::fault::{Fault, implied_status, is_unverified_thinking, is_usage_refused, operator_fault};
 
 use self::outlet::Outlet;
 use self::read::{Reader, Step};
@@ -44,7 +44,7 @@ pub enum Progress {
     /// Go on reading.
     Going,
     /// The first event is an error; nothing of it went out. What it says, for the operator's log.
-    ErrorFirst(String),
+    ErrorFirst(Vec<u8>),
     /// The stream is over; nothing more goes out, and what the upstream still sends is dropped.
     Terminal,
 }
@@ -107,7 +107,7 @@ impl StreamObserver {
             let (step, model) = self.reader.read(&found.event, self.rename.is_some());
             if step == Step::ErrorFirst {
                 self.end = End::Whole;
-                return Progress::ErrorFirst(detail(&found.event));
+                return Progress::ErrorFirst(words(&found.event));
             }
             if step == Step::TooLate {
                 self.end = End::Whole;
@@ -161,7 +161,7 @@ impl StreamObserver {
         let Some(event) = self.scanner.rest() else { return Progress::Going };
         let (step, model) = self.reader.read_rest(&event, self.rename.is_some());
         if step == Step::ErrorFirst {
-            return Progress::ErrorFirst(detail(&event));
+            return Progress::ErrorFirst(words(&event));
         }
         if step == Step::TooLate {
             return Progress::Terminal;
@@ -210,13 +210,13 @@ impl StreamObserver {
     }
 }
 
-fn detail(event: &Event<'_>) -> String {
-    let shown = &event.data[..event.data.len().min(DETAIL_BYTES_MAX)];
-    String::from_utf8_lossy(shown).chars().filter(|shown| !shown.is_control()).collect()
+/// An error's own words.
+fn words(event: &Event<'_>) -> Vec<u8> {
+    event.data[..event.data.len().min(ERROR_BYTES_MAX)].to_vec()
 }
 
 /// An error's type and message, with room to spare.
-const DETAIL_BYTES_MAX: usize = 512;
+const ERROR_BYTES_MAX: usize = 16 * 1024;
 
 #[cfg(test)]
 mod tests;

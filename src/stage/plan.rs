@@ -12,6 +12,7 @@ mod waiting;
 pub use waiting::Pause;
 
 use super::choose::{self, Facts, Followed, Preference};
+use crate::balance::RETRY_AFTER_MAX;
 use crate::code::Code;
 use crate::config::snapshot::Channel;
 use crate::failure::{Failure, FailureKind};
@@ -356,6 +357,7 @@ pub fn upstream_failed(failure: &Failure, soonest: Option<Duration>) -> Refusal 
         FailureKind::RateLimited => "The AI provider is limiting requests for this model.",
         FailureKind::Overloaded => "The AI provider is overloaded.",
         FailureKind::ServerError | FailureKind::StreamError => "The AI provider failed to answer.",
+        FailureKind::StreamRefused => "The AI provider refused the request after it had begun to answer.",
         FailureKind::Unverified => {
             "The AI provider could not verify signed thinking in the conversation. Go on without it."
         }
@@ -370,7 +372,10 @@ pub fn upstream_failed(failure: &Failure, soonest: Option<Duration>) -> Refusal 
     let code = failure.code();
     let refusal = Refusal::new(code, message);
     if matches!(code.status(), 429 | 503) {
-        refusal.retry_after(failure.retry_after.or(soonest).unwrap_or(UNAVAILABLE_WAIT))
+        // The first that is back may be another one than the last that was asked.
+        let asked = failure.retry_after.map(|wait| wait.min(RETRY_AFTER_MAX));
+        let first = asked.into_iter().chain(soonest).min();
+        refusal.retry_after(first.unwrap_or(UNAVAILABLE_WAIT))
     } else {
         refusal
     }

@@ -55,7 +55,11 @@ fn faults(speech: Speech) -> Vec<Row> {
         both(status(504), Some(504), "upstream_error"),
         both(status(503), Some(503), "upstream_overloaded"),
         both(status(529), Some(529), "upstream_overloaded"),
-        (Wrong::Does(Fault::StreamErrorFirst), (Some(200), "upstream_error"), (Some(500), "upstream_error")),
+        (
+            Wrong::Does(Fault::StreamErrorFirst),
+            (Some(200), speech.error_first()),
+            (Some(500), "upstream_error"),
+        ),
         both(Wrong::Does(Fault::EmptyStream), Some(200), "upstream_error"),
     ];
     let quota = ("content-type", "application/json");

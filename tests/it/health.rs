@@ -208,6 +208,29 @@ async fn a_request_the_account_cannot_pay_for_says_nothing_of_smaller_ones() {
     }
 }
 
+#[tokio::test]
+async fn a_request_larger_than_the_accounts_rate_rests_nobody() {
+    let house = House::build().await;
+    let large = r#"{"error":{"message":"Request too large for m in organization org-1 on tokens per min (TPM): Limit 30000, Requested 36278.","type":"tokens","code":"rate_limit_exceeded"}}"#;
+    for _ in 0..5 {
+        house.first.script(Selector::Any, vec![says(429, large)]);
+        assert_eq!(house.ask(KEY, "m").await, (1, 1));
+        assert_eq!(house.ask(BOB, "m").await, (1, 0));
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_begins_by_refusing_the_request_is_no_fault_of_its_channel() {
+    let house = House::build().await;
+    let refused = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n\
+        data: {\"error\":{\"message\":\"too long\",\"code\":400,\"type\":\"invalid_request_error\"}}\n\n";
+    for _ in 0..5 {
+        house.first.script(Selector::Any, vec![Fault::Raw(refused.to_owned())]);
+        assert_eq!(house.ask(KEY, "m").await, (1, 1), "another one may see it otherwise");
+        assert_eq!(house.first_state().await, "healthy");
+    }
+}
+
 /// One channel with two credentials.
 fn two_credentials(provider: &Provider) -> String {
     format!(

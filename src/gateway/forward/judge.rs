@@ -29,7 +29,7 @@ pub(super) async fn judge(upstream: &Upstream, mut answer: Answer, target: &Targ
         return Outcome::Answered(Box::new(answer));
     }
     let body = error_body(&mut answer).await;
-    let mapped = target.rename.is_some();
+    let mapped = target.mapped();
     let kind = if target.stripped.more && observe::is_unverified_thinking(status, &body) {
         Some(FailureKind::Unverified)
     } else if target.ask_usage.is_some() && observe::is_usage_refused(status, &body) {
@@ -118,8 +118,11 @@ async fn first_event(upstream: &Upstream, mut answer: Answer, target: &Target<'_
     let (wire, held) = (&mut answer.wire, &mut answer.held);
     let left = Duration::from_nanos(answer.deadline.saturating_sub(upstream.now()));
     match timeout(left, until_event(wire, held, &mut observer)).await {
-        Ok(Some(Progress::ErrorFirst(detail))) => {
-            failed(FailureKind::StreamError, &status::detail(detail.as_bytes(), target.credential))
+        Ok(Some(Progress::ErrorFirst(words))) => {
+            let kind = status::stream_failure_kind(target.channel.dialect, &words, target.mapped());
+            let detail = status::detail(&words, target.credential);
+            let sent = status::progress(kind);
+            Outcome::Failed(Failure { status: Some(status), ..Failure::new(kind, sent, detail) })
         }
         Ok(Some(_)) => {
             answer.reading = Reading::Events(observer);

@@ -1,31 +1,41 @@
-//! The query's one private pair, and percent-encoding.
+//! The query's private pairs, and percent-encoding.
 //!
-//! Invariant: every pair but `key=` is kept byte for byte and in order.
+//! Invariant: every pair but `key=` and the other places where Google takes a credential is kept byte for byte and
+//! in order.
 
-/// The query without its `key` pairs, and the first credential found in them.
+/// The query without its credentials, and the first `key` among them.
 pub(super) fn split(query: Option<&str>) -> (Option<String>, Option<String>) {
     let Some(query) = query else { return (None, None) };
-    if !query.split('&').any(is_key) {
+    if !query.split('&').any(|pair| CREDENTIALS.iter().any(|name| is_named(pair, name))) {
         return (Some(query.to_owned()).filter(|query| !query.is_empty()), None);
     }
     let mut kept = Vec::new();
     let mut key = None;
     for pair in query.split('&') {
-        if is_key(pair) {
+        if is_named(pair, KEY) {
             let value = pair.split_once('=').map_or("", |(_, value)| value);
             key = key.or_else(|| Some(decoded(value).unwrap_or_else(|| value.to_owned())));
-        } else {
+        } else if !CREDENTIALS.iter().any(|name| is_named(pair, name)) {
             kept.push(pair);
         }
     }
     (Some(kept.join("&")).filter(|query| !query.is_empty()), key)
 }
 
-/// Whether a pair is the credential, however its name is escaped.
-fn is_key(pair: &str) -> bool {
-    let name = pair.split_once('=').map_or(pair, |(name, _)| name);
-    name == "key" || (name.contains('%') && decoded(name).as_deref() == Some("key"))
+/// Whether the query has a pair of one of these names.
+pub(super) fn has(query: Option<&str>, names: &[&str]) -> bool {
+    query.is_some_and(|query| query.split('&').any(|pair| names.iter().any(|name| is_named(pair, name))))
 }
+
+/// Whether a pair has this name, however it is escaped.
+fn is_named(pair: &str, sought: &str) -> bool {
+    let name = pair.split_once('=').map_or(pair, |(name, _)| name);
+    name == sought || (name.contains('%') && decoded(name).as_deref() == Some(sought))
+}
+
+const KEY: &str = "key";
+/// cloud.google.com/apis/docs/system-parameters; a wrong one of a client's would look like a wrong one of ours.
+const CREDENTIALS: [&str; 3] = [KEY, "access_token", "oauth_token"];
 
 /// The text behind `%xx`; `None` where an escape is broken or the result is not UTF-8.
 pub(super) fn decoded(text: &str) -> Option<String> {
@@ -79,6 +89,7 @@ mod tests {
             (Some("key=sk-1&b&key=sk-2"), Some("b"), Some("sk-1")),
             (Some("key"), None, Some("")),
             (Some("key=%zz"), None, Some("%zz")),
+            (Some("access_token=ya29&alt=sse&oauth_%74oken=1"), Some("alt=sse"), None),
             (Some("keys=1&monkey=2"), Some("keys=1&monkey=2"), None),
         ] {
             assert_eq!(split(query), (left.map(str::to_owned), key.map(str::to_owned)), "{query:?}");

@@ -322,6 +322,16 @@ fn the_querys_key_counts_on_gemini_paths_and_goes_nowhere_from_any() {
     assert_eq!((openai.query_key, openai.query.as_deref()), (None, Some("a=b")));
 }
 
+#[test]
+fn a_gemini_query_that_takes_an_answer_apart_is_refused() {
+    for query in ["alt=sse&fields=candidates", "$fields=a", "%24callback=f", "callback=f"] {
+        let path = "/v1beta/models/g:streamGenerateContent";
+        let refusal = entry(&Method::POST, path, Some(query), &HeaderMap::new()).unwrap_err();
+        assert_eq!(refusal.code, Code::InvalidRequest, "{query}");
+    }
+    assert!(entry(&Method::POST, "/v1/responses", Some("fields=a"), &HeaderMap::new()).is_ok());
+}
+
 proptest::proptest! {
     #[test]
     fn no_path_panics_and_every_refusal_is_one_of_three(path in "/?(v1|v1beta|api|models|%2e|\\.\\.|files|:|/|[a-z%]){0,8}") {

@@ -8,7 +8,7 @@
 
 mod table;
 
-use self::table::{Sign, TABLE};
+use self::table::{Row, STATUSES, Sign, TABLE};
 use super::read::object;
 use crate::protocol::Dialect;
 use memchr::memmem;
@@ -30,18 +30,29 @@ pub enum Fault {
     Place,
 }
 
-/// The operator's fault behind a 4xx; `None`: it is about the request, the client's to see. `mapped`: the model was
-/// sent under another name than it was asked for.
-pub fn operator_fault(dialect: Dialect, status: u16, body: &[u8], mapped: bool) -> Option<Fault> {
+/// The operator's fault behind a 4xx; `None`: it is about the request, the client's to see. `mapped`: the name the
+/// model was sent under, where that is another than it was asked for.
+pub fn operator_fault(dialect: Dialect, status: u16, body: &[u8], mapped: Option<&str>) -> Option<Fault> {
     if !(400..500).contains(&status) {
         return None;
     }
     let error = ErrorWords::of(body);
     let row = error.as_ref().and_then(|error| {
-        TABLE.iter().find(|row| row.when.holds(dialect, status, mapped) && error.shows(row.sign))
+        let holds = |row: &&Row| row.when.holds((dialect, status), mapped, &error.message);
+        TABLE.iter().filter(holds).find(|row| error.shows(row.sign))
     });
     // 402 has no other meaning, whatever words come with it.
     row.map(|row| row.fault).or((status == 402).then_some(Fault::Unpaid))
+}
+
+/// The status a provider would have answered with, had it known before its stream began: what the event that is an
+/// error says by its number or its word. `None`: it does not say.
+pub fn implied_status(event: &[u8]) -> Option<u16> {
+    let error = ErrorWords::of(event)?;
+    let mut numbers = error.words.iter().filter_map(|word| word.parse().ok());
+    let number = numbers.find(|number| (400..600).contains(number));
+    let word = || STATUSES.iter().find(|(word, _)| error.words.iter().any(|said| said == word));
+    number.or_else(|| word().map(|(_, status)| *status))
 }
 
 /// Whether an answer refuses the conversation for thinking whose signature the provider cannot verify. Who
@@ -87,8 +98,12 @@ impl ErrorWords {
     fn of(body: &[u8]) -> Option<Self> {
         let list: Vec<&RawValue> = serde_json::from_slice(body).unwrap_or_default();
         let body = list.first().map_or(body, |first| first.get().as_bytes());
-        let outer = object::<Outer<'_>>(body)?;
-        let error = outer.error.map_or(body, |error| error.get().as_bytes());
+        let mut body = body;
+        // `response.failed` has its error one level down.
+        if let Some(response) = object::<Outer<'_>>(body)?.response {
+            body = response.get().as_bytes();
+        }
+        let error = object::<Outer<'_>>(body)?.error.map_or(body, |error| error.get().as_bytes());
         let error = object::<Error<'_>>(error)?;
         let words = [error.code, error.kind, error.status].into_iter().filter_map(text).collect();
         let details: Vec<&RawValue> =
@@ -114,6 +129,8 @@ impl ErrorWords {
 struct Outer<'a> {
     #[serde(borrow)]
     error: Option<&'a RawValue>,
+    #[serde(borrow)]
+    response: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]

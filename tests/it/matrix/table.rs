@@ -65,13 +65,15 @@ const NOT_HTTP: Sees = Sees::Next(None, "upstream_error");
 const SILENT: Sees = Sees::Next(None, "upstream_timeout");
 const SILENT_STREAM: Sees = Sees::Next(Some(200), "upstream_timeout");
 const FAILED: Sees = Sees::Next(Some(500), "upstream_error");
-/// 200, and no event, or an error instead of the first.
+/// 200, and no event.
 const NO_STREAM: Sees = Sees::Next(Some(200), "upstream_error");
 
 /// A row.
 pub(super) fn sees(fault: &Fault, asked: Asked, rename: bool) -> Sees {
-    if rename && *fault == Fault::status(404) {
-        // The operator named a model that the provider does not have.
+    let named = matches!(asked.speech, Speech::Chat | Speech::Responses);
+    if rename && named && *fault == Fault::status(404) {
+        // The operator named a model that the provider does not have, and says so; the others' words may mean
+        // anything that the client named.
         return Sees::Next(Some(404), "upstream_refused");
     }
     let grammar_of_http1 = matches!(fault, Fault::Garbage | Fault::Raw(_) | Fault::Malformed(_));
@@ -140,7 +142,9 @@ fn row(fault: &Fault, speech: Speech) -> (Sees, Sees) {
         // Too slow for the first event; but between the bytes of a whole there is never a long silence.
         Fault::Drip { from: DripFrom::Body, every_ms: Some(_) } => (SILENT_STREAM, Sees::Own),
         Fault::HoldMidStream { .. } => both(Sees::Idle),
-        Fault::StreamErrorFirst | Fault::LeadThen { then: Then::Error, .. } => (NO_STREAM, FAILED),
+        Fault::StreamErrorFirst | Fault::LeadThen { then: Then::Error, .. } => {
+            (Sees::Next(Some(200), speech.error_first()), FAILED)
+        }
         Fault::EmptyStream | Fault::LeadThen { then: Then::Nothing, .. } => both(NO_STREAM),
         Fault::StreamErrorAfter { .. } => (Sees::OwnError, FAILED),
         Fault::Cut { after_events, how } | Fault::CutInEvent { after_events, how } => {

@@ -31,6 +31,14 @@ impl Speech {
         }
     }
 
+    /// What an error that the fake provider's stream begins with means: Anthropic's and Google's say "overloaded".
+    pub(crate) fn error_first(self) -> &'static str {
+        match self {
+            Self::Chat | Self::Responses => "upstream_error",
+            Self::Messages | Self::Gemini => "upstream_overloaded",
+        }
+    }
+
     pub(crate) fn path(self, model: &str, stream: bool) -> String {
         match (self, stream) {
             (Self::Chat, _) => "/v1/chat/completions".to_owned(),

@@ -30,17 +30,26 @@ pub(super) enum When {
     Dialect(Dialect),
     /// Where the operator chose the model's name.
     Mapped,
-    /// The same, and with this status.
-    MappedWith(u16),
+    /// The same, with this status, and where the message names the model: it may be about something else that the
+    /// client named (a file, a cache).
+    Named(u16),
+    /// With this status.
+    With(u16),
 }
 
 impl When {
-    pub(super) fn holds(self, dialect: Dialect, status: u16, mapped: bool) -> bool {
+    pub(super) fn holds(
+        self,
+        (dialect, status): (Dialect, u16),
+        mapped: Option<&str>,
+        message: &str,
+    ) -> bool {
         match self {
             Self::Always => true,
             Self::Dialect(only) => dialect == only,
-            Self::Mapped => mapped,
-            Self::MappedWith(only) => mapped && status == only,
+            Self::Mapped => mapped.is_some(),
+            Self::Named(only) => status == only && mapped.is_some_and(|model| message.contains(model)),
+            Self::With(only) => status == only,
         }
     }
 }
@@ -55,13 +64,16 @@ pub(super) const TABLE: &[Row] = {
     use Dialect::{Anthropic, Gemini};
     use Fault::{Credential, Model, Place, Request, Unpaid};
     use Sign::{Begins, Reason, Word};
-    use When::{Always, Mapped, MappedWith};
+    use When::{Always, Mapped, Named, With};
     &[
         // OpenRouter, 402: github.com/QwenLM/qwen-code/issues/73, tailcallhq/forgecode/issues/571,
         // anomalyco/opencode/issues/12219. It depends on max_tokens: a smaller request is served.
         row(Begins("this request requires more credits, or fewer max_tokens"), Always, Request),
         row(Begins("more credits are required to run this request"), Always, Request),
         row(Begins("prompt tokens limit exceeded"), Always, Request),
+        // OpenAI, 429: Aider-AI/aider/issues/1880, continuedev/continue/issues/10602. The account's rate is smaller
+        // than this one request: it never fits, and others do.
+        row(Begins("request too large for"), With(429), Request),
         // Anthropic, 429: anthropics/claude-code/issues/29584 and 64982. Long prompts only.
         row(Begins("extra usage is required for long context"), When::Dialect(Anthropic), Request),
         row(Begins("usage credits are required for long context"), When::Dialect(Anthropic), Request),
@@ -113,16 +125,46 @@ pub(super) const TABLE: &[Row] = {
         row(Word("model_not_found"), Mapped, Model),
         row(Word("invalid_model"), Mapped, Model),
         row(Word("ModelNotFound"), Mapped, Model),
-        row(Word("not_found_error"), MappedWith(404), Model),
-        row(Word("not_found"), MappedWith(404), Model),
-        row(Word("NOT_FOUND"), MappedWith(404), Model),
-        row(Word("NotFoundError"), MappedWith(404), Model),
-        row(Word("resource_not_found_error"), MappedWith(404), Model),
+        row(Word("not_found_error"), Named(404), Model),
+        row(Word("not_found"), Named(404), Model),
+        row(Word("NOT_FOUND"), Named(404), Model),
+        row(Word("NotFoundError"), Named(404), Model),
+        row(Word("resource_not_found_error"), Named(404), Model),
         row(Word("20012"), Mapped, Model),
         row(Word("1211"), Mapped, Model),
-        row(Begins("no endpoints found for"), MappedWith(404), Model),
+        row(Begins("no endpoints found for"), Named(404), Model),
         row(Begins("model not exist"), Mapped, Model),
         row(Begins("model not found"), Mapped, Model),
         row(Begins("unknown model"), Mapped, Model),
     ]
 };
+
+/// The statuses that errors inside a stream stand for. Anthropic: platform.claude.com/docs/en/api/errors; Google:
+/// google.rpc.Code in cloud.google.com/apis/design/errors; OpenAI: platform.openai.com/docs/guides/error-codes.
+pub(super) const STATUSES: &[(&str, u16)] = &[
+    ("invalid_request_error", 400),
+    ("invalid_prompt", 400),
+    ("context_length_exceeded", 400),
+    ("content_filter", 400),
+    ("INVALID_ARGUMENT", 400),
+    ("FAILED_PRECONDITION", 400),
+    ("OUT_OF_RANGE", 400),
+    ("authentication_error", 401),
+    ("UNAUTHENTICATED", 401),
+    ("billing_error", 402),
+    ("permission_error", 403),
+    ("PERMISSION_DENIED", 403),
+    ("not_found_error", 404),
+    ("NOT_FOUND", 404),
+    ("request_too_large", 413),
+    ("rate_limit_error", 429),
+    ("rate_limit_exceeded", 429),
+    ("RESOURCE_EXHAUSTED", 429),
+    ("api_error", 500),
+    ("server_error", 500),
+    ("INTERNAL", 500),
+    ("UNAVAILABLE", 503),
+    ("DEADLINE_EXCEEDED", 504),
+    ("timeout_error", 504),
+    ("overloaded_error", 529),
+];

@@ -5,6 +5,9 @@ use super::*;
 use Dialect::{Anthropic, Gemini, OpenAi};
 use Fault::{Credential, Model, Place, Request, Unpaid};
 
+/// What a mapped model was sent as.
+const SENT: &str = "m-1";
+
 /// Dialect, status, body, whether the model was mapped, and whose fault it is.
 const ANSWERS: &[(Dialect, u16, &str, bool, Option<Fault>)] = &[
     (OpenAi, 402, "anything", false, Some(Unpaid)),
@@ -57,7 +60,7 @@ const ANSWERS: &[(Dialect, u16, &str, bool, Option<Fault>)] = &[
     (
         OpenAi,
         404,
-        r#"{"error":{"message":"Not found the model kimi or Permission denied","type":"resource_not_found_error"}}"#,
+        r#"{"error":{"message":"Not found the model m-1 or Permission denied","type":"resource_not_found_error"}}"#,
         true,
         Some(Model),
     ),
@@ -95,7 +98,7 @@ const ANSWERS: &[(Dialect, u16, &str, bool, Option<Fault>)] = &[
     (
         OpenAi,
         404,
-        r#"{"error":{"message":"No endpoints found for a/b:free.","code":404}}"#,
+        r#"{"error":{"message":"No endpoints found for m-1:free.","code":404}}"#,
         true,
         Some(Model),
     ),
@@ -165,7 +168,7 @@ const ANSWERS: &[(Dialect, u16, &str, bool, Option<Fault>)] = &[
     (
         Anthropic,
         404,
-        r#"{"type":"error","error":{"type":"not_found_error","message":"model: x"}}"#,
+        r#"{"type":"error","error":{"type":"not_found_error","message":"model: m-1"}}"#,
         true,
         Some(Model),
     ),
@@ -214,7 +217,37 @@ const ANSWERS: &[(Dialect, u16, &str, bool, Option<Fault>)] = &[
         false,
         Some(Place),
     ),
-    (Gemini, 404, r#"{"error":{"code":404,"status":"NOT_FOUND"}}"#, true, Some(Model)),
+    (
+        Gemini,
+        404,
+        r#"{"error":{"code":404,"message":"models/m-1 is not found for API version v1beta","status":"NOT_FOUND"}}"#,
+        true,
+        Some(Model),
+    ),
+    // Something else that the client named.
+    (
+        Gemini,
+        404,
+        r#"{"error":{"code":404,"message":"cachedContents/1 not found","status":"NOT_FOUND"}}"#,
+        true,
+        None,
+    ),
+    (
+        Anthropic,
+        404,
+        r#"{"type":"error","error":{"type":"not_found_error","message":"File not found: file_1"}}"#,
+        true,
+        None,
+    ),
+    (
+        OpenAi,
+        429,
+        r#"{"error":{"message":"Request too large for gpt-4o in organization org-1 on tokens per min (TPM): Limit 30000, Requested 36278. The input or output tokens must be reduced in order to run successfully.","type":"tokens","param":null,"code":"rate_limit_exceeded"}}"#,
+        false,
+        Some(Request),
+    ),
+    // The provider's own word about the request's size, which is the client's to see.
+    (OpenAi, 413, r#"{"error":{"message":"Request too large for model x"}}"#, false, None),
     (Gemini, 404, r#"{"error":{"code":404,"status":"NOT_FOUND"}}"#, false, None),
     (Gemini, 400, r#"{"error":{"code":400,"status":"INVALID_ARGUMENT"}}"#, true, None),
 ];
@@ -223,7 +256,7 @@ const ANSWERS: &[(Dialect, u16, &str, bool, Option<Fault>)] = &[
 fn the_operators_faults_are_told_from_the_clients() {
     for (dialect, status, body, mapped, fault) in ANSWERS {
         assert_eq!(
-            operator_fault(*dialect, *status, body.as_bytes(), *mapped),
+            operator_fault(*dialect, *status, body.as_bytes(), mapped.then_some(SENT)),
             *fault,
             "{dialect:?} {status} {body} {mapped}"
         );
