@@ -3,8 +3,8 @@
 //! One task asks for the limits on the desk of [`Lender`], says again and again what is held, and notices when the
 //! store is lost and when it is back; requests never touch the connection. Without `[fleet]` it sleeps, and nothing
 //! is connected, scripted or counted.
-//! Invariants: every question has a deadline, and the first one that is not met ends the sharing at once, so that
-//! no second request waits for a store that is gone; what `on_error` says goes on until the store has heard what was
+//! Invariants: every question has a deadline; a second one that is missed, asked after the first was, ends the sharing,
+//! and any other trouble does at once, so that no third request waits for a store that is gone; what `on_error` says goes on until the store has heard what was
 //! spent meanwhile; at its end everything held is given back. Changes of state are logged once each, and a store
 //! that comes and goes is looked for more and more rarely.
 
@@ -20,7 +20,7 @@ use crate::world::World;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
-use store::{Lost, REPLICA_HOLD, Store, hold};
+use store::{Lost, REPLICA_HOLD, Store, Trouble, hold};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
@@ -138,6 +138,8 @@ struct Member {
     asked: JoinSet<Asked>,
     retry: Duration,
     shared_since: Nanos,
+    /// Since when a deadline is missed and nothing was heard that was asked later.
+    doubt: Option<Nanos>,
 }
 
 /// A question that came back.
@@ -151,7 +153,7 @@ impl Member {
         let id = format!("{:016x}{:016x}", parts.world.random(), parts.world.random());
         let lender = Arc::clone(parts.registry.lender());
         let (open, asked) = (HashMap::new(), JoinSet::new());
-        Self { parts, fleet, lender, id, open, asked, retry: RETRY_MIN, shared_since: 0 }
+        Self { parts, fleet, lender, id, open, asked, retry: RETRY_MIN, shared_since: 0, doubt: None }
     }
 
     async fn belong(
@@ -199,6 +201,7 @@ impl Member {
         self.parts.registry.rejoin(now);
         self.exchange(store).await?;
         self.shared_since = now;
+        self.doubt = None;
         self.lender.set_mode(Mode::Shared);
         // Nobody had a share before the first contact.
         self.parts.registry.reshare(now);
@@ -257,15 +260,24 @@ impl Member {
 
     fn hear(&mut self, asked: Asked) -> Result<(), Lost> {
         let now = self.parts.world.now();
-        let metrics = &self.parts.telemetry.metrics;
+        let telemetry = Arc::clone(&self.parts.telemetry);
+        let metrics = &telemetry.metrics;
         match asked {
             Asked::Replicas { answer, took } => {
                 metrics.store_answered("replicas", took);
-                let replicas = answer?;
-                self.counted(replicas);
+                match answer {
+                    Ok(replicas) => {
+                        self.doubt = None;
+                        self.counted(replicas);
+                    }
+                    Err(lost) => self.doubts(lost, took)?,
+                }
             }
             Asked::Limit { account, seq, answer, took } => {
                 metrics.store_answered(account.kind().word(), took);
+                if answer.is_ok() {
+                    self.doubt = None;
+                }
                 match answer {
                     Ok(Some(answer)) => {
                         metrics.store_lent(account.kind().word(), answer.granted);
@@ -274,12 +286,27 @@ impl Member {
                     Ok(None) => account.unanswered(seq),
                     Err(lost) => {
                         account.unanswered(seq);
-                        return Err(lost);
+                        self.doubts(lost, took)?;
                     }
                 }
             }
         }
         Ok(())
+    }
+
+    /// One missed deadline may be a hiccup, of the store or of this machine; all that were asked before it was noticed
+    /// are the same one.
+    fn doubts(&mut self, lost: Lost, took: Duration) -> Result<(), Lost> {
+        let now = self.parts.world.now();
+        let asked = now.saturating_sub(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
+        match self.doubt {
+            _ if lost.trouble != Trouble::Timeout => Err(lost),
+            Some(since) if asked >= since => Err(lost),
+            _ => {
+                self.doubt.get_or_insert(now);
+                Ok(())
+            }
+        }
     }
 
     /// Everything that is held is said again; what is idle is given back by that.

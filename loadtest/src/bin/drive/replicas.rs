@@ -21,6 +21,8 @@ struct Part {
     limited: u64,
     overloaded: u64,
     other: u64,
+    /// How often a gateway took the store for lost.
+    lost: u64,
     /// Of all answers, sorted.
     took: Vec<Duration>,
 }
@@ -29,8 +31,8 @@ struct Part {
 pub(crate) async fn run(arguments: &Arguments) -> io::Result<String> {
     let mut table = format!(
         "{REPLICAS} gateways, {} clients each, one key with rpm = {RPM}, burst = {BURST}\n\n\
-         | on_error | Redis | seconds | asked | admitted | admitted so far | burst + rate × time | part of it | 429 | 503 | p50 ms | p99 ms |\n\
-         |---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n",
+         | on_error | Redis | seconds | asked | admitted | admitted so far | burst + rate × time | part of it | 429 | 503 | p50 ms | p99 ms | store lost |\n\
+         |---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n",
         arguments.clients
     );
     let mut wrong = Vec::new();
@@ -64,8 +66,10 @@ async fn outage(arguments: &Arguments, on_error: &str, wrong: &mut Vec<String>) 
             }
             _ => {}
         }
-        let began = clock.elapsed();
-        let part = pressure(&gateways, arguments.clients, Duration::from_secs(arguments.seconds) / 3).await?;
+        let (began, lost) = (clock.elapsed(), lost(&gateways).await?);
+        let mut part =
+            pressure(&gateways, arguments.clients, Duration::from_secs(arguments.seconds) / 3).await?;
+        part.lost = self::lost(&gateways).await? - lost;
         so_far += part.admitted;
         let (passed, one) = (clock.elapsed().saturating_sub(began), bound(clock.elapsed()));
         rows += &part.row((on_error, state), passed, (so_far, one));
@@ -90,7 +94,7 @@ impl Part {
             self.took.get(at).map_or(0.0, |took| took.as_secs_f64() * 1e3)
         };
         format!(
-            "| {on_error} | {state} | {:.1} | {} | {} | {so_far} | {one} | {} % | {} | {} | {:.2} | {:.2} |\n",
+            "| {on_error} | {state} | {:.1} | {} | {} | {so_far} | {one} | {} % | {} | {} | {:.2} | {:.2} | {} |\n",
             passed.as_secs_f64(),
             self.took.len(),
             self.admitted,
@@ -98,7 +102,8 @@ impl Part {
             self.limited,
             self.overloaded,
             at(50),
-            at(99)
+            at(99),
+            self.lost
         )
     }
 
@@ -171,6 +176,17 @@ async fn client(address: SocketAddr, lasting: Duration) -> io::Result<Part> {
         sleep(THINKS).await;
     }
     Ok(part)
+}
+
+/// How often the gateways did not find the store, all together.
+async fn lost(gateways: &[Gateway]) -> io::Result<u64> {
+    let mut lost = 0;
+    for gateway in gateways {
+        let metrics = gateway.metrics().await?;
+        let series = metrics.iter().filter(|(name, _)| name.starts_with("tollgate_limit_store_errors_total"));
+        lost += series.map(|(_, value)| format!("{value}").parse::<u64>().unwrap_or(0)).sum::<u64>();
+    }
+    Ok(lost)
 }
 
 /// Waits until every gateway says so of the store.
