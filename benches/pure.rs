@@ -11,6 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 use tollgate::config::{self, TextSource};
 use tollgate::limit::Amount;
+use tollgate::limit::quota::Spent;
 use tollgate::protocol::inspect::inspect;
 use tollgate::protocol::observe::StreamObserver;
 use tollgate::protocol::signed::Signed;
@@ -19,6 +20,7 @@ use tollgate::protocol::{Dialect, Operation};
 use tollgate::secret::KeyDigest;
 use tollgate::stage::admit;
 use tollgate::stage::route::{Wanted, route};
+use tollgate::state::quotas::QuotaHold;
 use tollgate::state::{Live, Registry};
 
 /// A body as coding agents send it: much escaped text, the model as the last key (the Python SDKs' order).
@@ -165,6 +167,43 @@ fn limiting(criterion: &mut Criterion) {
     });
 }
 
+/// Budget: 1 µs for looking, reserving and settling at the quotas of a key, its group and its project; and what 16 threads
+/// at once make of it.
+#[expect(clippy::disallowed_methods, reason = "threads that run at once are timed together")]
+fn spending(criterion: &mut Criterion) {
+    let quota =
+        "quota = { usd = 100000000.0, tokens = 1000000000000000, requests = 1000000000000, per = \"month\" }";
+    let text = format!(
+        "[[channel]]\nname = \"c\"\ntype = \"openai\"\napi_keys = [\"sk-upstream-0123456789\"]\n\
+         [[group]]\nname = \"g\"\n{quota}\n[[project]]\nname = \"p\"\n{quota}\n\
+         [[key]]\nname = \"k\"\nsecret = \"sk-client-0123456789\"\ngroup = \"g\"\nproject = \"p\"\n{quota}\n"
+    );
+    let loaded = config::load(Path::new("bench.toml"), &TextSource(&text)).expect("it loads");
+    let live = Registry::default().bind(Arc::new(loaded.snapshot), 1);
+    let quotas = live.quotas().of_key(0);
+    let spend = || {
+        let spent = quotas.iter().any(|named| named.quota.spent(black_box(NOW_UNIX)).is_some());
+        assert!(!spent, "there is room");
+        let expected = Spent { nano_usd: 5_000, tokens: 1_500, requests: 1 };
+        let mut hold = QuotaHold::take(quotas, expected, NOW_UNIX).expect("room");
+        hold.settle(Spent { nano_usd: 1, tokens: 1, requests: 0 });
+    };
+    criterion.bench_function("quotas", |bencher| bencher.iter(spend));
+    criterion.bench_function("quotas/16-threads", |bencher| {
+        bencher.iter_custom(|rounds| {
+            let start = std::time::Instant::now();
+            std::thread::scope(|scope| {
+                for _ in 0..16 {
+                    scope.spawn(|| (0..rounds.div_ceil(16)).for_each(|_| spend()));
+                }
+            });
+            start.elapsed()
+        });
+    });
+}
+
+const NOW_UNIX: u64 = 1_800_000_000;
+
 criterion_group!(
     benches,
     inspecting,
@@ -173,6 +212,7 @@ criterion_group!(
     watching,
     looking_up,
     routing,
-    limiting
+    limiting,
+    spending
 );
 criterion_main!(benches);

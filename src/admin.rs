@@ -5,6 +5,7 @@
 //! any provider.
 
 mod credentials;
+mod quotas;
 mod views;
 
 use crate::process::Shared;
@@ -119,6 +120,7 @@ impl Admin {
             "/api/config" => Page::json(200, &crate::config::redacted(&self.shared.live.load().snapshot)),
             "/api/channels" => Page::json(200, &views::channels(&self.shared)),
             "/api/keys" => Page::json(200, &views::keys(&self.shared)),
+            "/api/quotas" => Page::json(200, &views::quotas(&self.shared)),
             "/api/models" => self.models(query),
             "/api/explain" => self.explain(query),
             "/api/exchanges" => Page::json(200, &views::exchanges(&self.shared, query)),
@@ -220,5 +222,5 @@ fn parameter(query: &str, name: &str) -> Option<String> {
     entry::percent_decoded(&value.replace('+', " "))
 }
 
-const INDEX: &str = "Tollgate admin: /metrics /livez /readyz /api/status /api/channels /api/keys /api/models \
+const INDEX: &str = "Tollgate admin: /metrics /livez /readyz /api/status /api/channels /api/keys /api/quotas /api/models \
                      /api/config /api/exchanges /api/exchanges/{id} /api/explain?key=&model= and POST /-/reload";

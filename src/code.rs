@@ -41,6 +41,8 @@ pub enum Code {
     UnsupportedContentEncoding,
     /// The only reachable channels speak another protocol.
     UntranslatableRequest,
+    /// A quota is used up.
+    InsufficientQuota,
     /// A rate limit was hit.
     RateLimitExceeded,
     /// Too many exchanges at once.
@@ -73,7 +75,7 @@ pub enum Code {
 
 impl Code {
     /// Every code, for tables and tests.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 32] = [
         Self::MissingApiKey,
         Self::MalformedApiKey,
         Self::InvalidApiKey,
@@ -91,6 +93,7 @@ impl Code {
         Self::ExpectationFailed,
         Self::UnsupportedContentEncoding,
         Self::UntranslatableRequest,
+        Self::InsufficientQuota,
         Self::RateLimitExceeded,
         Self::ConcurrencyLimitExceeded,
         Self::GatewayOverloaded,
@@ -112,7 +115,8 @@ impl Code {
         self.row().0
     }
 
-    /// The HTTP status of an answer with this code; for the in-stream codes, what a log reader sees.
+    /// The HTTP status of an answer with this code (Anthropic has another for a used-up quota); for the in-stream
+    /// codes, what a log reader sees.
     pub fn status(self) -> u16 {
         self.row().1
     }
@@ -136,6 +140,7 @@ impl Code {
             Self::ExpectationFailed => ("expectation_failed", 417),
             Self::UnsupportedContentEncoding => ("unsupported_content_encoding", 415),
             Self::UntranslatableRequest => ("untranslatable_request", 400),
+            Self::InsufficientQuota => ("insufficient_quota", 429),
             Self::RateLimitExceeded => ("rate_limit_exceeded", 429),
             Self::ConcurrencyLimitExceeded => ("concurrency_limit_exceeded", 429),
             Self::GatewayOverloaded => ("gateway_overloaded", 503),
@@ -171,7 +176,8 @@ impl Code {
 
     /// Whether the same request can never succeed as things stand, so that clients are told not to repeat it.
     pub fn is_permanent(self) -> bool {
-        !self.is_upstream() && (400..500).contains(&self.status()) && !matches!(self.status(), 408 | 429)
+        let is_fault = (400..500).contains(&self.status()) && !matches!(self.status(), 408 | 429);
+        self == Self::InsufficientQuota || (!self.is_upstream() && is_fault)
     }
 }
 
@@ -184,6 +190,7 @@ mod tests {
         let words: std::collections::HashSet<_> = Code::ALL.iter().map(|code| code.word()).collect();
         assert_eq!(words.len(), Code::ALL.len());
         assert!(Code::InvalidApiKey.is_permanent());
+        assert!(Code::InsufficientQuota.is_permanent(), "a quota does not come back by asking");
         assert!(!Code::RateLimitExceeded.is_permanent());
         assert!(!Code::RequestTimeout.is_permanent());
         assert!(!Code::UpstreamUnauthorized.is_permanent());

@@ -20,6 +20,7 @@ pub mod queued;
 pub mod relay;
 pub mod reply;
 pub mod seen;
+pub mod spend;
 pub mod status;
 pub mod tunnel;
 pub mod waiting;
@@ -146,7 +147,7 @@ impl Gateway {
     ) -> Result<Accepted, Stop> {
         let key = self.identify(client, exchange, &entry)?;
         let live = Arc::clone(&exchange.live);
-        let mut permit = self.admitted(&live, &key).await?;
+        let mut permit = self.admit(exchange, &key, entry.operation).await?;
         let mut share = self.registry.bodies().share();
         let server = &live.snapshot.server;
         let bounds = body::Bounds::of(&key, server);
@@ -170,8 +171,8 @@ impl Gateway {
         let session = self.session(exchange, &key, &plan.model);
         plan.prefer(Preference { stream: inspection.stream, session });
         let amount = self.expect(exchange, (&key, &mut plan), (entry.operation, body.len(), &inspection));
-        let charge = self.reserved(&live, &key, &mut permit, (&requested, amount)).await?;
-        exchange.charges.push(charge);
+        let asked = (entry.operation, &*requested, amount);
+        self.reserve(exchange, (&key, &plan), &mut permit, asked).await?;
         exchange.record.overhead.request = elapsed(read_at, self.world.now());
         exchange.held.push(permit);
         let usage_refused_by = Vec::new();
@@ -465,8 +466,7 @@ impl ProxyHttp for Gateway {
         if exchange.tunnel.is_some() {
             self.close_tunnel(session.as_downstream(), exchange);
         }
-        exchange.price();
-        exchange.settle();
+        self.settle(exchange);
         if exchange.logged {
             exchange.record.duration = elapsed(exchange.started, self.world.now());
             self.telemetry.report(exchange.record.clone());

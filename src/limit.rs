@@ -1,15 +1,18 @@
-//! Rates, slots, retry budgets and breakers, exact under any concurrency, in atomics; time comes in as an argument.
+//! Rates, slots, quotas, retry budgets and breakers, exact under any concurrency, in atomics; time comes in as an argument.
 //!
 //! Invariants: a [`Bucket`] never admits more than burst + rate × time, whatever the number of callers; a
 //! [`Slots`] never has more than its limit taken; [`Tokens`] are like a bucket, for amounts that are known only
-//! afterwards; a [`Meter`] is three of them, and [`Learned`] what to expect of such an amount. All are lock-free: one compare-and-swap per decision.
+//! afterwards; a [`Meter`] is three of them, and [`Learned`] what to expect of such an amount. A
+//! [`quota::Quota`] is what may be spent in a window of the calendar. All are lock-free: one compare-and-swap per decision.
 //! Nothing here refuses in words: callers turn a wait into an answer.
 
 pub mod breaker;
 pub mod budget;
+pub mod calendar;
 pub mod learned;
 pub mod lease;
 mod meter;
+pub mod quota;
 mod tokens;
 
 pub use learned::Learned;

@@ -232,6 +232,14 @@ impl Price {
         let larger = case.bands.iter().rev().find(|(above, _)| prompt > *above);
         larger.or(case.bands.first())?.1.amount(usage)
     }
+
+    /// What so many tokens read and written may cost in an exchange that begins then: text, each at the dearest of what
+    /// it can turn out to be.
+    pub fn expected(&self, input: u64, output: u64, unix_seconds: u64) -> Option<u64> {
+        let plain = Usage { input, output, ..Usage::default() };
+        let dear = Usage { cache_write: input, output, reasoning: output, ..Usage::default() };
+        [plain, dear].iter().filter_map(|usage| self.cost(usage, unix_seconds)).max()
+    }
 }
 
 #[cfg(test)]

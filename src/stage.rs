@@ -13,6 +13,7 @@ pub mod foreign;
 pub mod identify;
 pub mod models;
 pub mod plan;
+pub mod quota;
 pub mod retry;
 pub mod rewrite;
 pub mod route;

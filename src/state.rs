@@ -16,6 +16,7 @@ pub mod lending;
 pub mod lessons;
 pub mod permit;
 pub mod queue;
+pub mod quotas;
 pub mod refused;
 pub mod signers;
 pub mod sticky;
@@ -25,6 +26,7 @@ use crate::config::Snapshot;
 use crate::config::snapshot::{Limits, ModelLimit};
 use crate::id::{ChannelId, GroupId, KeyId};
 use crate::limit::Nanos;
+use crate::limit::quota::Spent;
 use crate::secret::KeyDigest;
 use bodies::Bodies;
 use budgets::Budgets;
@@ -34,6 +36,7 @@ use health::{ChannelHealth, Rest};
 use lending::Lender;
 use lessons::Lessons;
 use queue::Queue;
+use quotas::{BoundQuotas, QuotaScope, Quotas};
 use signers::{Signer, Signers};
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -56,6 +59,7 @@ pub struct Registry {
     sticky: Sticky,
     lessons: Lessons,
     lender: Arc<Lender>,
+    quotas: Quotas,
 }
 
 impl Registry {
@@ -126,7 +130,8 @@ impl Registry {
         for channel in &channels {
             channel.queue.wake();
         }
-        Live { snapshot, keys, groups, channels }
+        let quotas = self.quotas.bind(&snapshot);
+        Live { snapshot, keys, groups, channels, quotas }
     }
 
     /// The next turn of the weighted choice.
@@ -183,6 +188,13 @@ impl Registry {
         }
     }
 
+    /// Books what this scope is known to have spent in the window that began then, as far as it is more than what is
+    /// known here: for what an earlier process has written down. `false`: the scope has no quota, or no window of it
+    /// begins then. Called with what [`Live::quota_windows`] lists, best before that `Live` is the one in force.
+    pub fn resume_quota(&self, scope: &QuotaScope, window_start_unix: u64, spent: Spent) -> bool {
+        self.quotas.resume(scope, window_start_unix, spent)
+    }
+
     /// The budget of buffered request bodies.
     pub fn bodies(&self) -> &Arc<Bodies> {
         &self.bodies
@@ -197,6 +209,7 @@ pub struct Live {
     keys: Vec<KeyState>,
     groups: Vec<Arc<Gate>>,
     channels: Vec<ChannelState>,
+    quotas: BoundQuotas,
 }
 
 impl Live {
@@ -208,6 +221,19 @@ impl Live {
     /// The counters of the group at this position of the snapshot.
     pub fn group(&self, index: usize) -> &Arc<Gate> {
         &self.groups[index]
+    }
+
+    /// The quotas.
+    pub fn quotas(&self) -> &BoundQuotas {
+        &self.quotas
+    }
+
+    /// The window of every quota that this moment lies in: who has it, and when it began. What counts in it are the
+    /// exchanges that began (`Record::ts_unix_ms`) since then.
+    pub fn quota_windows(&self, now_unix: u64) -> Vec<(QuotaScope, u64)> {
+        let window =
+            |named: &Arc<quotas::NamedQuota>| (named.scope.clone(), named.quota.window_start(now_unix));
+        self.quotas.all().iter().map(window).collect()
     }
 
     /// The counters of the channel at this position of the snapshot.

@@ -1,6 +1,6 @@
 //! What the admin listener shows, as values: read from the live state at the moment of the call.
 
-use super::{Bound, credentials};
+use super::{Bound, credentials, quotas};
 use crate::limit::breaker::Phase;
 use crate::process::Shared;
 use crate::process::reload::Last;
@@ -35,6 +35,7 @@ pub(super) fn metrics(shared: &Shared) -> String {
         fleet: fleet(shared),
         channels: channels.collect(),
         keys: keys.collect(),
+        quotas: quotas::gauges(&live, unix(shared)),
     })
 }
 
@@ -102,6 +103,7 @@ pub(super) fn status(shared: &Shared, last: Option<&Last>, started_unix_ms: u64,
         "channels": { "configured": live.snapshot.channels.len(), "usable": usable_channels(shared) },
         "credentials_away": credentials::away(&live, shared.world.now()),
         "keys": live.snapshot.keys.len(),
+        "quotas": quotas::glance(&live, unix(shared)),
     })
 }
 
@@ -144,10 +146,19 @@ pub(super) fn channels(shared: &Shared) -> Value {
     rows.collect()
 }
 
-/// Every key and what is left of its limits.
+/// Every quota.
+pub(super) fn quotas(shared: &Shared) -> Value {
+    quotas::all(&shared.live.load(), unix(shared))
+}
+
+fn unix(shared: &Shared) -> u64 {
+    shared.world.unix_ms() / 1000
+}
+
+/// Every key and what is left of its limits and of the quotas that count it.
 pub(super) fn keys(shared: &Shared) -> Value {
     let live = shared.live.load();
-    let now = shared.world.now();
+    let (now, unix) = (shared.world.now(), unix(shared));
     let rows = live.snapshot.keys.iter().map(|key| {
         let limits: serde_json::Map<String, Value> = limits(&live, key.index, now)
             .into_iter()
@@ -165,6 +176,7 @@ pub(super) fn keys(shared: &Shared) -> Value {
             "enabled": key.enabled,
             "inflight": live.key(key.index).gate.slots.taken(),
             "limits": limits,
+            "quotas": quotas::of_key(&live, key.index, unix),
         })
     });
     rows.collect()

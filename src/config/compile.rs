@@ -11,6 +11,7 @@ mod keys;
 pub(super) mod kinds;
 mod prices;
 mod profiles;
+mod quotas;
 mod secrets;
 mod server;
 mod units;
@@ -18,9 +19,9 @@ mod upstream;
 mod usefulness;
 
 use super::file::{File, Limits as WrittenLimits, present};
-use super::node::{NAME_CHARS_MAX, Sheet, Step};
+use super::node::{NAME_CHARS_MAX, Sheet, Step, Value};
 use super::problem::{Findings, Problem, did_you_mean, shown};
-use super::snapshot::{Channel, Group, Limits, Profile, Rate, Snapshot};
+use super::snapshot::{Channel, Group, Limits, Profile, Quota, Rate, Snapshot};
 use super::source::Reads;
 use crate::id::{GroupId, ProfileId};
 use std::collections::HashMap;
@@ -67,6 +68,7 @@ pub(super) fn compile(
     compiler.profiles(files);
     compiler.channels(files, &upstream);
     let keys = compiler.keys(files);
+    let projects = compiler.projects(files);
     let prices = compiler.prices(files);
     compiler.look_for_the_useless(files, &keys.listed);
     let snapshot = Snapshot {
@@ -79,6 +81,7 @@ pub(super) fn compile(
         retry_budget_permille: upstream.retry_budget_permille,
         keys: keys.listed,
         groups: compiler.groups,
+        projects,
         channels: compiler.channels,
         prices,
         profiles: compiler.profiles,
@@ -154,6 +157,14 @@ impl Compiler<'_, '_> {
         }
     }
 
+    /// Whether a table has no other keys than these. What did not fit has been reported, and was written.
+    fn says_only(&self, at: &At, keys: &[&str]) -> bool {
+        let root = &self.sheets[at.file].root;
+        let entry = at.steps.iter().try_fold(root, |node, step| node.down(step).map(|(_, below)| below));
+        let Some(Value::Table(entries)) = entry.map(|node| &node.value) else { return false };
+        entries.iter().all(|entry| keys.contains(&entry.key.as_str()))
+    }
+
     /// Notes a problem with text and goes on without the value.
     fn checked<T>(&mut self, at: &At, result: Result<T, String>) -> Option<T> {
         result.map_err(|what| self.problem(at, what, None)).ok()
@@ -205,17 +216,18 @@ impl Compiler<'_, '_> {
         for (at, group) in entries(files, ("group", |file| &file.group)) {
             self.name(&at, &group.name, &mut first);
             let limits = self.limits(&at.key("limits"), group.limits);
-            self.add_group(GroupId::new(&group.name), limits);
+            let quota = self.quota(&at.key("quota"), group.quota.as_ref());
+            self.add_group(GroupId::new(&group.name), limits, quota);
         }
         if !self.group_index.contains_key(&GroupId::new(DEFAULT_GROUP)) {
-            self.add_group(GroupId::new(DEFAULT_GROUP), Limits::default());
+            self.add_group(GroupId::new(DEFAULT_GROUP), Limits::default(), None);
         }
     }
 
-    fn add_group(&mut self, id: GroupId, limits: Limits) {
+    fn add_group(&mut self, id: GroupId, limits: Limits, quota: Option<Quota>) {
         let index = self.groups.len();
         self.group_index.insert(id.clone(), index);
-        self.groups.push(Arc::new(Group { id, index, limits }));
+        self.groups.push(Arc::new(Group { id, index, limits, quota }));
     }
 
     /// The group a reference means.

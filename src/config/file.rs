@@ -6,9 +6,11 @@
 
 mod channel;
 mod price;
+mod quota;
 
 pub(super) use self::channel::{Channel, Upstream};
 pub(super) use self::price::Price;
+pub(super) use self::quota::{Project, Quota};
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -29,7 +31,7 @@ pub(super) struct File {
     /// Where the schema is; for editors, of no meaning to the gateway.
     #[serde(rename = "$schema")]
     pub(super) _schema: Option<String>,
-    /// Further files with channels, groups, profiles, keys and prices: paths and patterns with `*`, relative to this file.
+    /// Further files with channels, groups, profiles, projects, keys and prices: paths and patterns with `*`, relative to this file.
     pub(super) include: Option<List<String>>,
     /// Listeners and the bounds of the edge.
     pub(super) server: Option<Server>,
@@ -50,6 +52,9 @@ pub(super) struct File {
     /// Keys that share channels and limits. The group `default` exists without being written.
     #[serde(default)]
     pub(super) group: List<Group>,
+    /// Quotas of what keys name as their `project`; a project without one is not written here.
+    #[serde(default)]
+    pub(super) project: List<Project>,
     /// The credentials clients use.
     #[serde(default)]
     pub(super) key: List<Key>,
@@ -274,6 +279,8 @@ pub(super) struct Group {
     /// Over all its keys together.
     #[serde(default)]
     pub(super) limits: Limits,
+    /// How much all its keys together may spend.
+    pub(super) quota: Option<Quota>,
 }
 
 /// A credential clients use: `hash` or `secret`.
@@ -290,7 +297,7 @@ pub(super) struct Key {
     pub(super) last4: Option<String>,
     /// Who holds it.
     pub(super) owner: Option<String>,
-    /// What it is for.
+    /// What it is for; where there is a `[[project]]` of that name, its quota counts.
     pub(super) project: Option<String>,
     /// Its group; `default` if absent.
     pub(super) group: Option<String>,
@@ -320,6 +327,8 @@ pub(super) struct Key {
     /// Its limits for some models; the first that matches counts, beside `limits`.
     #[serde(default)]
     pub(super) model_limits: List<ModelLimit>,
+    /// How much it may spend.
+    pub(super) quota: Option<Quota>,
 }
 
 /// Limits of a key for some models.

@@ -5,9 +5,9 @@
 
 use super::snapshot::{
     AccessTarget, Balance, Channel, ClientAbort, Conduct, Fleet, ForeignThinking, HttpVersion, Key, Limits,
-    Mapping, MappingFrom, Patterns, PriceRule, Profile, Server, Snapshot, Tool, UpstreamTimeouts,
+    Mapping, MappingFrom, Patterns, PriceRule, Profile, Quota, Server, Snapshot, Tool, UpstreamTimeouts,
 };
-use crate::price::Unit;
+use crate::price::{Unit, decimal};
 use serde_json::{Map, Value, json};
 use std::fmt::Display;
 use std::time::Duration;
@@ -44,7 +44,14 @@ pub fn redacted(snapshot: &Snapshot) -> Value {
         "channel": snapshot.channels.iter().map(|it| channel(it)).collect::<Vec<_>>(),
         "profile": profiles.into_iter().map(|it| profile(it)).collect::<Vec<_>>(),
         "group": snapshot.groups.iter()
-            .map(|group| json!({ "name": group.id.as_str(), "limits": limits(&group.limits) }))
+            .map(|group| json!({
+                "name": group.id.as_str(),
+                "limits": limits(&group.limits),
+                "quota": group.quota.as_ref().map(quota),
+            }))
+            .collect::<Vec<_>>(),
+        "project": snapshot.projects.iter()
+            .map(|project| json!({ "name": project.name, "quota": quota(&project.quota) }))
             .collect::<Vec<_>>(),
         "key": snapshot.keys.iter().map(|it| key(it)).collect::<Vec<_>>(),
         "price": snapshot.prices.rules().iter().map(price).collect::<Vec<_>>(),
@@ -197,6 +204,17 @@ fn key(key: &Key) -> Value {
         "max_output_tokens": key.max_output_tokens,
         "limits": limits(&key.limits),
         "model_limits": key.model_limits.iter().map(of_model).collect::<Vec<_>>(),
+        "quota": key.quota.as_ref().map(quota),
+    })
+}
+
+/// Money as text, like prices.
+fn quota(quota: &Quota) -> Value {
+    json!({
+        "usd": quota.nano_usd.map(decimal::usd),
+        "tokens": quota.tokens,
+        "requests": quota.requests,
+        "per": quota.per.word(),
     })
 }
 

@@ -7,12 +7,14 @@
 
 mod channel;
 mod prices;
+mod quota;
 
 pub use self::channel::{
     Balance, Channel, ClientAbort, Conduct, Endpoint, ForeignThinking, HttpVersion, UpstreamTimeouts,
 };
 
 pub use self::prices::{PriceRule, Prices};
+pub use self::quota::{Per, Project, Quota};
 
 use crate::id::{GroupId, KeyId, ProfileId};
 use crate::secret::{KeyDigest, Secret};
@@ -44,6 +46,8 @@ pub struct Snapshot {
     pub keys: Vec<Arc<Key>>,
     /// Groups by position; `Group::index` is the place here.
     pub groups: Vec<Arc<Group>>,
+    /// Projects that have a quota.
+    pub projects: Vec<Project>,
     /// Channels in file order; `Channel::index` is the place here. Disabled ones are listed too.
     pub channels: Vec<Arc<Channel>>,
     /// What models cost.
@@ -211,7 +215,7 @@ pub struct Key {
     pub last4: String,
     /// Who holds it, for reports.
     pub owner: Option<String>,
-    /// What it is for, for reports.
+    /// What it is for, for reports; where there is a [`Project`] of that name, its quota counts.
     pub project: Option<String>,
     /// The group that bears its cost.
     pub group: Arc<Group>,
@@ -237,6 +241,8 @@ pub struct Key {
     pub limits: Limits,
     /// Its limits for some models, first match wins.
     pub model_limits: Vec<ModelLimit>,
+    /// Its quota.
+    pub quota: Option<Quota>,
 }
 
 impl Key {
@@ -255,6 +261,8 @@ pub struct Group {
     pub index: usize,
     /// Limits over all its keys together.
     pub limits: Limits,
+    /// The quota of all its keys together.
+    pub quota: Option<Quota>,
 }
 
 /// A named list of model mappings.

@@ -24,6 +24,7 @@ use crate::state::bodies::Share;
 use crate::state::charge::Charge;
 use crate::state::lessons::Lesson;
 use crate::state::permit::Permit;
+use crate::state::quotas::QuotaHold;
 use crate::usage::{Usage, UsageSource};
 use bytes::Bytes;
 use pingora::http::RequestHeader;
@@ -55,6 +56,8 @@ pub struct Exchange {
     /// The tokens reserved for it, at its key's limits and at those of the channel that answers. Settled just
     /// before the end of the answer where they are counted by then, for the same reason.
     pub charges: Vec<Charge>,
+    /// What it holds of the quotas that count it; settled with its record.
+    pub quotas: QuotaHold,
     /// What its count will teach of later ones.
     pub lesson: Option<Lesson>,
     /// Bytes of text in the answer that the provider's counts do not cover.
@@ -206,6 +209,7 @@ impl Exchange {
             held: Vec::new(),
             signatures: Vec::new(),
             charges: Vec::new(),
+            quotas: QuotaHold::default(),
             lesson: None,
             unreported: 0,
             left: None,
@@ -308,6 +312,11 @@ impl Exchange {
                 UsageSource::None if charged => charge.keep(),
                 UsageSource::None => drop(charge),
             }
+        }
+        if !self.quotas.is_empty() {
+            self.price();
+            let known = self.spent();
+            self.quotas.revise(known);
         }
         // What broke off says nothing of those that do not.
         let whole = source == UsageSource::Reported && self.record.end == End::Ok;

@@ -38,6 +38,26 @@ impl Display for Rate {
     }
 }
 
+/// Reads an amount of US dollars, as nano-dollars: more than nothing, and no more digits than a 64-bit float keeps.
+pub fn amount(text: &str) -> Result<u64, &'static str> {
+    let nanos = nanos(text)?;
+    let digits = usd(nanos).bytes().filter(u8::is_ascii_digit).count();
+    if nanos == 0 {
+        Err("must be more than 0")
+    } else if nanos > USD_MAX * NANOS {
+        Err("is more than 100000000 dollars")
+    } else if digits > FLOAT_DIGITS {
+        Err("has more than fifteen digits")
+    } else {
+        Ok(nanos)
+    }
+}
+
+/// More than anybody's bill for a month.
+const USD_MAX: u64 = 100_000_000;
+/// A decimal of so many digits survives a 64-bit float.
+const FLOAT_DIGITS: usize = 15;
+
 const NANOS: u64 = 1_000_000_000;
 const TOO_DEAR: &str = "is more than 100000 dollars per million";
 const NO_NUMBER: &str = "is no number of dollars, such as 0.27";

@@ -24,6 +24,20 @@ fn claude() -> Rates {
 }
 
 #[test]
+fn what_is_expected_is_the_dearest_that_text_can_turn_out_to_be() {
+    let of = |listed: &[(Unit, &str)]| Price::flat(rates(listed)).expected(1_000, 100, 0);
+    let plain = [(Unit::Input, "1"), (Unit::Output, "5")];
+    assert_eq!(of(&plain), Some(1_500_000));
+    assert_eq!(
+        of(&[plain[0], plain[1], (Unit::CacheRead, "0.1"), (Unit::CacheWrite, "1.25")]),
+        Some(1_750_000)
+    );
+    assert_eq!(of(&[plain[0], plain[1], (Unit::CacheWrite, "0.5")]), Some(1_500_000));
+    assert_eq!(of(&[plain[0], plain[1], (Unit::Reasoning, "7")]), Some(1_700_000));
+    assert_eq!(of(&plain[..1]), None, "nobody knows what writing costs");
+}
+
+#[test]
 fn every_part_is_priced_once_by_its_own_rate_or_by_that_of_what_it_is_a_kind_of() {
     let plain = rates(&[(Unit::Input, "1"), (Unit::Output, "10")]);
     let none = Usage::default();

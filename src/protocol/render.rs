@@ -39,8 +39,9 @@ pub fn refusal(dialect: Dialect, refusal: &Refusal, id: &ExchangeId) -> Answer {
     if code.is_permanent() {
         headers.push(("x-should-retry", "false".to_owned()));
     }
-    // Clients that find no `retry-after` beside a 429 give up, or come back at once.
-    let wait = refusal.retry_after.or(matches!(code.status(), 429 | 503).then_some(RETRY_AFTER_UNKNOWN));
+    // Clients that find no `retry-after` beside a 429 give up, or come back at once. What they shall give up has none.
+    let is_passing = matches!(code.status(), 429 | 503) && !code.is_permanent();
+    let wait = refusal.retry_after.or(is_passing.then_some(RETRY_AFTER_UNKNOWN));
     if let Some(wait) = wait {
         let wait_ms = wait.as_nanos().div_ceil(1_000_000).max(1);
         headers.push(("retry-after", wait_ms.div_ceil(1000).to_string()));
@@ -60,7 +61,7 @@ pub fn refusal(dialect: Dialect, refusal: &Refusal, id: &ExchangeId) -> Answer {
         Dialect::Anthropic => anthropic_error(code, &message, id),
         Dialect::Gemini => gemini_error(code, &message),
     };
-    Answer { status: code.status(), headers, body: body.to_string() }
+    Answer { status: status(dialect, code), headers, body: body.to_string() }
 }
 
 /// One error event that ends a stream which cannot go on. It belongs at an event boundary: where the cut is
@@ -159,6 +160,15 @@ fn limit_names(dialect: Dialect, of: Limited) -> Option<[&'static str; 3]> {
     })
 }
 
+/// The official API's own: Anthropic's for billing is another than those of the rest.
+fn status(dialect: Dialect, code: Code) -> u16 {
+    if (dialect, code) == (Dialect::Anthropic, Code::InsufficientQuota) {
+        PAYMENT_REQUIRED
+    } else {
+        code.status()
+    }
+}
+
 fn with_id(message: &str, id: &ExchangeId) -> String {
     format!("{message} (request {id})")
 }
@@ -170,6 +180,7 @@ fn openai_error(code: Code, message: &str, param: Option<&str>) -> Value {
 /// The official API's own types: a wrong key is an `invalid_request_error` there too.
 fn openai_type(code: Code) -> &'static str {
     match code.status() {
+        _ if code == Code::InsufficientQuota => "insufficient_quota",
         429 => "requests",
         500.. => "server_error",
         _ => "invalid_request_error",
@@ -197,9 +208,9 @@ fn anthropic_error(code: Code, message: &str, id: &ExchangeId) -> Value {
 }
 
 fn anthropic_type(code: Code) -> &'static str {
-    match code.status() {
+    match status(Dialect::Anthropic, code) {
         401 => "authentication_error",
-        402 => "billing_error",
+        PAYMENT_REQUIRED => "billing_error",
         403 => "permission_error",
         404 => "not_found_error",
         413 => "request_too_large",
@@ -239,6 +250,7 @@ fn gemini_status(code: Code) -> &'static str {
     }
 }
 
+const PAYMENT_REQUIRED: u16 = 402;
 /// Where nobody knows when: soon, but not at once.
 const RETRY_AFTER_UNKNOWN: Duration = Duration::from_secs(1);
 

@@ -21,6 +21,7 @@ use crate::usage::UsageSource;
 use arc_swap::ArcSwap;
 use names::Names;
 use prometheus::{GaugeVec, IntCounter, Registry, Result, TextEncoder};
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use table::Families;
 
@@ -50,6 +51,23 @@ pub struct Live<'a> {
     pub channels: Vec<ChannelLive<'a>>,
     /// Every configured key.
     pub keys: Vec<KeyLive<'a>>,
+    /// Every measure of every quota.
+    pub quotas: Vec<QuotaLive<'a>>,
+}
+
+/// A quota at the moment of a scrape.
+#[derive(Debug, Clone)]
+pub struct QuotaLive<'a> {
+    /// `key`, `group` or `project`.
+    pub scope: &'static str,
+    /// Whose.
+    pub name: &'a str,
+    /// `usd`, `tokens` or `requests`.
+    pub unit: &'static str,
+    /// What it admits.
+    pub max: f64,
+    /// What is left; it may be less than nothing.
+    pub remaining: f64,
 }
 
 /// A channel at the moment of a scrape.
@@ -149,6 +167,12 @@ impl Metrics {
     /// A failed attempt was not repeated, because too many were already.
     pub fn retry_budget_exhausted(&self) {
         self.families.retry_budget_exhausted_total.with_label_values::<&str>(&[]).inc();
+    }
+
+    /// An exchange of a key under a quota in dollars did not count, because nobody knows what it cost.
+    pub fn quota_uncounted(&self, key: &str) {
+        let names = self.names.load();
+        self.families.quota_uncounted_total.with_label_values(&[names.key(key)]).inc();
     }
 
     /// The counter the access log counts its lost lines with.
@@ -286,6 +310,7 @@ impl Metrics {
             set(&families.queued_requests, &name, channel.queued);
         }
         self.set_keys(&live.keys);
+        self.set_quotas(&live.quotas);
         self.encode()
     }
 
@@ -302,6 +327,24 @@ impl Metrics {
                 set(&self.families.key_limit, &[name, limit.limit], limit.max);
                 set(&self.families.key_limit_remaining, &[name, limit.limit], limit.remaining);
             }
+        }
+    }
+
+    /// Each scope has as many names with series as keys have.
+    fn set_quotas(&self, quotas: &[QuotaLive<'_>]) {
+        let families = &self.families;
+        families.quota_limit.reset();
+        families.quota_remaining.reset();
+        let mut names: HashMap<&str, HashSet<&str>> = HashMap::new();
+        for quota in quotas {
+            let names = names.entry(quota.scope).or_default();
+            if names.len() >= KEY_SERIES_MAX && !names.contains(quota.name) {
+                continue;
+            }
+            names.insert(quota.name);
+            let labels = [quota.scope, quota.name, quota.unit];
+            families.quota_limit.with_label_values(&labels).set(quota.max);
+            families.quota_remaining.with_label_values(&labels).set(quota.remaining);
         }
     }
 

@@ -30,6 +30,7 @@ mod odd_streams;
 mod prices;
 mod process;
 mod queues;
+mod quotas;
 mod refusals;
 mod relay;
 mod reload;

@@ -87,6 +87,7 @@ impl Compiler<'_, '_> {
         let body_bytes = self.size(&at.key("body_bytes"), written.body_bytes.as_ref());
         let limits = self.limits(&at.key("limits"), written.limits);
         let model_limits = self.model_limits(&at.key("model_limits"), written);
+        let quota = self.quota(&at.key("quota"), written.quota.as_ref());
         Some(Key {
             id: KeyId::new(&written.name),
             index,
@@ -105,6 +106,7 @@ impl Compiler<'_, '_> {
             max_output_tokens: written.max_output_tokens,
             limits,
             model_limits,
+            quota,
         })
     }
 

@@ -5,7 +5,6 @@
 
 use super::{At, Compiler, entries};
 use crate::config::file::{File, Price as Written};
-use crate::config::node::Value;
 use crate::config::problem::{did_you_mean, shown};
 use crate::config::snapshot::{Channel, Patterns, PriceRule, Prices};
 use crate::id::ChannelId;
@@ -48,19 +47,11 @@ impl Compiler<'_, '_> {
                 rates.set(unit, rate);
             }
         }
-        if self.says_no_price(at) {
+        if self.says_only(at, &["model", "channel"]) {
             let hint = "for example input = 0.27 and output = 1.10".to_owned();
             self.problem(at, "says no price", Some(hint));
         }
         Some(PriceRule::new(&written.model, channel, rates))
-    }
-
-    /// Whether nothing was written but what it is for. A price that did not fit has been reported, and is one.
-    fn says_no_price(&self, at: &At) -> bool {
-        let root = &self.sheets[at.file].root;
-        let entry = at.steps.iter().try_fold(root, |node, step| node.down(step).map(|(_, below)| below));
-        let Some(Value::Table(entries)) = entry.map(|node| &node.value) else { return false };
-        entries.iter().all(|entry| entry.key == "model" || entry.key == "channel")
     }
 
     fn priced_channel(&mut self, at: &At, name: &str) -> Option<ChannelId> {

@@ -48,6 +48,7 @@ fn types_follow_the_status() {
         (Code::InvalidRequest, "invalid_request_error", "invalid_request_error", "INVALID_ARGUMENT"),
         (Code::BodyTooLarge, "invalid_request_error", "request_too_large", "INVALID_ARGUMENT"),
         (Code::RateLimitExceeded, "requests", "rate_limit_error", "RESOURCE_EXHAUSTED"),
+        (Code::InsufficientQuota, "insufficient_quota", "billing_error", "RESOURCE_EXHAUSTED"),
         (Code::UpstreamError, "server_error", "api_error", "INTERNAL"),
         (Code::NoChannelAvailable, "server_error", "overloaded_error", "UNAVAILABLE"),
         (Code::UpstreamTimeout, "server_error", "timeout_error", "DEADLINE_EXCEEDED"),
@@ -66,7 +67,7 @@ fn headers_name_the_exchange_and_say_whether_to_retry() {
         assert_eq!(header(&answer, "request-id"), Some("req_0123"));
         assert_eq!(header(&answer, "content-type"), Some("application/json"));
         assert_eq!(header(&answer, "x-should-retry"), code.is_permanent().then_some("false"), "{code:?}");
-        let waits = matches!(code.status(), 429 | 503);
+        let waits = matches!(code.status(), 429 | 503) && code != Code::InsufficientQuota;
         assert_eq!(header(&answer, "retry-after").is_some(), waits, "{code:?}");
         assert_eq!(header(&answer, "retry-after-ms").is_some(), waits, "{code:?}");
     }
@@ -96,6 +97,9 @@ fn the_advice_of_every_code_is_the_published_one() {
         ("unsupported_content_encoding", 415),
         ("untranslatable_request", 400),
         ("websocket_not_available", 426),
+        ("insufficient_quota", 429),
+        // Anthropic's own status for billing.
+        ("insufficient_quota", 402),
     ];
     let later = [
         ("rate_limit_exceeded", 429),
@@ -106,10 +110,13 @@ fn the_advice_of_every_code_is_the_published_one() {
         // Never 529: some clients repeat that whatever its headers say.
         ("upstream_overloaded", 503),
     ];
+    let mut all = Vec::new();
     for code in Code::ALL {
         for dialect in [Dialect::OpenAi, Dialect::Anthropic, Dialect::Gemini] {
             let answer = shown(dialect, code).0;
             let told = (code.word(), answer.status);
+            all.push(told);
+            assert_eq!(told.1 == 402, (dialect, code) == (Dialect::Anthropic, Code::InsufficientQuota));
             let never = header(&answer, "x-should-retry") == Some("false");
             assert_eq!(never, permanent.contains(&told), "{told:?}");
             for name in ["retry-after", "retry-after-ms"] {
@@ -117,8 +124,17 @@ fn the_advice_of_every_code_is_the_published_one() {
             }
         }
     }
-    let told: Vec<_> = Code::ALL.iter().map(|code| (code.word(), code.status())).collect();
-    assert!(permanent.iter().chain(&later).all(|row| told.contains(row)));
+    assert!(permanent.iter().chain(&later).all(|row| all.contains(row)));
+}
+
+#[test]
+fn a_used_up_quota_says_when_to_come_back_where_that_is_soon() {
+    let soon = Refusal::new(Code::InsufficientQuota, "No.").retry_after(Duration::from_secs(60));
+    for dialect in [Dialect::OpenAi, Dialect::Anthropic, Dialect::Gemini] {
+        let answer = refusal(dialect, &soon, &id());
+        let told = ["x-should-retry", "retry-after", "retry-after-ms"].map(|name| header(&answer, name));
+        assert_eq!(told, [Some("false"), Some("60"), Some("60000")], "{dialect:?}");
+    }
 }
 
 #[test]

@@ -130,6 +130,12 @@ families! {
         "What is left of a key's limit now.";
     ratelimit_rejections_total: IntCounterVec, ["key", "limit"], NONE,
         "Requests refused by a limit.";
+    quota_limit: GaugeVec, ["scope", "name", "unit"], NONE,
+        "What a quota of a key, group or project admits in its window; unit is usd, tokens or requests.";
+    quota_remaining: GaugeVec, ["scope", "name", "unit"], NONE,
+        "What is left of a quota, less what is reserved; negative where exchanges cost more than was expected.";
+    quota_uncounted_total: IntCounterVec, ["key"], NONE,
+        "Answers to keys under a quota in dollars whose cost is not known, so that they did not count.";
     key_inflight: GaugeVec, ["key"], NONE,
         "Requests of a key in flight.";
     config_last_reload_successful: GaugeVec, [], NONE,

@@ -217,6 +217,10 @@ fn gauges_say_what_is_true_at_the_scrape_and_forget_what_was() {
             credentials: vec![("6789".to_owned(), true), ("#2".to_owned(), false)],
         }],
         keys: vec![KeyLive { key: &key, inflight: 1, limits }, unnamed_key.clone(), unnamed_key],
+        quotas: vec![
+            QuotaLive { scope: "group", name: "team-a", unit: "usd", max: 500.0, remaining: -0.25 },
+            QuotaLive { scope: "key", name: "bob", unit: "tokens", max: 1e6, remaining: 4.0 },
+        ],
     };
     metrics.scrape(&live);
     check(
@@ -235,10 +239,15 @@ fn gauges_say_what_is_true_at_the_scrape_and_forget_what_was() {
             r#"key_inflight{key="_overflow"} 6"#,
             r#"key_limit{key="bob",limit="rpm"} 60"#,
             r#"key_limit_remaining{key="bob",limit="rpm"} 12"#,
+            r#"quota_limit{name="team-a",scope="group",unit="usd"} 500"#,
+            r#"quota_remaining{name="team-a",scope="group",unit="usd"} -0.25"#,
+            r#"quota_remaining{name="bob",scope="key",unit="tokens"} 4"#,
         ],
     );
     let later = metrics.scrape(&Live::default());
-    for gone in ["key_limit{", "key_inflight{", "channel_up{", "queued_requests{"] {
+    for gone in
+        ["key_limit{", "quota_limit{", "quota_remaining{", "key_inflight{", "channel_up{", "queued_requests{"]
+    {
         assert!(!later.contains(gone), "{gone}");
     }
     check(&metrics, &["inflight_requests 0"]);
@@ -298,7 +307,7 @@ fn promtool_finds_nothing_to_complain_about() {
     assert!(output.status.success() && said.is_empty(), "{}", String::from_utf8_lossy(&said));
 }
 
-/// The contract's families of this version; what it names beyond them comes with prices, quota and fleets.
+/// The contract's families of this version; what it names beyond them comes with fleets.
 #[test]
 fn the_table_has_the_contract_s_families_with_their_labels() {
     for row in [
@@ -308,6 +317,7 @@ fn the_table_has_the_contract_s_families_with_their_labels() {
         "upstream_requests_total{channel,model,code}",
         "tokens_total{channel,model,type}",
         "key_limit_remaining{key,limit}",
+        "quota_remaining{scope,name,unit}",
         "config_info{hash}",
         "build_info{version,revision}",
         "leases_open{}",

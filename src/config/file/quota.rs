@@ -1,0 +1,33 @@
+//! What may be spent, as written.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// How much may be spent in a window of the calendar, in UTC: dollars, tokens, requests, or several of them. It admits
+/// requests while what is spent and reserved is below it.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in super::super) struct Quota {
+    /// US dollars, by the prices of the models; what has no known price counts nothing.
+    #[schemars(range(min = 0.0, max = 100_000_000.0))]
+    pub(in super::super) usd: Option<f64>,
+    /// Tokens: input, output, cache reads and cache writes together.
+    #[schemars(range(min = 1, max = 1_000_000_000_000_000u64))]
+    pub(in super::super) tokens: Option<u64>,
+    /// Requests that were served.
+    #[schemars(range(min = 1, max = 1_000_000_000_000u64))]
+    pub(in super::super) requests: Option<u64>,
+    /// The window: a calendar day, week (from Monday) or month, or all time.
+    #[schemars(extend("enum" = ["day", "week", "month", "total"]))]
+    pub(in super::super) per: String,
+}
+
+/// A quota of all keys with this `project`, whatever their groups.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in super::super) struct Project {
+    /// Its name, as keys give it in `project`.
+    pub(in super::super) name: String,
+    /// How much they may spend together.
+    pub(in super::super) quota: Quota,
+}

@@ -1,0 +1,80 @@
+//! What an exchange takes of its key's limits and quotas, and what it has spent of them in the end.
+//!
+//! Invariants: a refused exchange holds nothing; what the record says it cost is what every quota that counts it is
+//! settled on, so that sums by key, by group and by project agree with the sums of the records. What was known before
+//! the end of the answer is put in the place of the estimate, and settled once, with the record.
+
+use crate::config::snapshot::Key;
+use crate::gateway::exchange::Exchange;
+use crate::gateway::{Gateway, Stop};
+use crate::limit::Amount;
+use crate::limit::quota::{Measure, Spent};
+use crate::protocol::Operation;
+use crate::stage::plan::Plan;
+use crate::stage::quota;
+use crate::stage::quota::When;
+use crate::state::permit::Permit;
+use crate::usage::UsageSource;
+use std::sync::Arc;
+
+impl Gateway {
+    /// admit, for an exchange: what its head is enough to decide.
+    pub(super) async fn admit(
+        &self,
+        exchange: &Exchange,
+        key: &Key,
+        operation: Operation,
+    ) -> Result<Permit, Stop> {
+        quota::check(&exchange.live, key, operation, self.when(exchange))?;
+        self.admitted(&exchange.live, key).await
+    }
+
+    /// reserve: what needs the model and the size of the request.
+    pub(super) async fn reserve(
+        &self,
+        exchange: &mut Exchange,
+        (key, plan): (&Key, &Plan),
+        permit: &mut Permit,
+        (operation, requested, amount): (Operation, &str, Amount),
+    ) -> Result<(), Stop> {
+        let live = Arc::clone(&exchange.live);
+        let held = quota::reserve(&live, key, (operation, plan, amount), self.when(exchange));
+        let held = held.inspect_err(|_| permit.refund())?;
+        let charge = self.reserved(&live, key, permit, (requested, amount)).await?;
+        exchange.charges.push(charge);
+        exchange.quotas = held;
+        Ok(())
+    }
+
+    /// settle: what it cost, at everything that counts it.
+    pub(super) fn settle(&self, exchange: &mut Exchange) {
+        exchange.price();
+        exchange.settle();
+        if let Some(key) = &exchange.key
+            && exchange.record.cost.nanos().is_none()
+            && exchange.live.quotas().of_key(key.index).iter().any(|named| named.quota.limits(Measure::Usd))
+        {
+            self.telemetry.metrics.quota_uncounted(key.id.as_str());
+        }
+        let spent = exchange.spent();
+        exchange.quotas.settle(spent);
+    }
+
+    fn when(&self, exchange: &Exchange) -> When {
+        When { began_unix: exchange.record.ts_unix_ms / 1000, now_unix: self.world.unix_ms() / 1000 }
+    }
+}
+
+impl Exchange {
+    /// What quotas count of it, as far as it is known: nothing of what nobody bills, and no dollars where the price or
+    /// the count is not known.
+    pub(super) fn spent(&self) -> Spent {
+        let record = &self.record;
+        let is_counted = record.usage_source != UsageSource::None;
+        Spent {
+            nano_usd: record.cost.nanos().unwrap_or(0),
+            tokens: if is_counted { record.usage.total() } else { 0 },
+            requests: u64::from(record.charged),
+        }
+    }
+}
