@@ -69,6 +69,7 @@ pub async fn start(
 ) -> std::io::Result<Running> {
     let snapshot = Arc::new(loaded.snapshot);
     let shared = Shared::new(&snapshot, Telemetry::new(metrics, access), world);
+    shared.open_ledger().map_err(std::io::Error::other)?;
     let parts = fleet::Parts {
         registry: Arc::clone(&shared.registry),
         telemetry: Arc::clone(&shared.telemetry),
@@ -190,7 +191,7 @@ impl Running {
         );
         self.fleet.leave().await;
         let telemetry = Arc::clone(&self.shared.telemetry);
-        let written = tokio::task::spawn_blocking(move || telemetry.access.load().stop()).await;
+        let written = tokio::task::spawn_blocking(move || telemetry.stop()).await;
         whole && written.unwrap_or(false)
     }
 }

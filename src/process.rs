@@ -3,6 +3,7 @@
 //! Invariant: everything that a snapshot changes is changed in [`Shared::adopt`], in one place, and the swap
 //! itself comes last: whoever sees the new generation finds names resolving and counters in place.
 
+mod books;
 pub mod logging;
 pub mod reload;
 
@@ -71,7 +72,10 @@ impl Shared {
         let models: Vec<&str> = models.iter().map(String::as_str).collect();
         let groups: Vec<&str> = snapshot.groups.iter().map(|group| group.id.as_str()).collect();
         self.telemetry.metrics.configure((&keys, &groups), &models, &channels);
-        self.live.store(Arc::new(self.registry.bind(Arc::clone(snapshot), self.world.now())));
+        let known = self.windows();
+        let live = self.registry.bind(Arc::clone(snapshot), self.world.now());
+        self.resume_new(&live, &known);
+        self.live.store(Arc::new(live));
         self.fleet.send_if_modified(|fleet| {
             let news = *fleet != snapshot.fleet;
             fleet.clone_from(&snapshot.fleet);

@@ -62,6 +62,7 @@ pub(super) fn compile(
         channels: Vec::new(),
     };
     let (server, trace, log) = compiler.edge(&files[0]);
+    let ledger = compiler.ledger(files[0].ledger.as_ref());
     let fleet = compiler.fleet(files[0].fleet.as_ref());
     let upstream = compiler.upstream(files[0].upstream.as_ref());
     compiler.groups(files);
@@ -80,6 +81,7 @@ pub(super) fn compile(
         server,
         trace,
         log,
+        ledger,
         fleet,
         attempts: upstream.attempts,
         retry_budget_permille: upstream.retry_budget_permille,

@@ -41,6 +41,8 @@ pub(super) struct File {
     pub(super) trace: Option<Trace>,
     /// The log.
     pub(super) log: Option<Log>,
+    /// Where usage is kept beyond the end of the process; absent: nowhere.
+    pub(super) ledger: Option<Ledger>,
     /// Limits shared by several replicas; absent: this process counts alone.
     pub(super) fleet: Option<Fleet>,
     /// Accounts at providers.
@@ -196,6 +198,16 @@ pub(super) struct Log {
     pub(super) access: Option<String>,
 }
 
+/// Where usage is kept beyond the end of the process.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Ledger {
+    /// The file, which is made where it is not there; one for every gateway.
+    pub(super) path: String,
+    /// How long single exchanges are kept, at least an hour; 90 days if absent. Sums are kept for good.
+    pub(super) retention: Option<Wait>,
+}
+
 /// Limits shared by several replicas.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -301,6 +313,8 @@ pub(super) struct Key {
     pub(super) project: Option<String>,
     /// Its group; `default` if absent.
     pub(super) group: Option<String>,
+    /// Instead of `group`: its groups in order. The first that can serve an exchange bears it.
+    pub(super) groups: Option<List<String>>,
     /// The profiles it may use.
     pub(super) profiles: Option<List<String>>,
     /// The one of its profiles that counts; absent: no mapping.

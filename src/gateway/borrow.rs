@@ -5,8 +5,9 @@
 
 use crate::code::Code;
 use crate::config::snapshot::Key;
-use crate::gateway::{Gateway, Stop};
+use crate::gateway::Gateway;
 use crate::limit::Amount;
+use crate::refusal::Refusal;
 use crate::stage::admit::{self, Denied};
 use crate::stage::plan::{Attempt, Plan};
 use crate::state::Live;
@@ -18,7 +19,7 @@ use tokio::time::{sleep, timeout};
 
 impl Gateway {
     /// admit, with what has to be borrowed for it.
-    pub(super) async fn admitted(&self, live: &Live, key: &Key) -> Result<Permit, Stop> {
+    pub(super) async fn admitted(&self, live: &Live, key: &Key) -> Result<Permit, Refusal> {
         let mut may_look_again = self.registry.lender().mode() == Mode::Shared;
         for _ in 0..LOANS_MAX {
             match admit::admit(live, &self.registry, key, self.world.now()) {
@@ -29,11 +30,11 @@ impl Gateway {
                     may_look_again = false;
                     sleep(SLOT_ON_ITS_WAY).await;
                 }
-                Err(Denied::Refused(refusal)) => return Err(refusal.into()),
+                Err(Denied::Refused(refusal)) => return Err(refusal),
                 Err(Denied::Borrow(loan)) => lent(loan).await,
             }
         }
-        Err(admit::unknown().into())
+        Err(admit::unknown())
     }
 
     /// reserve, with what has to be borrowed for it.
@@ -43,24 +44,24 @@ impl Gateway {
         key: &Key,
         permit: &mut Permit,
         wanted: (&str, Amount),
-    ) -> Result<Charge, Stop> {
+    ) -> Result<Charge, Refusal> {
         for _ in 0..LOANS_MAX {
             match admit::reserve(live, key, permit, wanted, self.world.now()) {
                 Ok(charge) => return Ok(charge),
-                Err(Denied::Refused(refusal)) => return Err(refusal.into()),
+                Err(Denied::Refused(refusal)) => return Err(refusal),
                 Err(Denied::Borrow(loan)) => lent(loan).await,
             }
         }
         permit.refund();
-        Err(admit::unknown().into())
+        Err(admit::unknown())
     }
 
     /// The next attempt, for what cannot wait for a place; with what has to be borrowed for it.
-    pub(super) async fn attempt_at_once(&self, live: &Live, plan: &mut Plan) -> Result<Attempt, Stop> {
+    pub(super) async fn attempt_at_once(&self, live: &Live, plan: &mut Plan) -> Result<Attempt, Refusal> {
         loop {
             match plan.at_once(live, &self.registry, self.world.now()) {
                 Ok(attempt) => return Ok(*attempt),
-                Err(Denied::Refused(refusal)) => return Err(refusal.into()),
+                Err(Denied::Refused(refusal)) => return Err(refusal),
                 Err(Denied::Borrow(loan)) => lent(loan).await,
             }
         }

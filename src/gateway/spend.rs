@@ -5,11 +5,12 @@
 //! the end of the answer is put in the place of the estimate, and settled once, with the record.
 
 use crate::config::snapshot::Key;
+use crate::gateway::Gateway;
 use crate::gateway::exchange::Exchange;
-use crate::gateway::{Gateway, Stop};
 use crate::limit::Amount;
 use crate::limit::quota::{Measure, Spent};
 use crate::protocol::Operation;
+use crate::refusal::Refusal;
 use crate::stage::plan::Plan;
 use crate::stage::quota;
 use crate::stage::quota::When;
@@ -18,13 +19,13 @@ use crate::usage::UsageSource;
 use std::sync::Arc;
 
 impl Gateway {
-    /// admit, for an exchange: what its head is enough to decide.
-    pub(super) async fn admit(
+    /// admit in one group: what the head is enough to decide.
+    pub(super) async fn admit_in(
         &self,
         exchange: &Exchange,
         key: &Key,
         operation: Operation,
-    ) -> Result<Permit, Stop> {
+    ) -> Result<Permit, Refusal> {
         quota::check(&exchange.live, key, operation, self.when(exchange))?;
         self.admitted(&exchange.live, key).await
     }
@@ -36,7 +37,7 @@ impl Gateway {
         (key, plan): (&Key, &Plan),
         permit: &mut Permit,
         (operation, requested, amount): (Operation, &str, Amount),
-    ) -> Result<(), Stop> {
+    ) -> Result<(), Refusal> {
         let live = Arc::clone(&exchange.live);
         let held = quota::reserve(&live, key, (operation, plan, amount), self.when(exchange));
         let held = held.inspect_err(|_| permit.refund())?;
@@ -52,7 +53,7 @@ impl Gateway {
         exchange.settle();
         if let Some(key) = &exchange.key
             && exchange.record.cost.nanos().is_none()
-            && exchange.live.quotas().of_key(key.index).iter().any(|named| named.quota.limits(Measure::Usd))
+            && exchange.live.quotas().of_key(key).iter().any(|named| named.quota.limits(Measure::Usd))
         {
             self.telemetry.metrics.quota_uncounted(key.id.as_str());
         }

@@ -14,6 +14,8 @@ pub struct Permit {
     gates: [Option<Arc<Gate>>; GATES_MAX],
     leases: Arc<AtomicI64>,
     queue: Option<Arc<Queue>>,
+    /// Its requests were given back.
+    refunded: bool,
 }
 
 /// Key, group, and (key, model), as many as there are kinds.
@@ -23,7 +25,7 @@ impl Permit {
     /// A permit that holds nothing yet.
     pub fn new(leases: &Arc<AtomicI64>) -> Self {
         leases.fetch_add(1, Ordering::AcqRel);
-        Self { gates: [const { None }; GATES_MAX], leases: Arc::clone(leases), queue: None }
+        Self { gates: [const { None }; GATES_MAX], leases: Arc::clone(leases), queue: None, refunded: false }
     }
 
     /// Passes all the gates or none: a gate that shuts gives back what the gates before it took. Says which
@@ -55,9 +57,10 @@ impl Permit {
 impl Permit {
     /// Gives back the requests it took as well: for an exchange that is refused by a later gate.
     pub fn refund(&mut self) {
-        for gate in self.gates.iter().flatten() {
+        for gate in self.gates.iter().flatten().filter(|_| !self.refunded) {
             gate.give_back();
         }
+        self.refunded = true;
     }
 
     /// Whether it has passed this gate.
