@@ -12,6 +12,7 @@ pub mod secured;
 use crate::admin::{Admin, Bound};
 use crate::app::accept::{Caps, Connections, Tls, accept};
 use crate::config::{Loaded, Snapshot};
+use crate::fleet;
 use crate::gateway::Gateway;
 use crate::gateway::guard::HeadBounds;
 use crate::gateway::peer::Upstream;
@@ -49,6 +50,7 @@ pub struct Running {
     /// Its open connections.
     pub connections: Arc<Connections>,
     proxy: Arc<HttpProxy<Gateway>>,
+    fleet: fleet::Running,
     stop: watch::Sender<bool>,
 }
 
@@ -74,6 +76,13 @@ pub async fn start(
     let snapshot = Arc::new(loaded.snapshot);
     let shared = Shared::new(&snapshot, Telemetry::new(metrics, access), world);
     shared.open_ledger().map_err(std::io::Error::other)?;
+    let parts = fleet::Parts {
+        registry: Arc::clone(&shared.registry),
+        telemetry: Arc::clone(&shared.telemetry),
+        world: Arc::clone(&shared.world),
+    };
+    let fleet = fleet::start(parts, shared.fleet.subscribe());
+    fleet.settled().await;
     let (stop, stopped) = watch::channel(false);
     let proxy = proxy(&shared);
     let connections = Arc::new(Connections::default());
@@ -111,7 +120,7 @@ pub async fn start(
     };
     // Operators look while the gateway drains, so this one ends with the process.
     tokio::spawn(accept(listener, app, Arc::default(), unlimited, watch::channel(false).1));
-    Ok(Running { public, secured, admin, shared, reloader, connections, proxy, stop })
+    Ok(Running { public, secured, admin, shared, reloader, connections, proxy, fleet, stop })
 }
 
 async fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
@@ -231,6 +240,7 @@ impl Running {
             })
             .await,
         );
+        self.fleet.leave().await;
         let telemetry = Arc::clone(&self.shared.telemetry);
         let written = tokio::task::spawn_blocking(move || telemetry.stop()).await;
         whole && written.unwrap_or(false)

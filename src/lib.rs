@@ -9,6 +9,7 @@ pub mod cli;
 pub mod app;
 
 pub mod admin;
+pub mod fleet;
 pub mod gateway;
 pub mod process;
 

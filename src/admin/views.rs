@@ -6,6 +6,7 @@ use crate::limit::breaker::Phase;
 use crate::process::Shared;
 use crate::process::reload::Last;
 use crate::state::Live;
+use crate::state::lending::Mode;
 use crate::telemetry::{access, metrics};
 use serde_json::{Value, json};
 use std::sync::atomic::Ordering;
@@ -32,6 +33,7 @@ pub(super) fn metrics(shared: &Shared) -> String {
         active_streams: count(shared.registry.streams().load(Ordering::Acquire)),
         leases_open: count(shared.registry.leases().load(Ordering::Acquire)),
         buffered_body_bytes: shared.registry.bodies().held() as u64,
+        fleet: fleet(shared),
         channels: channels.collect(),
         keys: keys.collect(),
         certificates: certificates(&live.snapshot),
@@ -59,22 +61,28 @@ fn certificates(snapshot: &Snapshot) -> Vec<metrics::CertificateLive<'_>> {
     shown.chain(to_channels).collect()
 }
 
+fn fleet(shared: &Shared) -> Option<metrics::FleetLive> {
+    let lender = shared.registry.lender();
+    let mode = Some(lender.mode()).filter(|mode| *mode != Mode::Off)?;
+    Some(metrics::FleetLive { up: mode == Mode::Shared, replicas: lender.replicas() })
+}
+
 fn limits(live: &Live, index: usize, now: u64) -> Vec<metrics::LimitLive> {
     let gate = &live.key(index).gate;
-    let rpm = gate.rpm.level(now).map(|level| metrics::LimitLive {
+    let rpm = gate.rpm_level(now).map(|level| metrics::LimitLive {
         limit: "rpm",
         max: level.limit,
         remaining: level.remaining,
     });
-    let tokens = gate.tokens.levels(now).map(|(counted, level)| metrics::LimitLive {
+    let tokens = gate.token_levels(now).map(|(counted, level)| metrics::LimitLive {
         limit: counted.word(),
         max: level.limit,
         remaining: level.remaining,
     });
-    let slots = gate.slots.limit().map(|limit| metrics::LimitLive {
+    let slots = gate.slots_level().map(|(limit, remaining)| metrics::LimitLive {
         limit: "concurrency",
-        max: u64::from(limit),
-        remaining: u64::from(limit.saturating_sub(gate.slots.taken())),
+        max: limit,
+        remaining,
     });
     rpm.into_iter().chain(tokens).chain(slots).collect()
 }

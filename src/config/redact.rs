@@ -4,8 +4,8 @@
 //! set. Everything is in a fixed order, so that two dumps can be compared.
 
 use super::snapshot::{
-    AccessTarget, Balance, Channel, ChannelTls, ClientAbort, Conduct, ForeignThinking, HttpVersion, Key,
-    Limits, Mapping, MappingFrom, Patterns, PriceRule, Profile, Quota, Server, Snapshot, TlsFiles,
+    AccessTarget, Balance, Channel, ChannelTls, ClientAbort, Conduct, Fleet, ForeignThinking, HttpVersion,
+    Key, Limits, Mapping, MappingFrom, Patterns, PriceRule, Profile, Quota, Server, Snapshot, TlsFiles,
     TlsListener, Tool, UpstreamTimeouts,
 };
 use crate::price::{Unit, decimal};
@@ -48,6 +48,7 @@ pub fn redacted(snapshot: &Snapshot) -> Value {
             "path": ledger.path.display().to_string(),
             "retention": retention(ledger.retention),
         })),
+        "fleet": snapshot.fleet.as_ref().map(fleet),
         "channel": snapshot.channels.iter().map(|it| channel(it)).collect::<Vec<_>>(),
         "profile": profiles.into_iter().map(|it| profile(it)).collect::<Vec<_>>(),
         "group": snapshot.groups.iter()
@@ -62,6 +63,17 @@ pub fn redacted(snapshot: &Snapshot) -> Value {
             .collect::<Vec<_>>(),
         "key": snapshot.keys.iter().map(key).collect::<Vec<_>>(),
         "price": snapshot.prices.rules().iter().map(price).collect::<Vec<_>>(),
+    })
+}
+
+/// Of the address nothing but its end: a password may stand anywhere before.
+fn fleet(fleet: &Fleet) -> Value {
+    json!({
+        "redis": fleet.redis.to_string(),
+        "on_error": fleet.on_error.word(),
+        "prefix": fleet.prefix,
+        "replicas": fleet.replicas,
+        "timeout": wait(fleet.timeout),
     })
 }
 

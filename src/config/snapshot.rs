@@ -40,6 +40,8 @@ pub struct Snapshot {
     pub log: Log,
     /// Where usage is kept; `None`: nowhere.
     pub ledger: Option<Ledger>,
+    /// Where replicas count their limits together.
+    pub fleet: Option<Fleet>,
     /// How many channels one exchange may try.
     pub attempts: usize,
     /// Retries per thousand exchanges of recent traffic.
@@ -69,6 +71,43 @@ impl Snapshot {
     /// The key with this name.
     pub fn key_named(&self, name: &str) -> Option<&Arc<Key>> {
         self.keys.iter().find(|key| key.id.as_str() == name)
+    }
+}
+
+/// `[fleet]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fleet {
+    /// The store's address, with its password.
+    pub redis: Secret,
+    /// Who counts while the store is out of reach.
+    pub on_error: OnError,
+    /// What the names of its keys begin with.
+    pub prefix: String,
+    /// How many replicas there are at the least.
+    pub replicas: u32,
+    /// How long an answer may take.
+    pub timeout: Duration,
+}
+
+/// What happens to limits while the store is out of reach.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnError {
+    /// Each replica counts its share.
+    Local,
+    /// Nobody passes.
+    Deny,
+    /// Everybody passes.
+    Allow,
+}
+
+impl OnError {
+    /// Its name in the configuration.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::Deny => "deny",
+            Self::Allow => "allow",
+        }
     }
 }
 

@@ -5,9 +5,11 @@
 //! nothing drifts. Invariant: the series are those of [`TABLE`], with label values from closed sets or the
 //! configuration.
 
+mod fleet;
 mod names;
 mod table;
 
+pub use fleet::FleetLive;
 pub use names::{CREDENTIAL_SERIES_MAX, KEY_SERIES_MAX, OTHER, OVERFLOW};
 pub use table::{Declared, TABLE};
 
@@ -45,6 +47,8 @@ pub struct Live<'a> {
     pub leases_open: u64,
     /// Bytes of buffered request bodies.
     pub buffered_body_bytes: u64,
+    /// The fleet, where there is one.
+    pub fleet: Option<FleetLive>,
     /// Every configured channel.
     pub channels: Vec<ChannelLive<'a>>,
     /// Every configured key.
@@ -322,6 +326,7 @@ impl Metrics {
         set(&families.active_streams, &[], live.active_streams);
         set(&families.leases_open, &[], live.leases_open);
         set(&families.buffered_body_bytes, &[], live.buffered_body_bytes);
+        self.set_fleet(live.fleet);
         for gauges in [&families.channel_up, &families.channel_inflight, &families.queued_requests] {
             gauges.reset();
         }

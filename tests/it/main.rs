@@ -17,6 +17,7 @@ mod commands;
 mod docs;
 mod exactness;
 mod failover;
+mod fleet;
 mod gates;
 mod groups;
 mod heads;

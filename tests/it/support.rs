@@ -5,6 +5,7 @@ pub(crate) mod client;
 pub(crate) mod decide;
 pub(crate) mod leaver;
 pub(crate) mod process;
+pub(crate) mod redis;
 pub(crate) mod speech;
 pub(crate) mod tls;
 

@@ -208,6 +208,7 @@ fn gauges_say_what_is_true_at_the_scrape_and_forget_what_was() {
         active_streams: 2,
         leases_open: 5,
         buffered_body_bytes: 4_096,
+        fleet: Some(FleetLive { up: true, replicas: 3 }),
         channels: vec![ChannelLive {
             channel: &channel,
             up: true,
@@ -337,6 +338,7 @@ fn the_table_has_the_contract_s_families_with_their_labels() {
         "config_info{hash}",
         "build_info{version,revision}",
         "leases_open{}",
+        "limit_store_up{}",
     ] {
         let found = TABLE.iter().any(|declared| {
             format!("{}{{{}}}", declared.name, declared.labels.join(",")) == format!("tollgate_{row}")
