@@ -121,7 +121,12 @@ pub struct Lines {
 
 impl Lines {
     fn new() -> Self {
-        let options = || Some(ConnectorOptions::new(POOLED_MAX));
+        // Pingora's own TLS is not used on these lines; where it were by mistake, it would trust nobody.
+        let options = || {
+            let mut options = ConnectorOptions::new(POOLED_MAX);
+            options.ca_file = Some(NOBODY.to_owned());
+            Some(options)
+        };
         let (transport, http2) = (TransportConnector::new(options()), Http2Connector::new(options()));
         Self { transport, http2, trust: Trust::new() }
     }
@@ -256,9 +261,17 @@ fn connect_failure(error: Option<&BError>) -> Failure {
     };
     let timed_out = matches!(error.etype, ErrorType::ConnectTimedout | ErrorType::TLSHandshakeTimedout);
     let kind = if timed_out { FailureKind::ConnectTimeout } else { FailureKind::Connect };
-    Failure::new(kind, Sent::NotBegun, error.etype.as_str())
+    let what = error.etype.as_str();
+    match &error.context {
+        Some(why) if error.etype == ErrorType::TLSHandshakeFailure => {
+            Failure::new(kind, Sent::NotBegun, format!("{what}: {}", why.as_str()))
+        }
+        _ => Failure::new(kind, Sent::NotBegun, what),
+    }
 }
 
+/// A file of authorities that has none.
+const NOBODY: &str = "/dev/null";
 /// Idle connections kept, over all channels.
 const POOLED_MAX: usize = 1024;
 /// Below the 60 s after which most servers close an idle connection, so that reuse seldom meets a dead one.

@@ -7,6 +7,7 @@ use rcgen::{CertificateParams, KeyPair};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+/// Made by OpenSSL for these tests alone: certificates made in a test come with PKCS#8 keys only.
 const RSA: (&str, &str) = (include_str!("tests/rsa.cert.pem"), include_str!("tests/rsa.key.pem"));
 const SEC1: (&str, &str) = (include_str!("tests/sec1.cert.pem"), include_str!("tests/sec1.key.pem"));
 

@@ -77,7 +77,8 @@ impl Trust {
             ALPN::H2H1 if !only_http1 => vec![HTTP2.to_vec(), HTTP1.to_vec()],
             _ => vec![HTTP1.to_vec()],
         };
-        Ok(Box::new(client::handshake(&TlsConnector::from(Arc::new(config)), &peer.sni, tcp).await?))
+        let secured = client::handshake(&TlsConnector::from(Arc::new(config)), &peer.sni, tcp).await;
+        Ok(Box::new(secured.map_err(|error| in_short(&error))?))
     }
 
     /// Gives a peer for Pingora's own pipeline the same trust.
@@ -128,6 +129,14 @@ impl Settings {
         });
         Ok(Self { config: Arc::new(config), ca, own })
     }
+}
+
+/// What the library said, out of what was wrapped around it: `invalid peer certificate: UnknownIssuer`.
+fn in_short(error: &BError) -> BError {
+    let text = error.to_string();
+    let said = text.rsplit_once("cause: ").map_or(&*text, |(_, said)| said);
+    let said = said.rsplit_once(", SNI: ").map_or(said, |(said, _)| said);
+    Error::explain(ErrorType::TLSHandshakeFailure, said.trim().to_owned())
 }
 
 /// Whom the machine trusts (`SSL_CERT_FILE` and `SSL_CERT_DIR` count). A certificate that cannot be read is left

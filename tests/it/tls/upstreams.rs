@@ -65,6 +65,16 @@ async fn a_server_is_verified_by_the_channels_authority_and_by_its_name_or_addre
         assert_eq!(answer.status, status, "{model}: {}", answer.text());
         assert!(status == 200 || answer.code() == "upstream_unreachable", "{model}");
     }
+    // The operator is told why, the client is not.
+    let lines = gateway.log.lines(6).await;
+    for (at, why) in [
+        (2, "UnknownIssuer"),
+        (4, "not valid for name \"localhost\""),
+        (5, "not valid for name \"127.0.0.1\""),
+    ] {
+        let said = lines[at]["upstream_error"].as_str().unwrap_or_default();
+        assert!(said.starts_with("TLSHandshakeFailure: ") && said.contains(why), "{why}: {said}");
+    }
     assert_eq!(house.upstream.request_count(), 2, "nothing is sent to a server that is not verified");
     let seen = good.seen();
     assert_eq!(seen.iter().map(|one| one.name.as_deref()).collect::<Vec<_>>(), [Some("localhost"), None]);
