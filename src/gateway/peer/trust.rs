@@ -78,7 +78,10 @@ impl Trust {
             _ => vec![HTTP1.to_vec()],
         };
         let secured = client::handshake(&TlsConnector::from(Arc::new(config)), &peer.sni, tcp).await;
-        Ok(Box::new(secured.map_err(|error| in_short(&error))?))
+        match secured {
+            Ok(secured) => Ok(Box::new(secured)),
+            Err(error) => Error::e_explain(ErrorType::TLSHandshakeFailure, in_short(&error)),
+        }
     }
 
     /// Gives a peer for Pingora's own pipeline the same trust.
@@ -132,11 +135,11 @@ impl Settings {
 }
 
 /// What the library said, out of what was wrapped around it: `invalid peer certificate: UnknownIssuer`.
-fn in_short(error: &BError) -> BError {
+fn in_short(error: &BError) -> String {
     let text = error.to_string();
     let said = text.rsplit_once("cause: ").map_or(&*text, |(_, said)| said);
     let said = said.rsplit_once(", SNI: ").map_or(said, |(said, _)| said);
-    Error::explain(ErrorType::TLSHandshakeFailure, said.trim().to_owned())
+    said.trim().to_owned()
 }
 
 /// Whom the machine trusts (`SSL_CERT_FILE` and `SSL_CERT_DIR` count). A certificate that cannot be read is left
