@@ -12,14 +12,15 @@ pub mod calendar;
 pub mod learned;
 mod meter;
 pub mod quota;
+mod sync;
 mod tokens;
 
 pub use learned::Learned;
 pub use meter::{Amount, Counted, Empty, Held, Meter};
 pub use tokens::{Reserved, Tokens};
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
+use sync::{AtomicU32, AtomicU64, Ordering};
 
 /// Nanoseconds on a monotonic clock whose start is the caller's.
 pub type Nanos = u64;

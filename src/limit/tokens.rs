@@ -8,8 +8,8 @@
 //! bucket is full, so that it waits for its turn and not for ever; what cost more than its estimate is a debt
 //! that later ones wait for. Lock-free, whatever the number of callers.
 
+use super::sync::{AtomicU64, Ordering};
 use super::{Level, MINUTE, Nanos};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// The bucket; without a rate it admits everything and counts nothing.
