@@ -127,7 +127,9 @@ fn threads_together_get_no_more_retries_than_both_accounts_hold() {
 fn two_lessons_at_once_are_both_learned() {
     let after = |lessons: [u64; 2]| {
         let learned = Learned::default();
-        lessons.into_iter().for_each(|tokens| learned.learn_output(tokens));
+        for tokens in lessons {
+            learned.learn_output(tokens);
+        }
         learned.output()
     };
     model(4, move || {
