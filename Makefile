@@ -2,7 +2,7 @@
 # for what a build needs (rustc, C compiler, cmake) and installs the Debian packages where it may.
 CARGO ?= cargo
 
-.PHONY: help demo build test chaos bench check fmt lint doc deny prepare
+.PHONY: help demo build test loom chaos bench check fmt lint doc deny prepare
 
 help:            ## this list
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' Makefile | expand -t 14
@@ -15,6 +15,10 @@ build: prepare   ## the release binary, target/release/tollgate
 
 test: prepare    ## every test; no network, no root, no server needed
 	$(CARGO) test --workspace --locked
+
+loom: prepare    ## the limits' atomics, in every order in which threads may meet
+	RUSTFLAGS="--cfg loom" CARGO_PROFILE_DEV_OPT_LEVEL=2 CARGO_PROFILE_DEV_DEBUG=false $(CARGO) test --package tollgate-loom --locked \
+		--target-dir $${CARGO_TARGET_DIR:-target}/loom
 
 chaos: prepare   ## two minutes of upstreams that fail in every way, and everything accounted for
 	loadtest/chaos --seconds 120

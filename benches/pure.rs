@@ -7,8 +7,11 @@ use bytes::Bytes;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use std::fmt::Write as _;
 use std::hint::black_box;
+use std::io::Write as _;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 use tollgate::config::{self, TextSource};
 use tollgate::limit::Amount;
 use tollgate::limit::quota::Spent;
@@ -142,34 +145,93 @@ fn routing(criterion: &mut Criterion) {
     });
 }
 
-/// Budget: 1 µs for admit, reserve and settle at a key, its group and its rule for the model, all limits set.
+/// Budget: 1 µs for admit, reserve and settle as one exchange does: the gates of its key, its group and its key's rule for
+/// the model with every limit set, and the quotas of key and group; and what threads at one key make of it.
 fn limiting(criterion: &mut Criterion) {
     let limits = "rpm = 1000000000, tpm = 1000000000000, concurrency = 1000";
+    let quota =
+        "quota = { usd = 100000000.0, tokens = 1000000000000000, requests = 1000000000000, per = \"month\" }";
     let text = format!(
         "[[channel]]\nname = \"c\"\ntype = \"openai\"\napi_keys = [\"sk-upstream-0123456789\"]\n\
-         [[group]]\nname = \"g\"\nlimits = {{ {limits} }}\n\
-         [[key]]\nname = \"k\"\nsecret = \"sk-client-0123456789\"\ngroup = \"g\"\nlimits = {{ {limits} }}\n\
+         [[group]]\nname = \"g\"\n{quota}\nlimits = {{ {limits} }}\n\
+         [[key]]\nname = \"k\"\nsecret = \"sk-client-0123456789\"\ngroup = \"g\"\n{quota}\nlimits = {{ {limits} }}\n\
          model_limits = [{{ model = \"gpt-*\", {limits} }}]\n"
     );
     let loaded = config::load(Path::new("bench.toml"), &TextSource(&text)).expect("it loads");
     let registry = Registry::default();
     let live = registry.bind(Arc::new(loaded.snapshot), 1);
     let key = &live.snapshot.keys[0];
-    let amount = Amount { input: 1_000, output: 500 };
-    let mut now = 1_000_000_000;
-    criterion.bench_function("limits", |bencher| {
+    let clock = AtomicU64::new(1_000_000_000);
+    let gates = |now| {
+        let mut permit = admit::admit(&live, &registry, key, now).expect("room");
+        let amount = Amount { input: 1_000, output: 500 };
+        let charge = admit::reserve(&live, key, &mut permit, (black_box("gpt-4.1"), amount), now);
+        (permit, charge.expect("room"))
+    };
+    let whole = |now| {
+        let quotas = live.quotas().of_key(key);
+        assert!(quotas.iter().all(|named| named.quota.spent(black_box(NOW_UNIX)).is_none()), "there is room");
+        let (permit, charge) = gates(now);
+        let expected = Spent { nano_usd: 5_000, tokens: 1_500, requests: 1 };
+        let mut hold = QuotaHold::take(quotas, expected, NOW_UNIX).expect("room");
+        charge.settle(Amount { input: 900, output: 100 });
+        hold.settle(Spent { nano_usd: 1, tokens: 1, requests: 0 });
+        drop(permit);
+    };
+    // A millisecond earns more than all of them take.
+    let tick = || clock.fetch_add(1_000_000, Ordering::Relaxed);
+    criterion.bench_function("limits/gates", |bencher| {
         bencher.iter(|| {
-            now += 1_000_000;
-            let mut permit = admit::admit(&live, &registry, key, now).expect("room");
-            let charge = admit::reserve(&live, key, &mut permit, (black_box("gpt-4.1"), amount), now);
-            charge.expect("room").settle(Amount { input: 900, output: 100 });
+            let (_permit, charge) = gates(tick());
+            charge.settle(Amount { input: 900, output: 100 });
         });
     });
+    criterion.bench_function("limits", |bencher| bencher.iter(|| whole(tick())));
+    for threads in [2, 16] {
+        criterion.bench_function(&format!("limits/{threads}-threads"), |bencher| {
+            bencher.iter_custom(|rounds| at_once(threads, rounds, &|| whole(tick())));
+        });
+        shares(&format!("limits/{threads}-threads"), threads, &|| whole(tick()));
+    }
+}
+
+/// How long it takes threads to do so many together.
+#[expect(clippy::disallowed_methods, reason = "threads that run at once are timed together")]
+fn at_once(threads: u64, rounds: u64, work: &(impl Fn() + Sync)) -> Duration {
+    let start = Instant::now();
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| (0..rounds.div_ceil(threads)).for_each(|_| work()));
+        }
+    });
+    start.elapsed()
+}
+
+/// Says what part of an even share of two seconds the slowest and the fastest thread got.
+fn shares(name: &str, threads: u64, work: &(impl Fn() + Sync)) {
+    let is_over = AtomicBool::new(false);
+    let count = || std::iter::repeat_with(work).take_while(|()| !is_over.load(Ordering::Relaxed)).count();
+    let mut counts = std::thread::scope(|scope| {
+        let running: Vec<_> = (0..threads).map(|_| scope.spawn(count)).collect();
+        std::thread::sleep(Duration::from_secs(2));
+        is_over.store(true, Ordering::Relaxed);
+        running.into_iter().map(|thread| thread.join().expect("no panic")).collect::<Vec<_>>()
+    });
+    counts.sort_unstable();
+    let (sum, last) = (counts.iter().sum::<usize>(), counts.len() - 1);
+    let percent = |count: usize| count * counts.len() * 100 / sum.max(1);
+    let shares = (percent(counts[0]), percent(counts[last]));
+    writeln!(
+        std::io::stderr(),
+        "{name}: of an even share the slowest got {} %, the fastest {} %",
+        shares.0,
+        shares.1
+    )
+    .expect("standard error is open");
 }
 
 /// Budget: 1 µs for looking, reserving and settling at the quotas of a key, its group and its project; and what 16 threads
 /// at once make of it.
-#[expect(clippy::disallowed_methods, reason = "threads that run at once are timed together")]
 fn spending(criterion: &mut Criterion) {
     let quota =
         "quota = { usd = 100000000.0, tokens = 1000000000000000, requests = 1000000000000, per = \"month\" }";
@@ -190,15 +252,7 @@ fn spending(criterion: &mut Criterion) {
     };
     criterion.bench_function("quotas", |bencher| bencher.iter(spend));
     criterion.bench_function("quotas/16-threads", |bencher| {
-        bencher.iter_custom(|rounds| {
-            let start = std::time::Instant::now();
-            std::thread::scope(|scope| {
-                for _ in 0..16 {
-                    scope.spawn(|| (0..rounds.div_ceil(16)).for_each(|_| spend()));
-                }
-            });
-            start.elapsed()
-        });
+        bencher.iter_custom(|rounds| at_once(16, rounds, &spend));
     });
 }
 

@@ -13,28 +13,28 @@ pub mod learned;
 pub mod lease;
 mod meter;
 pub mod quota;
+mod rated;
+mod sync;
 mod tokens;
 
 pub use learned::Learned;
 pub use meter::{Amount, Counted, Empty, Held, Meter};
 pub use tokens::{Reserved, Tokens};
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use rated::Rated;
 use std::time::Duration;
+use sync::{AtomicU32, Ordering};
 
 /// Nanoseconds on a monotonic clock whose start is the caller's.
 pub type Nanos = u64;
 
 /// A generic cell rate bucket: `burst` at once when rested, then one every `interval`.
 ///
-/// It stores the theoretical arrival time of the next conforming request (ITU-T I.371), so that "how much
-/// is used" and "since when" are one number that one compare-and-swap can change.
+/// It counts the theoretical arrival time of the next conforming request (ITU-T I.371), so that "how much
+/// is used" and "since when" are one number that one compare-and-swap can change. Its rate is the interval and the
+/// tolerance, which is how far that time may be ahead.
 #[derive(Debug, Default)]
-pub struct Bucket {
-    arrival: AtomicU64,
-    interval: AtomicU64,
-    tolerance: AtomicU64,
-}
+pub struct Bucket(Rated);
 
 /// What a bucket would tell a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,82 +49,66 @@ pub struct Level {
 
 impl Bucket {
     /// Sets the rate: `per_minute` evenly, `burst` at once; `None` lifts the limit. What was used stays
-    /// used: the backlog is carried over in requests, not in seconds.
+    /// used: the backlog is carried over in requests, not in seconds. One caller at a time.
     pub fn configure(&self, rate: Option<(u64, u64)>, now: Nanos) {
         let (per_minute, burst) = rate.unwrap_or((0, 0));
         let interval = if per_minute == 0 { 0 } else { MINUTE.div_ceil(per_minute) };
-        let before = self.interval.swap(interval, Ordering::AcqRel);
-        self.tolerance.store(interval.saturating_mul(burst.max(1)), Ordering::Release);
-        if before == interval || before == 0 {
-            return;
-        }
-        // The loser of a race with an admission is at most that one admission's interval off.
-        let _before = self.arrival.fetch_update(Ordering::AcqRel, Ordering::Acquire, |arrival| {
+        let tolerance = interval.saturating_mul(burst.max(1)).min(TOLERANCE_MAX);
+        self.0.set((interval, tolerance), |arrival, (before, _)| {
+            if before == interval || before == 0 || interval == 0 {
+                return arrival;
+            }
             let backlog = u128::from(arrival.saturating_sub(now));
             let rescaled = backlog * u128::from(interval) / u128::from(before);
-            Some(now.saturating_add(u64::try_from(rescaled).unwrap_or(u64::MAX)))
+            now.saturating_add(u64::try_from(rescaled).unwrap_or(u64::MAX))
         });
     }
 
     /// Takes one; `Err` says how long until one is free.
     pub fn take(&self, now: Nanos) -> Result<(), Duration> {
-        let interval = self.interval.load(Ordering::Acquire);
-        if interval == 0 {
-            return Ok(());
-        }
-        let tolerance = self.tolerance.load(Ordering::Acquire);
-        let mut arrival = self.arrival.load(Ordering::Acquire);
-        loop {
+        let taken = self.0.change(|arrival, (interval, tolerance)| {
+            if interval == 0 {
+                return Err(None);
+            }
             let next = arrival.max(now).saturating_add(interval);
             let ahead = next - now;
-            if ahead > tolerance {
-                return Err(Duration::from_nanos(ahead - tolerance));
-            }
-            match self.arrival.compare_exchange_weak(arrival, next, Ordering::AcqRel, Ordering::Acquire) {
-                Ok(_) => return Ok(()),
-                Err(seen) => arrival = seen,
-            }
-        }
+            if ahead > tolerance { Err(Some(Duration::from_nanos(ahead - tolerance))) } else { Ok(next) }
+        });
+        // Without a limit nothing is counted.
+        taken.or_else(|wait| wait.map_or(Ok(()), Err))
     }
 
     /// Books one that was admitted by somebody else's count. However many they are, a whole interval's wait is
     /// the most that is owed beyond the burst.
     pub fn charge(&self, now: Nanos) {
-        let interval = self.interval.load(Ordering::Acquire);
-        if interval == 0 {
-            return;
-        }
-        let full = now.saturating_add(self.tolerance.load(Ordering::Acquire));
-        let _before = self.arrival.fetch_update(Ordering::AcqRel, Ordering::Acquire, |arrival| {
-            Some(arrival.max(now).min(full).saturating_add(interval))
+        // Without a limit nothing is counted.
+        let _counted = self.0.change(|arrival, (interval, tolerance)| {
+            let owed = arrival.clamp(now, now.saturating_add(tolerance));
+            if interval == 0 { Err(()) } else { Ok(owed.saturating_add(interval)) }
         });
     }
 
     /// How long until one is free after so many others have taken theirs; `None`: one is free then.
     pub fn wait(&self, others: u64, now: Nanos) -> Option<Duration> {
-        let interval = self.interval.load(Ordering::Acquire);
-        let backlog = self.arrival.load(Ordering::Acquire).saturating_sub(now);
+        let (arrival, (interval, tolerance)) = self.0.now();
+        let backlog = arrival.saturating_sub(now);
         let ahead = backlog.saturating_add(interval.saturating_mul(others.saturating_add(1)));
-        let wait = ahead.saturating_sub(self.tolerance.load(Ordering::Acquire));
+        let wait = ahead.saturating_sub(tolerance);
         (interval > 0 && wait > 0).then(|| Duration::from_nanos(wait))
     }
 
     /// Gives one back that was taken and not used.
     pub fn give_back(&self) {
-        let interval = self.interval.load(Ordering::Acquire);
-        let _before = self.arrival.fetch_update(Ordering::AcqRel, Ordering::Acquire, |arrival| {
-            Some(arrival.saturating_sub(interval))
-        });
+        self.0.update(|arrival, (interval, _)| arrival.saturating_sub(interval));
     }
 
     /// What is left; `None` without a limit.
     pub fn level(&self, now: Nanos) -> Option<Level> {
-        let interval = self.interval.load(Ordering::Acquire);
+        let (arrival, (interval, tolerance)) = self.0.now();
         if interval == 0 {
             return None;
         }
-        let tolerance = self.tolerance.load(Ordering::Acquire);
-        let backlog = self.arrival.load(Ordering::Acquire).saturating_sub(now);
+        let backlog = arrival.saturating_sub(now);
         Some(Level {
             limit: tolerance / interval,
             remaining: tolerance.saturating_sub(backlog) / interval,
@@ -134,6 +118,8 @@ impl Bucket {
 }
 
 const MINUTE: Nanos = 60_000_000_000;
+/// Half of what can be counted, the clock has the other half: a burst is at most what 36 years earn.
+const TOLERANCE_MAX: Nanos = rated::COUNT_MAX / 2;
 
 /// How many at once.
 #[derive(Debug, Default)]

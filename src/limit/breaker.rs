@@ -7,7 +7,7 @@
 //! holds the place, and none longer than [`PROBE_LEASE_MAX`]; what began before it opened moves it no more.
 
 use super::Nanos;
-use std::sync::atomic::{AtomicU64, Ordering};
+use super::sync::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// The breaker of one channel; a fresh one is closed.

@@ -9,7 +9,7 @@
 //! is forgotten within `MEMORY_MS`; one compare-and-swap per account and decision.
 
 use super::Nanos;
-use std::sync::atomic::{AtomicU64, Ordering};
+use super::sync::{AtomicU64, Ordering};
 
 /// The budget of one set of channels.
 #[derive(Debug)]

@@ -6,7 +6,7 @@
 //! (RFC 6298 bounds a round trip in the same way): above most answers, and near them where they are alike.
 //! Invariant: both stay within fixed bounds, whatever a provider reports, and begin where nothing is known.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use super::sync::{AtomicU64, Ordering};
 
 /// The two figures of one model.
 #[derive(Debug)]

@@ -7,9 +7,8 @@
 //! have turned meanwhile. A changed quota keeps what was spent of it. Lock-free; time is an argument.
 
 use super::calendar::Period;
-use arc_swap::ArcSwap;
+use super::sync::{ArcSwap, AtomicU64, Ordering};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 /// What a quota counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -150,7 +149,7 @@ impl Standing {
 impl Default for Quota {
     fn default() -> Self {
         Self {
-            limits: [const { AtomicU64::new(UNLIMITED) }; 3],
+            limits: std::array::from_fn(|_| AtomicU64::new(UNLIMITED)),
             period: AtomicU64::new(0),
             windows: ArcSwap::default(),
         }

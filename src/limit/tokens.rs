@@ -8,25 +8,14 @@
 //! bucket is full, so that it waits for its turn and not for ever; what cost more than its estimate is a debt
 //! that later ones wait for. Lock-free, whatever the number of callers.
 
+use super::rated::Rated;
 use super::{Level, MINUTE, Nanos};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// The bucket; without a rate it admits everything and counts nothing.
+/// The bucket; without a rate it admits everything and counts nothing. Its count is what was spent, in tokens since the
+/// clock started; its rate is how many there are in a minute, and the burst.
 #[derive(Debug, Default)]
-pub struct Tokens {
-    /// The count, and in its lowest bit which of the shapes it is counted by: both change in one step, so that
-    /// no reservation is ever reckoned by another rate than the count it is added to.
-    word: AtomicU64,
-    shapes: [Shape; 2],
-}
-
-/// A rate and its burst.
-#[derive(Debug, Default)]
-struct Shape {
-    per_minute: AtomicU64,
-    burst: AtomicU64,
-}
+pub struct Tokens(Rated);
 
 /// What was taken out for an exchange; to be settled once.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -37,73 +26,54 @@ impl Tokens {
     /// Sets the rate: `per_minute` evenly, `burst` at once; what was used stays used, in tokens. `None` lifts
     /// the limit and forgets. One caller at a time.
     pub fn configure(&self, rate: Option<(u64, u64)>, now: Nanos) {
-        let new = rate.map_or((0, 0), |(per_minute, burst)| (per_minute, burst.max(1)));
-        let active = self.word.load(Ordering::Acquire);
-        let old = self.shape(active);
-        if old == new {
-            return;
-        }
-        let other = usize::from(active & 1 == 0);
-        self.shapes[other].per_minute.store(new.0, Ordering::Release);
-        self.shapes[other].burst.store(new.1, Ordering::Release);
-        let _before = self.word.fetch_update(Ordering::AcqRel, Ordering::Acquire, |word| {
-            let backlog = (word >> 1).saturating_sub(earned(old.0, now));
-            let spent = if new.0 == 0 { 0 } else { earned(new.0, now).saturating_add(backlog) };
-            Some(packed(spent, other as u64))
+        let (per_minute, burst) = rate.map_or((0, 0), |(per_minute, burst)| (per_minute, burst.max(1)));
+        self.0.set((per_minute, burst), |spent, (before, _)| {
+            let backlog = spent.saturating_sub(earned(before, now));
+            if per_minute == 0 { 0 } else { earned(per_minute, now).saturating_add(backlog) }
         });
     }
 
     /// Takes this many out; `Err` says how long until they can be, if nobody else takes or gives back any.
     pub fn reserve(&self, tokens: u64, now: Nanos) -> Result<Reserved, Duration> {
-        let mut word = self.word.load(Ordering::Acquire);
-        loop {
-            let (per_minute, burst) = self.shape(word);
+        let reserved = self.0.change(|spent, (per_minute, burst)| {
             if per_minute == 0 {
-                return Ok(Reserved(0));
+                return Err(None);
             }
             let earned = earned(per_minute, now);
-            let spent = (word >> 1).max(earned);
+            let spent = spent.max(earned);
             // More than the burst never fits: it gets the whole bucket, and leaves a debt.
             let needed = spent.saturating_add(tokens.min(burst)).saturating_sub(burst);
             if needed > earned {
-                return Err(Duration::from_nanos(earned_at(per_minute, needed).saturating_sub(now)));
+                return Err(Some(Duration::from_nanos(earned_at(per_minute, needed).saturating_sub(now))));
             }
-            let next = packed(spent.saturating_add(tokens), word & 1);
-            match self.word.compare_exchange_weak(word, next, Ordering::AcqRel, Ordering::Acquire) {
-                Ok(_) => return Ok(Reserved(tokens)),
-                Err(seen) => word = seen,
-            }
+            Ok(spent.saturating_add(tokens))
+        });
+        match reserved {
+            Ok(()) => Ok(Reserved(tokens)),
+            Err(Some(wait)) => Err(wait),
+            Err(None) => Ok(Reserved(0)),
         }
     }
 
     /// Books this many that were admitted by somebody else's count. However many they are, the last of them are the
     /// most that is owed beyond the burst.
     pub fn charge(&self, tokens: u64, now: Nanos) -> Reserved {
-        let mut word = self.word.load(Ordering::Acquire);
-        loop {
-            let (per_minute, burst) = self.shape(word);
-            if per_minute == 0 {
-                return Reserved(0);
-            }
+        let charged = self.0.change(|spent, (per_minute, burst)| {
             let earned = earned(per_minute, now);
-            let spent = (word >> 1).clamp(earned, earned.saturating_add(burst));
-            let next = packed(spent.saturating_add(tokens), word & 1);
-            match self.word.compare_exchange_weak(word, next, Ordering::AcqRel, Ordering::Acquire) {
-                Ok(_) => return Reserved(tokens),
-                Err(seen) => word = seen,
-            }
-        }
+            let spent = spent.clamp(earned, earned.saturating_add(burst));
+            if per_minute == 0 { Err(()) } else { Ok(spent.saturating_add(tokens)) }
+        });
+        Reserved(if charged.is_ok() { tokens } else { 0 })
     }
 
     /// How long until this many are there after others have taken so many; `None`: they are there then.
     pub fn wait(&self, tokens: u64, others: u64, now: Nanos) -> Option<Duration> {
-        let word = self.word.load(Ordering::Acquire);
-        let (per_minute, burst) = self.shape(word);
+        let (spent, (per_minute, burst)) = self.0.now();
         if per_minute == 0 {
             return None;
         }
         let earned = earned(per_minute, now);
-        let spent = (word >> 1).max(earned).saturating_add(others);
+        let spent = spent.max(earned).saturating_add(others);
         let needed = spent.saturating_add(tokens.min(burst)).saturating_sub(burst);
         let wait = earned_at(per_minute, needed).saturating_sub(now);
         (needed > earned).then(|| Duration::from_nanos(wait))
@@ -112,32 +82,29 @@ impl Tokens {
     /// Puts what it really cost in the place of what was reserved for it.
     pub fn settle(&self, Reserved(reserved): Reserved, actual: u64) {
         let actual = actual.min(SETTLED_MAX);
-        let _before = self.word.fetch_update(Ordering::AcqRel, Ordering::Acquire, |word| {
-            let limited = self.shape(word).0 != 0 && actual != reserved;
-            let spent = (word >> 1).saturating_add(actual).saturating_sub(reserved);
-            limited.then(|| packed(spent, word & 1))
+        if actual == reserved {
+            return;
+        }
+        // Without a limit nothing is counted.
+        let _counted = self.0.change(|spent, (per_minute, _)| {
+            let settled = spent.saturating_add(actual).saturating_sub(reserved);
+            if per_minute == 0 { Err(()) } else { Ok(settled) }
         });
     }
 
     /// What is left; `None` without a limit.
     pub fn level(&self, now: Nanos) -> Option<Level> {
-        let word = self.word.load(Ordering::Acquire);
-        let (per_minute, burst) = self.shape(word);
+        let (spent, (per_minute, burst)) = self.0.now();
         if per_minute == 0 {
             return None;
         }
-        let backlog = (word >> 1).saturating_sub(earned(per_minute, now));
-        let full = if backlog == 0 { now } else { earned_at(per_minute, word >> 1) };
+        let backlog = spent.saturating_sub(earned(per_minute, now));
+        let full = if backlog == 0 { now } else { earned_at(per_minute, spent) };
         Some(Level {
             limit: burst,
             remaining: burst.saturating_sub(backlog),
             reset: Duration::from_nanos(full.saturating_sub(now)),
         })
-    }
-
-    fn shape(&self, word: u64) -> (u64, u64) {
-        let shape = &self.shapes[usize::from(word & 1 == 1)];
-        (shape.per_minute.load(Ordering::Acquire), shape.burst.load(Ordering::Acquire))
     }
 }
 
@@ -152,10 +119,6 @@ fn earned_at(per_minute: u64, tokens: u64) -> Nanos {
     u64::try_from(at).unwrap_or(u64::MAX)
 }
 
-fn packed(spent: u64, shape: u64) -> u64 {
-    (spent.min(u64::MAX >> 1) << 1) | shape
-}
-
 /// The most one exchange is believed to have cost: a hundred times the largest context there is. A provider
 /// that reports more has miscounted, and shall not close its own channel for years.
 const SETTLED_MAX: u64 = 100_000_000;
@@ -165,7 +128,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use std::sync::Arc;
-    use std::sync::atomic::AtomicI64;
+    use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
     const SECOND: Nanos = 1_000_000_000;
 

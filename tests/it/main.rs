@@ -29,6 +29,8 @@ mod limits;
 mod matrix;
 mod models;
 mod odd_streams;
+mod oracles;
+mod pressure;
 mod prices;
 mod process;
 mod queues;
