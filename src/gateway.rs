@@ -248,6 +248,7 @@ impl Gateway {
             stripped: &stripped,
             ask_usage,
             creates: accepted.creates(),
+            plan: &accepted.plan,
             early_ping: accepted.early_ping(&attempt.channel),
             rename: accepted.rename(attempt),
             model_upstream: &attempt.model_upstream,

@@ -124,6 +124,8 @@ pub struct AttemptRecord {
     pub took: Duration,
     /// Whether an open connection served it.
     pub reused: bool,
+    /// Whether the request was sent once more, because the first connection lost it unread.
+    pub resent: bool,
     /// Time to a new connection, TLS included.
     pub connect: Option<Duration>,
     /// How many blocks of thinking that another provider signed it was not sent.
@@ -324,6 +326,7 @@ pub(crate) mod tests {
             failure: Some(AttemptFailure::from(&failure)),
             took: Duration::from_millis(3),
             reused: false,
+            resent: false,
             connect: None,
             thinking_stripped: 0,
             usage_asked: true,
@@ -338,6 +341,7 @@ pub(crate) mod tests {
             failure: None,
             took: Duration::from_micros(1_230_500),
             reused: true,
+            resent: false,
             connect: None,
             thinking_stripped: 2,
             usage_asked: true,

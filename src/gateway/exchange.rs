@@ -260,6 +260,7 @@ impl Exchange {
             failure: tried.failure.map(AttemptFailure::from),
             took: tried.took,
             reused: tried.reused,
+            resent: tried.resent,
             connect: tried.connect,
             thinking_stripped: tried.stripped,
             usage_asked: tried.usage_asked,
@@ -388,6 +389,8 @@ pub struct Tried<'a> {
     pub took: Duration,
     /// Whether an open connection served it.
     pub reused: bool,
+    /// Whether the request was sent once more, on another connection.
+    pub resent: bool,
     /// Time to a new connection.
     pub connect: Option<Duration>,
     /// How many blocks of foreign thinking it was not sent.

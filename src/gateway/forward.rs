@@ -7,8 +7,10 @@
 //! are complete; the time to the first byte is bounded, and so is what is held until then.
 
 mod judge;
+mod resend;
 
 pub use self::judge::is_plain_success;
+pub use self::resend::Origin;
 
 use crate::config::snapshot::Channel;
 use crate::failure::{Failure, FailureKind, Sent};
@@ -17,13 +19,14 @@ use crate::gateway::peer::Upstream;
 use crate::gateway::reply::Reply;
 use crate::gateway::seen::Seen;
 use crate::gateway::waiting::{Meanwhile, Silence};
-use crate::gateway::wire::{AnswerHead, Lost, Stage, Wire};
+use crate::gateway::wire::{AnswerHead, Lost, Wire};
 use crate::limit::Nanos;
 use crate::protocol::Operation;
 use crate::protocol::observe::StreamObserver;
 use crate::protocol::splice::Edit;
 use crate::secret::Secret;
 use crate::stage::foreign::Stripped;
+use crate::stage::plan::Plan;
 use crate::stage::rewrite::Outgoing;
 use crate::state::bodies::Bodies;
 use bytes::Bytes;
@@ -49,6 +52,8 @@ pub struct Target<'a> {
     pub ask_usage: Option<&'a Edit>,
     /// Whether it creates something that must not be created twice.
     pub creates: bool,
+    /// Whose retry budget pays for a request that is sent once more.
+    pub plan: &'a Plan,
     /// After which silence a keep-alive opens the client's stream; `None`: none does.
     pub early_ping: Option<Duration>,
     /// The model's name to show, where it differs from the one sent.
@@ -100,7 +105,8 @@ impl Attempted {
             status,
             failure,
             took,
-            reused: self.link.reused,
+            reused: self.link.origin != Origin::New,
+            resent: self.link.resent,
             connect: self.link.connect,
             stripped: target.stripped.blocks,
             usage_asked: target.ask_usage.is_some(),
@@ -111,10 +117,12 @@ impl Attempted {
 /// How a connection came about.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Link {
-    /// Taken from the pool.
-    pub reused: bool,
+    /// Whether it was kept.
+    pub origin: Origin,
     /// Time to a new one.
     pub connect: Option<Duration>,
+    /// Whether the request was sent once more, on another connection.
+    pub resent: bool,
 }
 
 /// An answer that has begun.
@@ -180,24 +188,26 @@ pub async fn attempt(
 
 async fn run(upstream: &Upstream, target: &Target<'_>, outgoing: &Outgoing, link: &mut Link) -> Outcome {
     let channel = (target.channel, target.credential);
-    let mut stale_left = STALE_CONNECTIONS_MAX;
     loop {
-        let wire = match upstream.connect(channel, stale_left > 0, link).await {
+        let wire = match upstream.connect(channel, link).await {
             Ok(wire) => wire,
             Err(failure) => return Outcome::Failed(failure),
         };
         let began = upstream.now();
-        match exchange(upstream, wire, target, outgoing).await {
+        let lost = match exchange(upstream, wire, target, outgoing).await {
             Ok(answer) => return judge::judge(upstream, answer, target).await,
-            Err(failed) => {
-                let at_once = upstream.now().saturating_sub(began) < STALE_WITHIN;
-                let again = failed.may_be_stale(link.reused, at_once && !target.creates);
-                if !again || stale_left == 0 {
-                    return Outcome::Failed(failed.failure);
-                }
-            }
+            Err(NoAnswer::Failed(failure)) => return Outcome::Failed(failure),
+            Err(NoAnswer::Lost(lost)) => lost,
+        };
+        let now = upstream.now();
+        let again = !link.resent
+            && resend::may_resend(lost.stage, link.origin, now.saturating_sub(began), target.creates)
+            && target.plan.pays_resend(now);
+        if !again {
+            let (kind, sent) = resend::failure(lost.stage);
+            return Outcome::Failed(Failure::new(kind, sent, lost.detail));
         }
-        stale_left -= 1;
+        link.resent = true;
     }
 }
 
@@ -237,10 +247,12 @@ async fn send(wire: &mut Wire, stall: Duration) -> Result<Option<AnswerHead>, No
     }
 }
 
-/// A request that was lost on its way, before the head of an answer.
-struct NoAnswer {
-    failure: Failure,
-    stage: Stage,
+/// Why there is no head of an answer.
+enum NoAnswer {
+    /// The request was lost on its way; it may perhaps be sent once more.
+    Lost(Lost),
+    /// Its time is over.
+    Failed(Failure),
 }
 
 impl NoAnswer {
@@ -250,35 +262,18 @@ impl NoAnswer {
             (true, false) => (FailureKind::FirstByteTimeout, "no answer within response_timeout"),
             (false, _) => (FailureKind::Reset, "the request broke off, and no answer came"),
         };
-        Self { failure: Failure::new(kind, Sent::MaybeBegun, detail), stage: Stage::Begun }
+        Self::Failed(Failure::new(kind, Sent::MaybeBegun, detail))
     }
 
     fn stalled() -> Self {
         let detail = "the provider stopped reading the request";
-        Self {
-            failure: Failure::new(FailureKind::SendTimeout, Sent::MaybeBegun, detail),
-            stage: Stage::Begun,
-        }
-    }
-
-    /// Whether another connection may simply be tried: the provider said that it has not begun, or a kept
-    /// connection had died unnoticed (then it is known at once, and nothing may be created twice).
-    fn may_be_stale(&self, reused: bool, harmless: bool) -> bool {
-        match self.stage {
-            Stage::Elsewhere => true,
-            Stage::Refused => reused,
-            Stage::Silent => reused && harmless,
-            Stage::Unfit | Stage::Begun => false,
-        }
+        Self::Failed(Failure::new(FailureKind::SendTimeout, Sent::MaybeBegun, detail))
     }
 }
 
 impl From<Lost> for NoAnswer {
     fn from(lost: Lost) -> Self {
-        let kind = if lost.garbled { FailureKind::Garbage } else { FailureKind::Reset };
-        let begun = matches!(lost.stage, Stage::Silent | Stage::Begun);
-        let sent = if begun { Sent::MaybeBegun } else { Sent::NotBegun };
-        Self { failure: Failure::new(kind, sent, lost.detail), stage: lost.stage }
+        Self::Lost(lost)
     }
 }
 
@@ -313,9 +308,5 @@ pub fn recycle(mut answer: Answer) {
 const SEND_STALL_MAX: Duration = Duration::from_secs(30);
 /// After a send that broke, an answer is either there or never comes.
 const AFTER_BROKEN_SEND: Duration = Duration::from_secs(2);
-/// A kept connection that had died says so as soon as something is sent on it.
-const STALE_WITHIN: Nanos = 1_000_000_000;
-/// Pooled connections that may turn out dead before the attempt counts as failed.
-const STALE_CONNECTIONS_MAX: usize = 2;
 const RECYCLED_BYTES_MAX: usize = 64 * 1024;
 const RECYCLE_WAIT: Duration = Duration::from_secs(1);

@@ -6,7 +6,7 @@
 use crate::config::is_link_local;
 use crate::config::snapshot::{Channel, HttpVersion};
 use crate::failure::{Failure, FailureKind, Sent};
-use crate::gateway::forward::Link;
+use crate::gateway::forward::{Link, Origin};
 use crate::gateway::wire::{Http1, Http2, Wire};
 use crate::limit::Nanos;
 use crate::resolve::Resolver;
@@ -44,13 +44,9 @@ impl Upstream {
         Self { lines: Arc::new(Lines::new()), resolver, world }
     }
 
-    /// A connection to this channel, kept or new; several addresses are tried in turn and share the time.
-    pub async fn connect(
-        &self,
-        target: (&Channel, &Secret),
-        reuse: bool,
-        link: &mut Link,
-    ) -> Result<Wire, Failure> {
+    /// A connection to this channel, kept or new; several addresses are tried in turn and share the time. For a
+    /// request that one connection lost already it is a new one.
+    pub async fn connect(&self, target: (&Channel, &Secret), link: &mut Link) -> Result<Wire, Failure> {
         let (channel, credential) = target;
         let addresses = self.addresses(channel).await?;
         let share = channel.timeouts.connect
@@ -61,10 +57,10 @@ impl Upstream {
             peer.options.connection_timeout = Some(share);
             peer.options.total_connection_timeout = Some(share);
             let began = self.world.now();
-            match self.lines.open(peer, channel.conduct.http_version, reuse).await {
-                Ok((wire, reused)) => {
+            match self.lines.open(peer, channel.conduct.http_version, !link.resent).await {
+                Ok((wire, origin)) => {
                     let took = Duration::from_nanos(self.world.now().saturating_sub(began));
-                    *link = Link { reused, connect: (!reused).then_some(took) };
+                    *link = Link { origin, connect: (origin == Origin::New).then_some(took), ..*link };
                     return Ok(wire);
                 }
                 Err(error) => last = Some(error),
@@ -120,13 +116,13 @@ impl Lines {
         Self { transport: TransportConnector::new(options()), http2: Http2Connector::new(options()) }
     }
 
-    /// A connection or a stream of one, and whether it was there already.
+    /// A connection or a stream of one, and where it came from.
     async fn open(
         self: &Arc<Self>,
         peer: HttpPeer,
         version: HttpVersion,
         reuse: bool,
-    ) -> Result<(Wire, bool), BError> {
+    ) -> Result<(Wire, Origin), BError> {
         let only_http1 = match version {
             HttpVersion::Http1 => true,
             HttpVersion::Auto => !peer.is_tls(),
@@ -134,31 +130,47 @@ impl Lines {
         };
         if only_http1 {
             let kept = if reuse { self.transport.reused_stream(&peer).await } else { None };
-            let reused = kept.is_some();
-            let stream = match kept {
-                Some(stream) => stream,
-                None => self.transport.new_stream(&peer).await?,
+            let (stream, origin) = match kept {
+                Some(stream) => (stream, Origin::Idle),
+                None => (self.transport.new_stream(&peer).await?, Origin::New),
             };
-            return Ok((self.http1(stream, peer), reused));
+            return Ok((self.http1(stream, peer), origin));
         }
-        // One that cannot be used any more (the provider said goodbye) is no reason not to open another.
-        if reuse && let Ok(Some(session)) = self.http2.reused_http_session(&peer).await {
-            return Ok((self.http2(session, peer), true));
+        if reuse && let Some((session, origin)) = self.kept_http2(&peer).await {
+            return Ok((self.http2(session, peer), origin));
         }
         // A provider may turn out to speak HTTP/1.1 only; its connections are kept with the others.
         if reuse
             && version == HttpVersion::Auto
             && let Some(stream) = self.transport.reused_stream(&peer).await
         {
-            return Ok((self.http1(stream, peer), true));
+            return Ok((self.http1(stream, peer), Origin::Idle));
         }
         match self.http2.new_http_session::<_, ()>(&peer).await? {
-            HttpSession::H2(session) => Ok((self.http2(session, peer), false)),
+            HttpSession::H2(session) => Ok((self.http2(session, peer), Origin::New)),
             HttpSession::H1(session) if version == HttpVersion::Auto => {
-                Ok((self.http1(session.into_inner(), peer), false))
+                Ok((self.http1(session.into_inner(), peer), Origin::New))
             }
             _ => Err(pingora::Error::explain(ErrorType::H2Downgrade, "the provider does not speak HTTP/2")),
         }
+    }
+
+    /// A stream of a connection that is there already, and whether it is the only one on it; Pingora's
+    /// `reused_http_session`, which does not tell. One that cannot be used any more (the provider said goodbye) is no
+    /// reason not to open another.
+    async fn kept_http2(&self, peer: &HttpPeer) -> Option<(Http2Session, Origin)> {
+        let (in_use, key) = (self.http2.in_use_pool(), peer.reuse_hash());
+        let shared = in_use.get(key).filter(|connection| !connection.is_closed());
+        let connection = shared.or_else(|| self.http2.idle_pool().get(&key))?;
+        if !peer.matches_fd(connection.id()) {
+            return None;
+        }
+        let origin = if connection.is_idle() { Origin::Idle } else { Origin::Shared };
+        let session = connection.spawn_stream().await.ok().flatten();
+        if connection.more_streams_allowed() {
+            in_use.insert(key, connection);
+        }
+        session.map(|session| (session, origin))
     }
 
     fn http1(self: &Arc<Self>, stream: Stream, peer: HttpPeer) -> Wire {

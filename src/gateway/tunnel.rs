@@ -145,6 +145,7 @@ impl Gateway {
             failure: tunnel.failure.as_ref(),
             took: elapsed(tunnel.began, now),
             reused: false,
+            resent: false,
             connect: None,
         };
         exchange.attempted(&tunnel.attempt, tried);

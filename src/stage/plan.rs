@@ -143,6 +143,11 @@ impl Plan {
         self.retries.is_denied()
     }
 
+    /// Whether the retry budget pays for sending the request of this attempt once more.
+    pub fn pays_resend(&self, now: Nanos) -> bool {
+        self.retries.resend(now)
+    }
+
     /// Says what the exchange is estimated to amount; until then nothing.
     pub fn expect(&mut self, amount: Amount) {
         self.amount = amount;

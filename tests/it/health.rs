@@ -366,7 +366,8 @@ async fn no_way_to_fail_makes_more_of_the_requests_than_the_retry_budget_pays_fo
         for upstream in [&one, &two] {
             upstream.script_forever(Selector::Model("m".to_owned()), fault.clone());
         }
-        let text = key() + &channel("one", "openai", &one, version) + &channel("two", "openai", &two, version);
+        let text =
+            key() + &channel("one", "openai", &one, version) + &channel("two", "openai", &two, version);
         let gateway = Gateway::in_world("", &text, Arc::<StillWorld>::clone(&world)).await;
         let mut client = Kept::open(&gateway).await;
         let mut lost = 0;

@@ -129,6 +129,7 @@ struct AttemptLine<'a> {
     reason: Option<&'static str>,
     model_upstream: Option<&'a str>,
     reused: bool,
+    resent: bool,
     connect_ms: Option<f64>,
 }
 
@@ -142,6 +143,7 @@ impl<'a> AttemptLine<'a> {
             reason: attempt.failure.map(|failure| failure.reason),
             model_upstream: attempt.model_upstream.as_ref().map(Text::as_str),
             reused: attempt.reused,
+            resent: attempt.resent,
             connect_ms: attempt.connect.map(millis),
         }
     }
