@@ -122,16 +122,25 @@ pub struct AttemptRecord {
     pub failure: Option<AttemptFailure>,
     /// From choosing the channel to its end.
     pub took: Duration,
-    /// Whether an open connection served it.
-    pub reused: bool,
-    /// Whether the request was sent once more, because the first connection lost it unread.
-    pub resent: bool,
+    /// The connection it went over.
+    pub over: Over,
     /// Time to a new connection, TLS included.
     pub connect: Option<Duration>,
     /// How many blocks of thinking that another provider signed it was not sent.
     pub thinking_stripped: u32,
     /// Whether it was asked for the usage of the stream, which the client did not ask for.
     pub usage_asked: bool,
+}
+
+/// The connection an attempt went over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Over {
+    /// One made for it.
+    New,
+    /// One that was open already.
+    Kept,
+    /// One made for it after another had lost the request unread: it was sent once more.
+    Second,
 }
 
 /// A failed attempt in two closed words.
@@ -325,8 +334,7 @@ pub(crate) mod tests {
             status: None,
             failure: Some(AttemptFailure::from(&failure)),
             took: Duration::from_millis(3),
-            reused: false,
-            resent: false,
+            over: Over::New,
             connect: None,
             thinking_stripped: 0,
             usage_asked: true,
@@ -340,8 +348,7 @@ pub(crate) mod tests {
             status: Some(200),
             failure: None,
             took: Duration::from_micros(1_230_500),
-            reused: true,
-            resent: false,
+            over: Over::Kept,
             connect: None,
             thinking_stripped: 2,
             usage_asked: true,

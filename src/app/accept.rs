@@ -116,14 +116,14 @@ pub async fn accept<A>(
 fn stream(tcp: TcpStream, from: SocketAddr, head: Option<HeadBounds>) -> BoxedStream {
     // Without it a small answer would wait for the client's acknowledgement of the one before.
     drop(tcp.set_nodelay(true));
+    if let Some(bounds) = head {
+        return Box::new(Guarded::new(tcp, from, bounds));
+    }
     let mut stream = Stream::from(tcp);
     let digest = SocketDigest::from_raw_fd(stream.as_raw_fd());
     drop(digest.peer_addr.set(Some(from.into())));
     stream.set_socket_digest(digest);
-    match head {
-        Some(bounds) => Box::new(Guarded::new(stream, bounds)),
-        None => Box::new(stream),
-    }
+    Box::new(stream)
 }
 
 /// Long enough for descriptors to come back, short enough not to be noticed.

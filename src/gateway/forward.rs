@@ -9,7 +9,7 @@
 mod judge;
 mod resend;
 
-pub use self::judge::is_plain_success;
+pub use self::judge::{is_plain_success, retry_after};
 pub use self::resend::Origin;
 
 use crate::config::snapshot::Channel;
@@ -24,6 +24,7 @@ use crate::limit::Nanos;
 use crate::protocol::Operation;
 use crate::protocol::observe::StreamObserver;
 use crate::protocol::splice::Edit;
+use crate::record::Over;
 use crate::secret::Secret;
 use crate::stage::foreign::Stripped;
 use crate::stage::plan::Plan;
@@ -105,8 +106,11 @@ impl Attempted {
             status,
             failure,
             took,
-            reused: self.link.origin != Origin::New,
-            resent: self.link.resent,
+            over: match self.link {
+                Link { resent: true, .. } => Over::Second,
+                Link { origin: Origin::New, .. } => Over::New,
+                Link { origin: Origin::Idle | Origin::Shared, .. } => Over::Kept,
+            },
             connect: self.link.connect,
             stripped: target.stripped.blocks,
             usage_asked: target.ask_usage.is_some(),
@@ -139,6 +143,14 @@ pub struct Answer {
     pub wire: Wire,
     /// When the wait for the first byte, and of a stream for its first event, is over.
     deadline: Nanos,
+}
+
+impl Answer {
+    /// How much silence is borne before the first byte of a whole's body: what is left of the wait for the answer,
+    /// and never less than between two bytes.
+    pub fn at_first(&self, now: Nanos, idle: Duration) -> Duration {
+        Duration::from_nanos(self.deadline.saturating_sub(now)).max(idle)
+    }
 }
 
 impl std::fmt::Debug for Answer {
@@ -174,12 +186,16 @@ pub async fn attempt(
                 Meanwhile::Done(outcome) => break outcome,
                 Meanwhile::Silent => {
                     silence.passed();
-                    if !reply.open_with_ping(target.operation).await && !reply.reads_on(target.channel) {
+                    if !reply.open_with_ping(target.operation).await && !reply.wants_rest(target.channel) {
                         break Outcome::ClientGone;
                     }
                 }
-                Meanwhile::Left if reply.reads_on(target.channel) => {}
-                Meanwhile::Left => break Outcome::ClientGone,
+                Meanwhile::Left => {
+                    reply.client_has_gone();
+                    if !reply.wants_rest(target.channel) {
+                        break Outcome::ClientGone;
+                    }
+                }
             }
         }
     };
@@ -235,16 +251,22 @@ async fn exchange(
     Ok(Answer { head, held: Vec::new(), reading: Reading::Whole, complete: false, wire, deadline })
 }
 
-/// Waits until the request is out, or its answer begins before; a send that stands still is given up.
+/// Waits until the request is out, or its answer begins before; a send that stands still, or as good as, is given
+/// up.
 async fn send(wire: &mut Wire, stall: Duration) -> Result<Option<AnswerHead>, NoAnswer> {
     loop {
         let before = wire.moved();
         match timeout(stall, wire.sent_or_answered()).await {
             Ok(done) => return Ok(done?),
-            Err(_) if wire.moved() == before => return Err(NoAnswer::stalled()),
+            Err(_) if stands_still(wire.moved() - before, stall) => return Err(NoAnswer::stalled()),
             Err(_) => {}
         }
     }
+}
+
+/// Whether so little has moved in this time that the end would never come.
+fn stands_still(moved: u64, within: Duration) -> bool {
+    u128::from(moved) * 1_000 < u128::from(SEND_BYTES_PER_SECOND_MIN) * within.as_millis().max(1)
 }
 
 /// Why there is no head of an answer.
@@ -304,9 +326,33 @@ pub fn recycle(mut answer: Answer) {
     });
 }
 
-/// A write that moves nothing for this long is given up; the answer may still come.
+/// How often it is looked whether a request moves.
 const SEND_STALL_MAX: Duration = Duration::from_secs(30);
+/// Slower than any line a provider is reached by; at this pace the largest body would take most of a day.
+const SEND_BYTES_PER_SECOND_MIN: u64 = 1024;
 /// After a send that broke, an answer is either there or never comes.
 const AFTER_BROKEN_SEND: Duration = Duration::from_secs(2);
 const RECYCLED_BYTES_MAX: usize = 64 * 1024;
 const RECYCLE_WAIT: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_send_that_trickles_stands_still_and_one_over_a_slow_line_does_not() {
+        let half_minute = Duration::from_secs(30);
+        for (moved, within, still) in [
+            (0, half_minute, true),
+            (1, half_minute, true),
+            (30 * 1024 - 1, half_minute, true),
+            (30 * 1024, half_minute, false),
+            (64 * 1024, half_minute, false),
+            (0, Duration::ZERO, true),
+            (1024, Duration::from_secs(1), false),
+            (u64::MAX, half_minute, false),
+        ] {
+            assert_eq!(stands_still(moved, within), still, "{moved} {within:?}");
+        }
+    }
+}

@@ -1,28 +1,35 @@
-//! A connection that will not wait for ever for a request's head.
+//! A client's connection that will not wait for ever for a request's head, and that can end in a reset.
 //!
 //! Pingora's own deadline is per read, so one byte in a while holds a connection; and it takes a head of up
 //! to a megabyte. This wrapper counts from the first byte of a head to its end: too slow is answered with a
 //! plain 408, too long with a plain 431, and closed. There is no dialect yet to answer in and nothing to log,
 //! so it is only counted.
+//! And it is the socket itself, not Pingora's wrapper of one, because an answer whose end is the connection's end
+//! (HTTP/1.0) must be able to end in so many words: [`cut`].
 //! Invariants: bodies and streams are not its business (the gateway says when a head has been parsed, and
 //! when the next may come); an HTTP/2 connection is left to its own rules.
 
 use async_trait::async_trait;
+use bytes::{Buf as _, Bytes};
+use http::Version;
+use http::header::CONTENT_LENGTH;
 use pingora::protocols::Stream as BoxedStream;
 use pingora::protocols::http::ServerSession;
-use pingora::protocols::l4::stream::Stream;
 use pingora::protocols::raw_connect::ProxyDigest;
 use pingora::protocols::{
     GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, TimingDigest,
     UniqueID, UniqueIDType,
 };
 use std::io;
+use std::net::SocketAddr;
+use std::os::fd::AsRawFd as _;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufWriter, ReadBuf};
+use tokio::net::TcpStream;
 use tokio::time::Sleep;
 
 /// What a head may take.
@@ -37,7 +44,10 @@ pub struct HeadBounds {
 /// A connection under guard.
 #[derive(Debug)]
 pub struct Guarded {
-    inner: Stream,
+    inner: BufWriter<TcpStream>,
+    /// What was read to see which HTTP it is.
+    peeked: Bytes,
+    digest: Arc<SocketDigest>,
     bounds: HeadBounds,
     phase: AtomicU8,
     head_bytes: AtomicUsize,
@@ -55,9 +65,13 @@ const FREE: u8 = 3;
 
 impl Guarded {
     /// Guards a fresh connection.
-    pub fn new(inner: Stream, bounds: HeadBounds) -> Self {
+    pub fn new(tcp: TcpStream, from: SocketAddr, bounds: HeadBounds) -> Self {
+        let digest = SocketDigest::from_raw_fd(tcp.as_raw_fd());
+        drop(digest.peer_addr.set(Some(from.into())));
         let (phase, head_bytes) = (AtomicU8::new(WAITING), AtomicUsize::new(0));
-        Self { inner, bounds, phase, head_bytes, deadline: None }
+        let inner = BufWriter::with_capacity(WRITE_BUFFER, tcp);
+        let (peeked, digest) = (Bytes::new(), Arc::new(digest));
+        Self { inner, peeked, digest, bounds, phase, head_bytes, deadline: None }
     }
 
     fn moved(&self, from: &[u8], to: u8) {
@@ -109,6 +123,16 @@ pub fn next_head(client: &ServerSession) {
     }
 }
 
+/// Makes the connection end in a reset where its end would be all that says that the answer is whole.
+pub fn cut(client: &ServerSession) {
+    let unframed = client.req_header().version < Version::HTTP_11
+        && client.response_written().is_some_and(|head| !head.headers.contains_key(CONTENT_LENGTH));
+    if let Some(guarded) = client.stream().filter(|_| unframed).and_then(guarded) {
+        // A socket that is gone already has said so itself.
+        drop(guarded.inner.get_ref().set_zero_linger());
+    }
+}
+
 fn guarded(stream: &BoxedStream) -> Option<&Guarded> {
     (**stream).as_any().downcast_ref()
 }
@@ -125,7 +149,15 @@ impl AsyncRead for Guarded {
             return this.refuse(context, TOO_LARGE);
         }
         let before = buffer.filled().len();
-        match Pin::new(&mut this.inner).poll_read(context, buffer) {
+        let polled = if this.peeked.is_empty() {
+            Pin::new(&mut this.inner).poll_read(context, buffer)
+        } else {
+            let length = this.peeked.len().min(buffer.remaining());
+            buffer.put_slice(&this.peeked[..length]);
+            this.peeked.advance(length);
+            Poll::Ready(Ok(()))
+        };
+        match polled {
             Poll::Ready(Ok(())) => {
                 let read = &buffer.filled()[before..];
                 if !read.is_empty() {
@@ -172,7 +204,8 @@ impl AsyncWrite for Guarded {
 #[async_trait]
 impl Shutdown for Guarded {
     async fn shutdown(&mut self) {
-        Shutdown::shutdown(&mut self.inner).await;
+        // One that the client has closed already needs no end of ours.
+        drop(self.inner.shutdown().await);
     }
 }
 
@@ -194,7 +227,7 @@ impl Peek for Guarded {
             Ok::<_, io::Error>(())
         });
         looked.await.map_err(|_| io::ErrorKind::TimedOut)??;
-        self.inner.rewind(&seen[..length]);
+        self.peeked = Bytes::copy_from_slice(&seen[..length]);
         // What is missing stays zero, which no preface is.
         buffer.copy_from_slice(&seen);
         Ok(true)
@@ -203,7 +236,7 @@ impl Peek for Guarded {
 
 impl UniqueID for Guarded {
     fn id(&self) -> UniqueIDType {
-        self.inner.id()
+        self.inner.get_ref().as_raw_fd()
     }
 }
 
@@ -211,21 +244,32 @@ impl Ssl for Guarded {}
 
 impl GetTimingDigest for Guarded {
     fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
-        self.inner.get_timing_digest()
+        Vec::new()
     }
 }
 
 impl GetProxyDigest for Guarded {
     fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
-        self.inner.get_proxy_digest()
+        None
     }
 }
 
 impl GetSocketDigest for Guarded {
     fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
-        self.inner.get_socket_digest()
+        Some(Arc::clone(&self.digest))
     }
 }
+
+impl Drop for Guarded {
+    /// What was written goes out, as far as the socket takes it now.
+    fn drop(&mut self) {
+        let flushed = Pin::new(&mut self.inner).poll_flush(&mut Context::from_waker(Waker::noop()));
+        drop(flushed);
+    }
+}
+
+/// About one packet: more would hold back what is meant to be seen at once.
+const WRITE_BUFFER: usize = 1460;
 
 const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const H2_PREFACE_BEGINS: &[u8] = b"PRI";

@@ -44,19 +44,20 @@ impl Upstream {
         Self { lines: Arc::new(Lines::new()), resolver, world }
     }
 
-    /// A connection to this channel, kept or new; several addresses are tried in turn and share the time. For a
-    /// request that one connection lost already it is a new one.
+    /// A connection to this channel, kept or new; several addresses are tried in turn and share the time, the first
+    /// of them half. For a request that one connection lost already it is a new one.
     pub async fn connect(&self, target: (&Channel, &Secret), link: &mut Link) -> Result<Wire, Failure> {
         let (channel, credential) = target;
         let addresses = self.addresses(channel).await?;
-        let share = channel.timeouts.connect
-            / u32::try_from(addresses.len().clamp(1, ADDRESSES_TRIED_MAX)).unwrap_or(1);
-        let mut last = None;
-        for address in addresses.iter().take(ADDRESSES_TRIED_MAX) {
+        let (started, mut last) = (self.world.now(), None);
+        let tried = addresses.len().min(ADDRESSES_TRIED_MAX);
+        for (at, address) in addresses.iter().take(tried).enumerate() {
             let mut peer = peer(channel, credential, *address);
+            let began = self.world.now();
+            let passed = Duration::from_nanos(began.saturating_sub(started));
+            let share = connect_share(channel.timeouts.connect.saturating_sub(passed), tried - at);
             peer.options.connection_timeout = Some(share);
             peer.options.total_connection_timeout = Some(share);
-            let began = self.world.now();
             match self.lines.open(peer, channel.conduct.http_version, !link.resent).await {
                 Ok((wire, origin)) => {
                     let took = Duration::from_nanos(self.world.now().saturating_sub(began));
@@ -197,6 +198,12 @@ impl Lines {
     }
 }
 
+/// How much of the time that is left the next of so many addresses gets: half, and the last one all of it. One that
+/// refuses at once leaves the others nearly everything.
+fn connect_share(left: Duration, addresses: usize) -> Duration {
+    if addresses > 1 { left / 2 } else { left }
+}
+
 /// A name may lead to a machine's own metadata service; that is only gone to where the operator says so.
 fn allowed(channel: &Channel, addresses: Arc<[IpAddr]>) -> Result<Arc<[IpAddr]>, Failure> {
     if channel.allow_link_local || !addresses.iter().any(|address| is_link_local(*address)) {
@@ -254,3 +261,24 @@ const HTTP2_STREAM_WINDOW: u32 = 256 * 1024;
 /// Room for every stream's window, so that slow clients never hold up the other streams of the connection.
 const HTTP2_CONNECTION_WINDOW: u32 = 128 * HTTP2_STREAM_WINDOW;
 const ADDRESSES_TRIED_MAX: usize = 3;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_of_several_addresses_gets_half_of_the_time_and_all_of_them_no_more_than_all() {
+        let whole = Duration::from_secs(3);
+        for addresses in 1..=ADDRESSES_TRIED_MAX {
+            let mut left = whole;
+            let shares = (1..=addresses).rev().map(|to_try| {
+                let share = connect_share(left, to_try);
+                left -= share;
+                share
+            });
+            let shares: Vec<_> = shares.collect();
+            assert_eq!(shares.iter().sum::<Duration>(), whole);
+            assert!(shares[0] >= whole / 2, "{shares:?}");
+        }
+    }
+}

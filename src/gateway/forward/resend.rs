@@ -34,7 +34,8 @@ pub(super) fn may_resend(stage: Stage, origin: Origin, since_sent: Nanos, create
 /// The failure it is where it is not sent once more.
 pub(super) fn failure(stage: Stage) -> (FailureKind, Sent) {
     match stage {
-        Stage::Unfit | Stage::Refused | Stage::Elsewhere => (FailureKind::Reset, Sent::NotBegun),
+        Stage::Unfit => (FailureKind::Unfit, Sent::NotBegun),
+        Stage::Refused | Stage::Elsewhere => (FailureKind::Reset, Sent::NotBegun),
         Stage::Silent | Stage::Begun => (FailureKind::Reset, Sent::MaybeBegun),
         Stage::Garbled => (FailureKind::Garbage, Sent::MaybeBegun),
     }
@@ -46,7 +47,7 @@ const STALE_WITHIN: Nanos = 1_000_000_000;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::failure::FailureKind::{Garbage, Reset};
+    use crate::failure::FailureKind::{Garbage, Reset, Unfit};
     use crate::failure::Sent::{MaybeBegun, NotBegun};
     use Origin::{Idle, New, Shared};
 
@@ -54,7 +55,7 @@ mod tests {
     fn only_what_cannot_have_begun_and_what_an_idle_connection_swallowed_is_sent_again() {
         let (at_once, later) = (0, STALE_WITHIN);
         for (stage, again_on, failed) in [
-            (Stage::Unfit, &[][..], (Reset, NotBegun)),
+            (Stage::Unfit, &[][..], (Unfit, NotBegun)),
             (Stage::Refused, &[Idle], (Reset, NotBegun)),
             (Stage::Elsewhere, &[New, Idle, Shared], (Reset, NotBegun)),
             (Stage::Silent, &[Idle], (Reset, MaybeBegun)),
