@@ -180,7 +180,7 @@ fn spending(criterion: &mut Criterion) {
     );
     let loaded = config::load(Path::new("bench.toml"), &TextSource(&text)).expect("it loads");
     let live = Registry::default().bind(Arc::new(loaded.snapshot), 1);
-    let quotas = live.quotas().of_key(0);
+    let quotas = live.quotas().of_key(&live.snapshot.keys[0]);
     let spend = || {
         let spent = quotas.iter().any(|named| named.quota.spent(black_box(NOW_UNIX)).is_some());
         assert!(!spent, "there is room");

@@ -4,6 +4,7 @@
 //! something is refused to a browser that was sent by another site; health says what is, without a call to
 //! any provider.
 
+mod books;
 mod credentials;
 mod quotas;
 mod views;
@@ -64,7 +65,7 @@ impl ServeHttp for Admin {
             Some(page) => page,
             None if method == Method::POST => self.change(uri.path()).await,
             None if method == Method::GET || method == Method::HEAD => {
-                self.show(uri.path(), uri.query().unwrap_or_default())
+                self.look_up(uri.path(), uri.query().unwrap_or_default()).await
             }
             None => Page::text(405, "method not allowed"),
         };
@@ -124,13 +125,16 @@ impl Admin {
             "/api/models" => self.models(query),
             "/api/explain" => self.explain(query),
             "/api/exchanges" => Page::json(200, &views::exchanges(&self.shared, query)),
-            _ => match path.strip_prefix("/api/exchanges/") {
-                Some(id) => views::exchange(&self.shared, id).map_or_else(
-                    || Page::json(404, &json!({ "error": "no such exchange among the last ones" })),
-                    |line| Page::json(200, &line),
-                ),
-                None => Page::text(404, INDEX),
-            },
+            _ => Page::text(404, INDEX),
+        }
+    }
+
+    /// Where a file may have to be read for it.
+    async fn look_up(&self, path: &str, query: &str) -> Page {
+        match path.strip_prefix("/api/exchanges/") {
+            Some(id) => books::exchange(&self.shared, id).await,
+            None if path == "/api/usage" => books::usage(&self.shared, query).await,
+            None => self.show(path, query),
         }
     }
 
@@ -223,4 +227,5 @@ fn parameter(query: &str, name: &str) -> Option<String> {
 }
 
 const INDEX: &str = "Tollgate admin: /metrics /livez /readyz /api/status /api/channels /api/keys /api/quotas /api/models \
-                     /api/config /api/exchanges /api/exchanges/{id} /api/explain?key=&model= and POST /-/reload";
+                     /api/config /api/exchanges /api/exchanges/{id} /api/usage /api/explain?key=&model= \
+                     and POST /-/reload";

@@ -67,6 +67,7 @@ pub async fn start(
 ) -> std::io::Result<Running> {
     let snapshot = Arc::new(loaded.snapshot);
     let shared = Shared::new(&snapshot, Telemetry::new(metrics, access), world);
+    shared.open_ledger().map_err(std::io::Error::other)?;
     let (stop, stopped) = watch::channel(false);
     let proxy = proxy(&shared);
     let connections = Arc::new(Connections::default());
@@ -180,7 +181,7 @@ impl Running {
             .await,
         );
         let telemetry = Arc::clone(&self.shared.telemetry);
-        let written = tokio::task::spawn_blocking(move || telemetry.access.load().stop()).await;
+        let written = tokio::task::spawn_blocking(move || telemetry.stop()).await;
         whole && written.unwrap_or(false)
     }
 }

@@ -4,8 +4,10 @@
 //! failed, 2 for wrongly called; nothing here decides anything about a request.
 
 mod explain;
+mod lookup;
 mod offline;
 mod online;
+mod usage;
 
 use crate::app;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -105,6 +107,18 @@ enum Command {
     },
     /// Which channel a request would take and why; nothing is sent.
     Explain(ExplainArgs),
+    /// What happened to one exchange, and whether anybody was charged for it.
+    Lookup {
+        /// The id in the error message, in `x-request-id` or in the access log.
+        #[arg(value_name = "REQUEST_ID")]
+        id: String,
+        #[command(flatten)]
+        admin: AdminArg,
+        #[arg(long, value_enum, default_value = "text")]
+        format: Format,
+    },
+    /// What was used and what it cost, from the ledger.
+    Usage(UsageArgs),
     /// Print the JSON Schema of the configuration.
     Schema,
     /// The fake provider alone: OpenAI, Anthropic and Gemini in shape, nothing behind them.
@@ -167,6 +181,42 @@ struct ExplainArgs {
     format: Format,
 }
 
+#[derive(Debug, Args)]
+struct UsageArgs {
+    /// What the rows are.
+    #[arg(long, value_enum, default_value = "key")]
+    by: UsageBy,
+    /// From when on: a date (2026-01-31), a time in UTC (2026-01-31T15:00:00Z) or how long ago (24h, 7d), cut down to
+    /// the hour [default: the beginning of the month].
+    #[arg(long, value_name = "TIME")]
+    since: Option<String>,
+    /// Until when, in the same words; that hour is not in it [default: now].
+    #[arg(long, value_name = "TIME")]
+    until: Option<String>,
+    #[arg(long, value_enum, default_value = "table")]
+    format: UsageFormat,
+    #[command(flatten)]
+    admin: AdminArg,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum UsageBy {
+    Key,
+    Owner,
+    Group,
+    Project,
+    Model,
+    Channel,
+    Day,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum UsageFormat {
+    Table,
+    Json,
+    Csv,
+}
+
 /// Why a command failed, for standard error.
 type Failed = String;
 
@@ -201,6 +251,10 @@ pub fn main() -> ExitCode {
             None => offline::models(&config, key.as_deref(), format == Format::Json),
         },
         Some(Command::Explain(args)) => explain::explain(&config, &args),
+        Some(Command::Lookup { id, admin, format }) => {
+            lookup::lookup(&id, (admin.admin.as_deref(), explicit), format == Format::Json)
+        }
+        Some(Command::Usage(args)) => usage::usage(&args, explicit),
         Some(Command::Schema) => print(&crate::config::schema()),
         Some(Command::Mock { listen, pace }) => app::demo::mock(listen, pace),
         Some(Command::Version { format }) => offline::version(format == Format::Json),

@@ -118,6 +118,11 @@ impl Failure {
         }
     }
 
+    /// Whether a byte of the request went up: without a connection none did.
+    pub fn was_sent(&self) -> bool {
+        !matches!(self.kind, FailureKind::Dns | FailureKind::Connect | FailureKind::ConnectTimeout)
+    }
+
     /// The `reason` label of `failovers_total`.
     pub fn reason(&self) -> &'static str {
         match self.kind {

@@ -8,6 +8,7 @@
 //! answer that is not whole returns an error to Pingora, which then writes no end; `logging` settles and
 //! records, once, whatever happened.
 
+pub mod bearer;
 pub mod body;
 pub mod exchange;
 pub mod forward;
@@ -29,6 +30,7 @@ use crate::code::Code;
 use crate::config::snapshot::Key;
 use crate::failure::Sent::MaybeBegun;
 use crate::failure::{Failure, FailureKind};
+use crate::gateway::bearer::Asked;
 use crate::gateway::exchange::{Accepted, Exchange, UnderWay};
 use crate::gateway::forward::{Answer, Outcome, Target};
 use crate::gateway::peer::Upstream;
@@ -39,11 +41,9 @@ use crate::protocol::inspect;
 use crate::protocol::observe::estimate::request_tokens;
 use crate::record::{End, Path, Text};
 use crate::refusal::Refusal;
-use crate::stage::choose::Preference;
 use crate::stage::plan::{Attempt, Next};
 use crate::stage::rewrite::rewrite;
-use crate::stage::route::Wanted;
-use crate::stage::{cap, foreign, identify, route, session, verdict};
+use crate::stage::{cap, foreign, identify, session, verdict};
 use crate::state::{Live, Registry};
 use crate::telemetry::Telemetry;
 use crate::world::{self, World};
@@ -146,7 +146,8 @@ impl Gateway {
     ) -> Result<Accepted, Stop> {
         let key = self.identify(client, exchange, &entry)?;
         let live = Arc::clone(&exchange.live);
-        let mut permit = self.admit(exchange, &key, entry.operation)?;
+        let groups: Vec<_> = key.in_groups().cloned().collect();
+        let bearer = self.admit(exchange, groups, entry.operation)?;
         let mut share = self.registry.bodies().share();
         let server = &live.snapshot.server;
         let bounds = body::Bounds::of(&key, server);
@@ -163,19 +164,12 @@ impl Gateway {
         {
             exchange.in_session(&session);
         }
-        let wanted = Wanted { dialect: entry.dialect, model: Some(&requested), stream: inspection.stream };
-        let mut plan = route::route(&live, &key, wanted)?;
         let thinking = foreign::read(self.registry.signers(), entry.operation, &body, self.world.now());
-        thinking.confine(&live, &mut plan)?;
-        let session = self.session(exchange, &key, &plan.model);
-        plan.prefer(Preference { stream: inspection.stream, session });
-        let amount = self.expect(exchange, (&key, &mut plan), (entry.operation, body.len(), &inspection));
-        let asked = (entry.operation, &*requested, amount);
-        self.reserve(exchange, (&key, &plan), &mut permit, asked)?;
+        let asked = Asked::of(&entry, (&requested, body.len()), &inspection, &thinking);
+        let (plan, others) = self.bear(exchange, bearer, &asked)?;
         exchange.record.overhead.request = elapsed(read_at, self.world.now());
-        exchange.admitted = Some(permit);
         let usage_refused_by = Vec::new();
-        Ok(Accepted { entry, body, inspection, requested, plan, thinking, usage_refused_by, share })
+        Ok(Accepted { entry, body, inspection, requested, plan, others, thinking, usage_refused_by, share })
     }
 
     /// rewrite → forward → observe, one attempt at a time; ends with the first answer, or with none left.
@@ -195,6 +189,7 @@ impl Gateway {
                 Next::Queue(pause) if self.queue(client, exchange, &accepted, &pause).await => continue,
                 Next::Wait(wait) if waiting::pause(client, wait).await => continue,
                 Next::Queue(_) | Next::Wait(_) => return self.reply(client, exchange).client_left(),
+                Next::Exhausted(_) if self.fall_back(exchange, &mut accepted) => continue,
                 Next::Exhausted(refusal) => {
                     self.exhausted(exchange, &accepted);
                     return self.reply(client, exchange).refuse(&refusal).await;

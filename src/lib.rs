@@ -20,6 +20,7 @@ pub mod resolve;
 pub mod telemetry;
 
 pub mod balance;
+pub mod ledger;
 pub mod price;
 pub mod protocol;
 pub mod record;

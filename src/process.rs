@@ -3,6 +3,7 @@
 //! Invariant: everything that a snapshot changes is changed in [`Shared::adopt`], in one place, and the swap
 //! itself comes last: whoever sees the new generation finds names resolving and counters in place.
 
+mod books;
 pub mod logging;
 pub mod reload;
 
@@ -66,7 +67,10 @@ impl Shared {
         let models: Vec<&str> = models.iter().map(String::as_str).collect();
         let groups: Vec<&str> = snapshot.groups.iter().map(|group| group.id.as_str()).collect();
         self.telemetry.metrics.configure((&keys, &groups), &models, &channels);
-        self.live.store(Arc::new(self.registry.bind(Arc::clone(snapshot), self.world.now())));
+        let known = self.windows();
+        let live = self.registry.bind(Arc::clone(snapshot), self.world.now());
+        self.resume_new(&live, &known);
+        self.live.store(Arc::new(live));
     }
 }
 

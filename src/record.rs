@@ -90,6 +90,22 @@ impl Record {
     pub fn api(&self) -> &'static str {
         self.operation.map_or("unknown", Operation::api)
     }
+
+    /// Whether anybody bills for it, and how the amount is known.
+    pub fn bill(&self) -> Bill {
+        let was_sent = |attempt: &AttemptRecord| attempt.failure.is_none_or(|failure| failure.was_sent);
+        if !self.attempts.iter().any(was_sent) {
+            Bill::NothingSent
+        } else if !self.charged {
+            Bill::NotBilled
+        } else if self.cost.nanos().is_none() {
+            Bill::Unknown
+        } else if self.usage_source == UsageSource::Reported {
+            Bill::Reported
+        } else {
+            Bill::Estimated
+        }
+    }
 }
 
 /// What may be said about a key, all known at once when it is identified.
@@ -150,11 +166,13 @@ pub struct AttemptFailure {
     pub code: Code,
     /// The finer word in `failovers_total`.
     pub reason: &'static str,
+    /// Whether the request was sent all the same, as far as can be known.
+    pub was_sent: bool,
 }
 
 impl From<&Failure> for AttemptFailure {
     fn from(failure: &Failure) -> Self {
-        Self { code: failure.code(), reason: failure.reason() }
+        Self { code: failure.code(), reason: failure.reason(), was_sent: failure.was_sent() }
     }
 }
 
@@ -195,6 +213,34 @@ impl Cost {
             Self::Nothing => Some(0),
             Self::Known(nanos) => Some(nanos),
             Self::NoUsage | Self::NoPrice => None,
+        }
+    }
+}
+
+/// Whether anybody bills for an exchange, and how the amount is known: what support is asked first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bill {
+    /// No provider was sent anything.
+    NothingSent,
+    /// Providers were sent the request, and do not bill what came of it: an error, a count of tokens, a file.
+    NotBilled,
+    /// The provider counted, and the price is known.
+    Reported,
+    /// We counted, and the price is known.
+    Estimated,
+    /// Somebody bills for it; how much is not known.
+    Unknown,
+}
+
+impl Bill {
+    /// The word in the access log.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::NothingSent => "nothing_sent",
+            Self::NotBilled => "not_billed",
+            Self::Reported => "reported",
+            Self::Estimated => "estimated",
+            Self::Unknown => "unknown",
         }
     }
 }

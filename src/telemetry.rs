@@ -4,6 +4,7 @@
 //! exchange. Invariant: reporting never blocks and never fails; what cannot be kept is counted.
 
 pub mod access;
+mod booked;
 pub mod metrics;
 pub mod recent;
 
@@ -11,17 +12,20 @@ pub use access::Access;
 pub use metrics::Metrics;
 pub use recent::Recent;
 
+use crate::ledger::Ledger;
 use crate::record::Record;
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use std::sync::Arc;
 
-/// The three views of what happened.
+/// The views of what happened.
 #[derive(Debug)]
 pub struct Telemetry {
     /// For Prometheus.
     pub metrics: Metrics,
     /// The access log; another target takes its place by reload.
     pub access: ArcSwap<Access>,
+    /// What was used and what it cost, beyond the end of the process; none unless it is configured.
+    pub ledger: ArcSwapOption<Ledger>,
     /// The last exchanges, for `lookup` and the status page.
     pub recent: Recent,
 }
@@ -29,17 +33,40 @@ pub struct Telemetry {
 impl Telemetry {
     /// Puts the views together. `access` must have been started with these metrics' counter of lost lines.
     pub fn new(metrics: Metrics, access: Access) -> Self {
-        Self { metrics, access: ArcSwap::from_pointee(access), recent: Recent::default() }
+        let access = ArcSwap::from_pointee(access);
+        Self { metrics, access, ledger: ArcSwapOption::empty(), recent: Recent::default() }
     }
 
-    /// Reports a finished exchange: counted, logged, remembered.
+    /// Reports a finished exchange: counted, booked, logged, remembered.
     pub fn report(&self, record: Record) {
         self.metrics.report(&record);
+        self.book(&record);
         let access = self.access.load();
         if access.is_on() {
             access.send(access::line(&record));
         }
         self.recent.push(Arc::new(record));
+    }
+
+    /// A reload may put another ledger into the place of the one that was just loaded: then that one books it.
+    fn book(&self, record: &Record) {
+        let Some(ledger) = &*self.ledger.load() else { return };
+        let Some(row) = booked::row(record) else { return };
+        if let Err(row) = ledger.book(row) {
+            let successor = self.ledger.load();
+            let successor = successor.as_ref().filter(|successor| !Arc::ptr_eq(successor, ledger));
+            if successor.is_none_or(|successor| successor.book(*row).is_err()) {
+                ledger.lose();
+            }
+        }
+    }
+
+    /// Writes what is queued, for the log and for the ledger; `false` where a disk did not take it in time. To be
+    /// called once the last exchange has been reported.
+    pub fn stop(&self) -> bool {
+        let logged = self.access.load().stop();
+        let booked = self.ledger.load().as_ref().is_none_or(|ledger| ledger.stop());
+        logged && booked
     }
 }
 

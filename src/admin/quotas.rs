@@ -1,5 +1,6 @@
 //! Quotas as they stand: whose, what they admit, what was spent and reserved, and when they renew.
 
+use crate::config::snapshot::Key;
 use crate::limit::quota::{Measure, Standing};
 use crate::state::Live;
 use crate::state::quotas::NamedQuota;
@@ -29,8 +30,8 @@ pub(super) fn all(live: &Live, now_unix: u64) -> Value {
 }
 
 /// Those that the exchanges of a key count against.
-pub(super) fn of_key(live: &Live, index: usize, now_unix: u64) -> Value {
-    live.quotas().of_key(index).iter().map(|named| row(named, now_unix)).collect()
+pub(super) fn of_key(live: &Live, key: &Key, now_unix: u64) -> Value {
+    live.quotas().of_key(key).iter().map(|named| row(named, now_unix)).collect()
 }
 
 /// How many there are, and which are used up.

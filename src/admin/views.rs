@@ -33,6 +33,7 @@ pub(super) fn metrics(shared: &Shared) -> String {
         buffered_body_bytes: shared.registry.bodies().held() as u64,
         channels: channels.collect(),
         keys: keys.collect(),
+        ledger: shared.telemetry.ledger.load().as_ref().map(|ledger| ledger.state()),
         quotas: quotas::gauges(&live, unix(shared)),
     })
 }
@@ -164,11 +165,12 @@ pub(super) fn keys(shared: &Shared) -> Value {
             "owner": key.owner,
             "project": key.project,
             "group": key.group.id.as_str(),
+            "groups": key.in_groups().map(|key| key.group.id.as_str()).collect::<Vec<_>>(),
             "profile": key.profile.as_ref().map(|profile| profile.id.as_str()),
             "enabled": key.enabled,
             "inflight": live.key(key.index).gate.slots.taken(),
             "limits": limits,
-            "quotas": quotas::of_key(&live, key.index, unix),
+            "quotas": quotas::of_key(&live, key, unix),
         })
     });
     rows.collect()
@@ -184,11 +186,6 @@ pub(super) fn exchanges(shared: &Shared, query: &str) -> Value {
         trace.as_deref().is_none_or(|trace| record.trace_id.as_ref().is_some_and(|id| id.as_str() == trace))
     });
     kept.take(count).map(|record| line(record)).collect()
-}
-
-/// One exchange by its id.
-pub(super) fn exchange(shared: &Shared, id: &str) -> Option<Value> {
-    shared.telemetry.recent.find(id).map(|record| line(&record))
 }
 
 fn line(record: &crate::record::Record) -> Value {

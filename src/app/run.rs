@@ -83,7 +83,7 @@ impl Signals {
                 _ = self.reopen.recv() => running.shared.telemetry.access.load().reopen(),
                 _ = self.interrupt.recv() => {
                     tracing::info!("interrupted: leaving at once");
-                    running.shared.telemetry.access.load().stop();
+                    running.shared.telemetry.stop();
                     return;
                 }
                 _ = self.terminate.recv() => break,
@@ -95,7 +95,7 @@ impl Signals {
             _ = self.terminate.recv() => tracing::warn!("told to stop again: leaving at once"),
             _ = self.interrupt.recv() => tracing::warn!("interrupted: leaving at once"),
         }
-        running.shared.telemetry.access.load().stop();
+        running.shared.telemetry.stop();
     }
 }
 

@@ -135,7 +135,40 @@ fn reachable(listener: SocketAddr) -> String {
     SocketAddr::new(ip, listener.port()).to_string()
 }
 
+/// What came of asking.
+pub(super) enum Asked {
+    /// Status and text of the answer.
+    Said(u16, String),
+    /// No gateway answers, and where it was looked for.
+    Nobody(Failed),
+}
+
+/// Asks for a text as it is: a number in it keeps its digits.
+pub(super) fn ask(admin: Option<&str>, config: Option<&Path>, path: &str) -> Result<Asked, Failed> {
+    let admin = Admin::find(admin, config)?;
+    match send(&admin, "GET", path) {
+        Ok(mut response) => {
+            let status = response.status().as_u16();
+            Ok(Asked::Said(status, text(&admin, path, &mut response)?))
+        }
+        Err(nobody) => Ok(Asked::Nobody(nobody)),
+    }
+}
+
 fn call(admin: &Admin, method: &str, path: &str) -> Result<(u16, Value), Failed> {
+    let mut response = send(admin, method, path)?;
+    let status = response.status().as_u16();
+    let text = text(admin, path, &mut response)?;
+    Ok((status, serde_json::from_str(&text).unwrap_or(Value::String(text.trim().to_owned()))))
+}
+
+fn text(admin: &Admin, path: &str, response: &mut Response) -> Result<String, Failed> {
+    response.body_mut().read_to_string().map_err(|error| format!("{}{path}: {error}", admin.url))
+}
+
+type Response = http::Response<ureq::Body>;
+
+fn send(admin: &Admin, method: &str, path: &str) -> Result<Response, Failed> {
     let agent: ureq::Agent = ureq::Agent::config_builder()
         .timeout_global(Some(CALL_MAX))
         .http_status_as_error(false)
@@ -157,15 +190,12 @@ fn call(admin: &Admin, method: &str, path: &str) -> Result<(u16, Value), Failed>
         }
         request.call()
     };
-    let mut response = answered.map_err(|error| {
+    answered.map_err(|error| {
         format!("no gateway answers at {}: {error} (is it running? give --admin URL)", admin.url)
-    })?;
-    let status = response.status().as_u16();
-    let text = response.body_mut().read_to_string().map_err(|error| format!("{url}: {error}"))?;
-    Ok((status, serde_json::from_str(&text).unwrap_or(Value::String(text.trim().to_owned()))))
+    })
 }
 
-fn expect_ok(status: u16, answer: &Value) -> Result<(), Failed> {
+pub(super) fn expect_ok(status: u16, answer: &Value) -> Result<(), Failed> {
     if status == 200 {
         return Ok(());
     }
@@ -173,7 +203,7 @@ fn expect_ok(status: u16, answer: &Value) -> Result<(), Failed> {
     Err(format!("the gateway answered {status}: {said}"))
 }
 
-fn encoded(text: &str) -> String {
+pub(super) fn encoded(text: &str) -> String {
     text.bytes()
         .map(|byte| match byte {
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' => char::from(byte).to_string(),

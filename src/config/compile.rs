@@ -61,6 +61,7 @@ pub(super) fn compile(
         channels: Vec::new(),
     };
     let (server, trace, log) = compiler.edge(&files[0]);
+    let ledger = compiler.ledger(files[0].ledger.as_ref());
     let upstream = compiler.upstream(files[0].upstream.as_ref());
     compiler.groups(files);
     compiler.profiles(files);
@@ -74,6 +75,7 @@ pub(super) fn compile(
         server,
         trace,
         log,
+        ledger,
         attempts: upstream.attempts,
         retry_budget_permille: upstream.retry_budget_permille,
         keys: keys.listed,

@@ -41,6 +41,8 @@ pub(super) struct File {
     pub(super) trace: Option<Trace>,
     /// The log.
     pub(super) log: Option<Log>,
+    /// Where usage is kept beyond the end of the process; absent: nowhere.
+    pub(super) ledger: Option<Ledger>,
     /// Accounts at providers.
     #[serde(default)]
     pub(super) channel: List<Channel>,
@@ -194,6 +196,16 @@ pub(super) struct Log {
     pub(super) access: Option<String>,
 }
 
+/// Where usage is kept beyond the end of the process.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Ledger {
+    /// The file, which is made where it is not there; one for every gateway.
+    pub(super) path: String,
+    /// How long single exchanges are kept, at least an hour; 90 days if absent. Sums are kept for good.
+    pub(super) retention: Option<Wait>,
+}
+
 /// Limits; what is absent is unlimited.
 #[derive(Debug, Default, Clone, Copy, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -281,6 +293,8 @@ pub(super) struct Key {
     pub(super) project: Option<String>,
     /// Its group; `default` if absent.
     pub(super) group: Option<String>,
+    /// Instead of `group`: its groups in order. The first that can serve an exchange bears it.
+    pub(super) groups: Option<List<String>>,
     /// The profiles it may use.
     pub(super) profiles: Option<List<String>>,
     /// The one of its profiles that counts; absent: no mapping.

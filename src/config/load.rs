@@ -74,6 +74,15 @@ pub fn admin_address(entry: &Path, source: &dyn Source) -> Option<SocketAddr> {
     }
 }
 
+/// Where the ledger is, in the same way.
+pub fn ledger_path(entry: &Path, source: &dyn Source) -> Option<PathBuf> {
+    let root = node::parse(entry, &source.read(entry).ok()?).ok()?;
+    match &root.get("ledger")?.node.get("path")?.node.value {
+        Value::Text(path) => Some(entry.parent().unwrap_or(Path::new("")).join(path)),
+        _ => None,
+    }
+}
+
 struct Reader<'a> {
     reads: Reads<'a>,
     schema: Schema,
@@ -140,7 +149,7 @@ impl Reader<'_> {
         }
     }
 
-    /// `[server]`, `[upstream]`, `[trace]` and `[log]` belong to the process: one place for them.
+    /// `[server]`, `[upstream]`, `[trace]`, `[log]` and `[ledger]` belong to the process: one place for them.
     fn refuse_edge_sections(&mut self, sheet: &Sheet, order: usize) {
         let Value::Table(entries) = &sheet.root.value else { return };
         for entry in entries.iter().filter(|entry| ENTRY_FILE_ONLY.contains(&entry.key.as_str())) {
@@ -178,7 +187,7 @@ impl Reader<'_> {
     }
 }
 
-const ENTRY_FILE_ONLY: [&str; 4] = ["server", "upstream", "trace", "log"];
+const ENTRY_FILE_ONLY: [&str; 5] = ["server", "upstream", "trace", "log", "ledger"];
 
 /// The path without `.` components, so that two ways of writing it are one file.
 fn plain(path: &Path) -> PathBuf {

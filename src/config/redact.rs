@@ -10,6 +10,7 @@ use super::snapshot::{
 use crate::price::{Unit, decimal};
 use serde_json::{Map, Value, json};
 use std::fmt::Display;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The whole snapshot without its secrets.
@@ -40,6 +41,10 @@ pub fn redacted(snapshot: &Snapshot) -> Value {
                 AccessTarget::File(path) => path.display().to_string(),
             },
         },
+        "ledger": snapshot.ledger.as_ref().map(|ledger| json!({
+            "path": ledger.path.display().to_string(),
+            "retention": retention(ledger.retention),
+        })),
         "channel": snapshot.channels.iter().map(|it| channel(it)).collect::<Vec<_>>(),
         "profile": profiles.into_iter().map(|it| profile(it)).collect::<Vec<_>>(),
         "group": snapshot.groups.iter()
@@ -52,7 +57,7 @@ pub fn redacted(snapshot: &Snapshot) -> Value {
         "project": snapshot.projects.iter()
             .map(|project| json!({ "name": project.name, "quota": quota(&project.quota) }))
             .collect::<Vec<_>>(),
-        "key": snapshot.keys.iter().map(|it| key(it)).collect::<Vec<_>>(),
+        "key": snapshot.keys.iter().map(key).collect::<Vec<_>>(),
         "price": snapshot.prices.rules().iter().map(price).collect::<Vec<_>>(),
     })
 }
@@ -173,7 +178,7 @@ fn price(rule: &PriceRule) -> Value {
     })
 }
 
-fn key(key: &Key) -> Value {
+fn key(key: &Arc<Key>) -> Value {
     let of_model = |limit: &super::snapshot::ModelLimit| json!({ "model": limit.model, "limits": limits(&limit.limits) });
     json!({
         "name": key.id.as_str(),
@@ -181,6 +186,7 @@ fn key(key: &Key) -> Value {
         "owner": key.owner,
         "project": key.project,
         "group": key.group.id.as_str(),
+        "groups": key.in_groups().map(|key| key.group.id.as_str()).collect::<Vec<_>>(),
         "profiles": key.profiles.iter().map(crate::id::ProfileId::as_str).collect::<Vec<_>>(),
         "active_profile": key.profile.as_ref().map(|profile| profile.id.as_str()),
         "models": patterns(key.models.as_ref()),
@@ -228,6 +234,14 @@ fn patterns(patterns: Option<&Patterns>) -> Value {
 fn texts<T: Display>(items: &[T]) -> Vec<String> {
     items.iter().map(ToString::to_string).collect()
 }
+
+/// In days where it is days: months of 30.44 days, which the other durations have, nobody wrote.
+fn retention(kept: Duration) -> String {
+    let days = kept.as_secs() / DAY_SECONDS;
+    if kept == Duration::from_secs(days * DAY_SECONDS) { format!("{days}d") } else { wait(kept) }
+}
+
+const DAY_SECONDS: u64 = 24 * 3600;
 
 fn wait(wait: Duration) -> String {
     humantime::format_duration(wait).to_string()

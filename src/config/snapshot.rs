@@ -36,6 +36,8 @@ pub struct Snapshot {
     pub trace: Trace,
     /// The access log.
     pub log: Log,
+    /// Where usage is kept; `None`: nowhere.
+    pub ledger: Option<Ledger>,
     /// How many channels one exchange may try.
     pub attempts: usize,
     /// Retries per thousand exchanges of recent traffic.
@@ -165,8 +167,17 @@ pub enum AccessTarget {
     File(PathBuf),
 }
 
-/// A credential we issued.
-#[derive(Debug)]
+/// `[ledger]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ledger {
+    /// The file.
+    pub path: PathBuf,
+    /// How long single exchanges are kept.
+    pub retention: Duration,
+}
+
+/// A credential we issued, in one of its groups.
+#[derive(Debug, Clone)]
 pub struct Key {
     /// Its name.
     pub id: KeyId,
@@ -180,6 +191,10 @@ pub struct Key {
     pub project: Option<String>,
     /// The group that bears its cost.
     pub group: Arc<Group>,
+    /// Which of its groups that is: 0 is the first.
+    pub place: usize,
+    /// The same key in its other groups, in order; only the first has them.
+    pub fallbacks: Vec<Arc<Key>>,
     /// The profiles it may use.
     pub profiles: Vec<ProfileId>,
     /// The active profile.
@@ -207,6 +222,11 @@ pub struct Key {
 }
 
 impl Key {
+    /// The key in each of its groups, in order.
+    pub fn in_groups(self: &Arc<Self>) -> impl Iterator<Item = &Arc<Self>> {
+        std::iter::once(self).chain(&self.fallbacks)
+    }
+
     /// Whether a client at this address may use it.
     pub fn allows_ip(&self, ip: IpAddr) -> bool {
         self.allowed_ips.is_empty() || self.allowed_ips.iter().any(|net| net.contains(&ip))

@@ -6,6 +6,7 @@
 use crate::code::Code;
 use crate::config::snapshot::{Channel, Key};
 use crate::failure::{Failure, FailureKind};
+use crate::gateway::bearer::Asked;
 use crate::id::{ExchangeId, TraceId};
 use crate::limit::{Amount, Nanos};
 use crate::protocol::inspect::Inspection;
@@ -89,6 +90,8 @@ pub struct Accepted {
     pub requested: String,
     /// The candidates.
     pub plan: Plan,
+    /// The key in the groups that may go on where nobody of this one is left, in order.
+    pub others: Vec<Arc<Key>>,
     /// The signed thinking in the conversation.
     pub thinking: Thinking,
     /// Channels that would not be asked for the usage, by position.
@@ -98,6 +101,11 @@ pub struct Accepted {
 }
 
 impl Accepted {
+    /// What decides who can serve it.
+    pub fn asked(&self) -> Asked<'_> {
+        Asked::of(&self.entry, (&self.requested, self.body.len()), &self.inspection, &self.thinking)
+    }
+
     /// What asks this channel for the usage of the stream, where the client did not.
     pub fn ask_usage(&self, live: &Live, channel: &Channel, now: Nanos) -> Option<&Edit> {
         let may_ask = channel.conduct.include_usage
@@ -293,15 +301,24 @@ impl Exchange {
         if let Some(left) = &mut self.left {
             *left = left.saturating_sub(bytes);
             if *left == 0 {
-                self.give_back();
+                self.nearly_sent();
             }
         }
     }
 
-    /// Gives back what it holds, where all but its last bytes have gone down.
-    pub fn give_back(&mut self) {
+    /// Gives back the slots and settles what is counted, where all but its last bytes have gone down.
+    pub fn nearly_sent(&mut self) {
         (self.admitted, self.slot) = (None, None);
         self.settle_counted();
+    }
+
+    /// Gives back all it takes of limits and quotas, as if it had never been let in.
+    pub fn give_back(&mut self) {
+        if let Some(mut permit) = self.admitted.take() {
+            permit.refund();
+        }
+        self.charges.clear();
+        self.quotas = QuotaHold::default();
     }
 
     /// Books what the provider's counts leave out of an answer that is billed.

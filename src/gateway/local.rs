@@ -12,6 +12,7 @@ use crate::stage::models;
 use crate::state::Live;
 use http::Method;
 use pingora::protocols::http::ServerSession;
+use std::sync::Arc;
 
 impl Gateway {
     /// Answers an operation that needs no provider.
@@ -60,7 +61,12 @@ pub fn is_preflight(client: &ServerSession) -> bool {
         && head.headers.contains_key("access-control-request-method")
 }
 
-fn models_answer(live: &Live, key: &Key, entry: &Entry, created: u64) -> Result<render::Answer, Refusal> {
+fn models_answer(
+    live: &Live,
+    key: &Arc<Key>,
+    entry: &Entry,
+    created: u64,
+) -> Result<render::Answer, Refusal> {
     let dialect = entry.dialect;
     let body = match &entry.model {
         None => {

@@ -18,8 +18,8 @@ use crate::state::permit::Permit;
 use crate::usage::UsageSource;
 
 impl Gateway {
-    /// admit, for an exchange: what its head is enough to decide.
-    pub(super) fn admit(
+    /// admit in one group: what the head is enough to decide.
+    pub(super) fn admit_in(
         &self,
         exchange: &Exchange,
         key: &Key,
@@ -52,7 +52,7 @@ impl Gateway {
         exchange.settle();
         if let Some(key) = &exchange.key
             && exchange.record.cost.nanos().is_none()
-            && exchange.live.quotas().of_key(key.index).iter().any(|named| named.quota.limits(Measure::Usd))
+            && exchange.live.quotas().of_key(key).iter().any(|named| named.quota.limits(Measure::Usd))
         {
             self.telemetry.metrics.quota_uncounted(key.id.as_str());
         }

@@ -31,9 +31,12 @@ impl Gateway {
         let key = self.identify(client, exchange, &entry)?;
         let live = Arc::clone(&exchange.live);
         let now = self.world.now();
-        let permit = admit::admit(&live, &self.registry, &key, now)?;
         let wanted = Wanted { dialect: entry.dialect, model: None, stream: false };
-        let mut plan = route::route(&live, &key, wanted)?;
+        // What lives in one account is looked for in the same group every time, whoever has room.
+        let key = key.in_groups().find(|key| route::route(&live, key, wanted).is_ok()).unwrap_or(&key);
+        exchange.identified(Arc::clone(key));
+        let permit = admit::admit(&live, &self.registry, key, now)?;
+        let mut plan = route::route(&live, key, wanted)?;
         // Its body cannot be held back while it waits: what is full refuses.
         let attempt = *plan.at_once(&live, &self.registry, now)?;
         // The expectation ends here, and so do the provider's own informational answers.

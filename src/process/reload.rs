@@ -116,6 +116,7 @@ impl Reloader {
         }
         let snapshot = Arc::new(loaded.snapshot);
         self.relog(&before.snapshot.log, &snapshot.log);
+        self.shared.follow_ledger(snapshot.ledger.as_ref());
         self.shared.adopt(&snapshot);
         last.successful = true;
         last.success_unix_ms = self.shared.world.unix_ms();

@@ -82,7 +82,8 @@ pub fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
 }
 
 /// Response headers of a provider that never reach a client: they describe the operator's account, the
-/// provider's own edge, or one connection, or are orders to a proxy before us (`x-accel-redirect`). `retry-after` is not among them; who relays decides.
+/// provider's own edge, or one connection, or are orders to a proxy before us (`x-accel-redirect`). `retry-after` is
+/// not among them; who relays decides.
 pub fn is_hidden(name: &HeaderName) -> bool {
     let name = name.as_str();
     is_hop_by_hop(name)

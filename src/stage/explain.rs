@@ -9,14 +9,20 @@ use crate::protocol::Dialect;
 use crate::stage::route::{self, Wanted};
 use crate::state::Live;
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 /// What would happen to a request of this key for this model, now. Without a dialect, that of the first
 /// channel that serves the model is assumed.
-pub fn explain(live: &Live, key: &Key, requested: &str, dialect: Option<Dialect>, now: Nanos) -> Value {
+pub fn explain(live: &Live, key: &Arc<Key>, requested: &str, dialect: Option<Dialect>, now: Nanos) -> Value {
     let model = route::mapped(key, requested);
-    let serving =
-        live.snapshot.channels.iter().find(|channel| channel.open_to(&key.group.id) && channel.serves(model));
+    let serving = key.in_groups().find_map(|key| {
+        live.snapshot.channels.iter().find(|channel| channel.open_to(&key.group.id) && channel.serves(model))
+    });
     let dialect = dialect.or(serving.map(|channel| channel.dialect)).unwrap_or(Dialect::OpenAi);
+    let wanted = Wanted { dialect, model: Some(requested), stream: false };
+    let groups: Vec<_> = key.in_groups().map(|key| key.group.id.as_str()).collect();
+    let bearer = key.in_groups().find(|key| route::route(live, key, wanted).is_ok());
+    let key = bearer.unwrap_or(key);
     let mut ordered: Vec<_> = live.snapshot.channels.iter().collect();
     ordered
         .sort_by_key(|channel| (reason(live, channel, key, model, dialect, now).is_some(), channel.priority));
@@ -36,11 +42,11 @@ pub fn explain(live: &Live, key: &Key, requested: &str, dialect: Option<Dialect>
             })
         })
         .collect();
-    let wanted = Wanted { dialect, model: Some(requested), stream: false };
     let refusal = route::route(live, key, wanted).err();
     json!({
         "key": key.id.as_str(),
         "group": key.group.id.as_str(),
+        "groups": groups,
         "profile": key.profile.as_ref().map(|profile| profile.id.as_str()),
         "model_requested": requested,
         "model": model,

@@ -9,11 +9,12 @@ use crate::protocol::Dialect;
 use crate::stage::route::{mapped, reachable};
 use crate::state::Live;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// The names, sorted; `None` as dialect: over all of them.
-pub fn usable(live: &Live, key: &Key, dialect: Option<Dialect>) -> Vec<String> {
+pub fn usable(live: &Live, key: &Arc<Key>, dialect: Option<Dialect>) -> Vec<String> {
     let mut names = BTreeSet::new();
-    for channel in reachable(live, key) {
+    for channel in key.in_groups().flat_map(|key| reachable(live, key)) {
         let listed = channel.models.iter().flat_map(Patterns::listed);
         names.extend(listed.chain(channel.model_map.keys()).filter(|name| !name.contains('*')).cloned());
     }
@@ -26,13 +27,15 @@ pub fn usable(live: &Live, key: &Key, dialect: Option<Dialect>) -> Vec<String> {
 }
 
 /// Whether this key can use this model now.
-pub fn is_usable(live: &Live, key: &Key, dialect: Option<Dialect>, requested: &str) -> bool {
+pub fn is_usable(live: &Live, key: &Arc<Key>, dialect: Option<Dialect>, requested: &str) -> bool {
     let allowed = key.models.as_ref().is_none_or(|models| models.matches(requested));
     let model = mapped(key, requested);
-    allowed
-        && reachable(live, key).any(|channel| {
+    let serves = |key: &Arc<Key>| {
+        reachable(live, key).any(|channel| {
             channel.open_to(&key.group.id)
                 && channel.serves(model)
                 && dialect.is_none_or(|dialect| dialect == channel.dialect)
         })
+    };
+    allowed && key.in_groups().any(serves)
 }

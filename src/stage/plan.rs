@@ -284,6 +284,24 @@ impl Plan {
         self.attempts_left = 0;
     }
 
+    /// Whether another attempt may be made at all, by whomever.
+    pub fn may_go_on(&self) -> bool {
+        self.attempts_left > 0
+    }
+
+    /// Goes on where another plan for the same exchange ended: who was a candidate there is none here, attempts are
+    /// counted together, and the answer in the end is chosen among all failures. Says whether a candidate is left.
+    pub fn follow(&mut self, former: &mut Self) -> bool {
+        let index = |channel: &Arc<Channel>| channel.index;
+        self.candidates.retain(|channel| !former.candidates.iter().map(index).any(|it| it == channel.index));
+        if self.candidates.is_empty() {
+            return false;
+        }
+        self.attempts_left = former.attempts_left;
+        self.failures = std::mem::take(&mut former.failures);
+        true
+    }
+
     /// The answer when no candidate is left: the provider's limit where that is all there was, else the last
     /// failure, else that everything rests.
     fn exhausted(&self, live: &Live, now: Nanos) -> Refusal {

@@ -29,7 +29,7 @@ pub struct When {
 /// Refuses what would be refused anyway, before its body is read: where all of a quota is spent. What is reserved
 /// for exchanges under way does not count yet: it may come back while the body arrives.
 pub fn check(live: &Live, key: &Key, operation: Operation, when: When) -> Result<(), Refusal> {
-    for named in live.quotas().of_key(key.index).iter().filter(|_| operation.has_usage()) {
+    for named in live.quotas().of_key(key).iter().filter(|_| operation.has_usage()) {
         if let Some(measure) = named.quota.spent(when.began_unix) {
             return Err(refuse(key, named, UsedUp { measure, settled: true }, when));
         }
@@ -44,7 +44,7 @@ pub fn reserve(
     (operation, plan, amount): (Operation, &Plan, Amount),
     when: When,
 ) -> Result<QuotaHold, Refusal> {
-    let quotas = live.quotas().of_key(key.index);
+    let quotas = live.quotas().of_key(key);
     if quotas.is_empty() || !operation.has_usage() {
         return Ok(QuotaHold::default());
     }

@@ -15,6 +15,8 @@ pub struct Permit {
     gates: [Option<Arc<Gate>>; GATES_MAX],
     leases: Arc<AtomicI64>,
     queue: Option<Arc<Queue>>,
+    /// Its requests were given back.
+    refunded: bool,
 }
 
 /// Key, group, and (key, model), as many as there are kinds.
@@ -43,7 +45,7 @@ impl Permit {
     /// A permit that holds nothing yet.
     pub fn new(leases: &Arc<AtomicI64>) -> Self {
         leases.fetch_add(1, Ordering::AcqRel);
-        Self { gates: [const { None }; GATES_MAX], leases: Arc::clone(leases), queue: None }
+        Self { gates: [const { None }; GATES_MAX], leases: Arc::clone(leases), queue: None, refunded: false }
     }
 
     /// Passes all the gates or none: a gate that shuts gives back what the gates before it took. Says which
@@ -75,9 +77,10 @@ impl Permit {
 impl Permit {
     /// Gives back the requests it took as well: for an exchange that is refused by a later gate.
     pub fn refund(&mut self) {
-        for gate in self.gates.iter().flatten() {
+        for gate in self.gates.iter().flatten().filter(|_| !self.refunded) {
             gate.rpm.give_back();
         }
+        self.refunded = true;
     }
 
     /// Names the queue whose first waits for what this holds.

@@ -4,7 +4,7 @@
 //! exchange is let in by all the quotas of its key or by none, and settles where it reserved.
 
 use crate::config::Snapshot;
-use crate::config::snapshot::{Per, Quota as Configured};
+use crate::config::snapshot::{Key, Per, Quota as Configured};
 use crate::id::{GroupId, KeyId};
 use crate::limit::calendar::Period;
 use crate::limit::quota::{Held, Quota, Spent, UsedUp};
@@ -56,7 +56,8 @@ pub struct NamedQuota {
 #[derive(Debug, Default)]
 pub struct BoundQuotas {
     all: Vec<Arc<NamedQuota>>,
-    of_keys: Vec<Vec<Arc<NamedQuota>>>,
+    /// By the position of the key and of its group among those of the key.
+    of_keys: Vec<Vec<Vec<Arc<NamedQuota>>>>,
 }
 
 impl BoundQuotas {
@@ -65,9 +66,9 @@ impl BoundQuotas {
         &self.all
     }
 
-    /// Those that the exchanges of the key at this position count against: its own, its group's, its project's.
-    pub fn of_key(&self, index: usize) -> &[Arc<NamedQuota>] {
-        &self.of_keys[index]
+    /// Those that the exchanges of the key in this group count against: its own, the group's, its project's.
+    pub fn of_key(&self, key: &Key) -> &[Arc<NamedQuota>] {
+        &self.of_keys[key.index][key.place]
     }
 }
 
@@ -88,7 +89,7 @@ impl Quotas {
         let all: Vec<_> = given.filter_map(|(scope, quota)| Some(self.configure(&scope, quota?))).collect();
         let by_scope: HashMap<&QuotaScope, &Arc<NamedQuota>> =
             all.iter().map(|named| (&named.scope, named)).collect();
-        let of_keys = snapshot.keys.iter().map(|key| {
+        let of_key = |key: &Arc<Key>| {
             let scopes = [
                 Some(QuotaScope::Key(key.id.clone())),
                 Some(QuotaScope::Group(key.group.id.clone())),
@@ -99,8 +100,8 @@ impl Quotas {
                 .flatten()
                 .filter_map(|scope| by_scope.get(&scope).map(|it| Arc::clone(it)))
                 .collect()
-        });
-        let of_keys = of_keys.collect();
+        };
+        let of_keys = snapshot.keys.iter().map(|key| key.in_groups().map(of_key).collect()).collect();
         let kept: HashSet<&QuotaScope> = by_scope.into_keys().collect();
         self.0.retain(|scope, _| kept.contains(scope));
         BoundQuotas { all, of_keys }

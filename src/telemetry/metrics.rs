@@ -13,6 +13,7 @@ pub use table::{Declared, TABLE};
 
 use crate::code::Code;
 use crate::id::{ChannelId, KeyId};
+use crate::ledger::{Counters, State};
 use crate::protocol::Operation;
 use crate::record::{AttemptRecord, Cost, End, Over, Record, Text};
 use crate::usage::UsageSource;
@@ -47,6 +48,8 @@ pub struct Live<'a> {
     pub channels: Vec<ChannelLive<'a>>,
     /// Every configured key.
     pub keys: Vec<KeyLive<'a>>,
+    /// How the ledger is, where there is one.
+    pub ledger: Option<State>,
     /// Every measure of every quota.
     pub quotas: Vec<QuotaLive<'a>>,
 }
@@ -174,6 +177,15 @@ impl Metrics {
     /// The counter the access log counts its lost lines with.
     pub fn accesslog_dropped(&self) -> IntCounter {
         self.families.accesslog_dropped_total.with_label_values::<&str>(&[])
+    }
+
+    /// The counters of what the ledger could not keep.
+    pub fn ledger(&self) -> Counters {
+        let families = &self.families;
+        Counters {
+            folded: families.ledger_folded_total.with_label_values::<&str>(&[]),
+            dropped: families.ledger_dropped_total.with_label_values::<&str>(&[]),
+        }
     }
 
     /// Counts a finished exchange.
@@ -307,6 +319,13 @@ impl Metrics {
             set(&families.queued_requests, &name, channel.queued);
         }
         self.set_keys(&live.keys);
+        for gauge in [&families.ledger_up, &families.ledger_unwritten] {
+            gauge.reset();
+        }
+        if let Some(ledger) = live.ledger {
+            set(&families.ledger_up, &[], u64::from(ledger.up));
+            set(&families.ledger_unwritten, &[], ledger.unwritten);
+        }
         self.set_quotas(&live.quotas);
         self.encode()
     }

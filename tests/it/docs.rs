@@ -221,7 +221,9 @@ fn names(value: &serde_json::Value) -> BTreeSet<&str> {
 #[tokio::test]
 async fn every_admin_call_of_the_table_has_an_answer() {
     let upstream = crate::support::provider().await;
-    let gateway = Gateway::start(&(crate::support::channel("main", "openai", &upstream, "") + &key())).await;
+    let ledger = "[ledger]\npath = \"ledger.db\"\n".to_owned();
+    let text = ledger + &crate::support::channel("main", "openai", &upstream, "") + &key();
+    let gateway = Gateway::start(&text).await;
     let index = client::get(gateway.running.admin, "/").await.text();
     for row in Page::read("docs/operations.md").table("admin") {
         let (method, path) = row[0].trim_matches('`').split_once(' ').expect("a method and a path");

@@ -6,7 +6,7 @@ use super::secrets::Found;
 use super::{At, Compiler, DEFAULT_GROUP, entries, examples, units};
 use crate::config::file::{File, Key as Written, Limits as WrittenLimits, present};
 use crate::config::problem::{Problem, did_you_mean, shown};
-use crate::config::snapshot::{Key, Limits, ModelLimit, Pattern, Patterns, Profile};
+use crate::config::snapshot::{Group, Key, Limits, ModelLimit, Pattern, Patterns, Profile};
 use crate::id::{KeyId, ProfileId};
 use crate::secret::{KeyDigest, last4};
 use std::collections::HashMap;
@@ -36,7 +36,8 @@ impl Compiler<'_, '_> {
                 keys.by_digest.insert(digest, keys.listed.len());
             }
             let key = self.key(&at, written, (keys.listed.len(), tail));
-            keys.listed.extend(key.map(Arc::new));
+            let others = self.other_groups(&at, written);
+            keys.listed.extend(key.map(|key| Arc::new(in_all_groups(key, others))));
         }
         if !self.incomplete && files.iter().all(|file| file.key.is_empty()) {
             let sheet = &self.sheets[0];
@@ -74,7 +75,10 @@ impl Compiler<'_, '_> {
     }
 
     fn key(&mut self, at: &At, written: &Written, (index, tail): (usize, String)) -> Option<Key> {
-        let group = self.group(&at.key("group"), written.group.as_deref().unwrap_or(DEFAULT_GROUP));
+        let group = match present(written.groups.as_deref().unwrap_or_default()).next() {
+            Some((index, name)) => self.group(&at.key("groups").item(index), name),
+            None => self.group(&at.key("group"), written.group.as_deref().unwrap_or(DEFAULT_GROUP)),
+        };
         let (profiles, profile) = self.key_profiles(at, written);
         let models = self.texts(&at.key("models"), written.models.as_ref(), "all that the group reaches");
         let models = models.map(|texts| texts.into_iter().map(|(_, text)| text).collect::<Vec<_>>());
@@ -95,6 +99,8 @@ impl Compiler<'_, '_> {
             owner: written.owner.clone(),
             project: written.project.clone(),
             group: group?,
+            place: 0,
+            fallbacks: Vec::new(),
             profiles,
             profile,
             models: models.map(|texts| Patterns::new(&texts)),
@@ -108,6 +114,28 @@ impl Compiler<'_, '_> {
             model_limits,
             quota,
         })
+    }
+
+    /// The groups after the first.
+    fn other_groups(&mut self, at: &At, written: &Written) -> Vec<Arc<Group>> {
+        let at_list = at.key("groups");
+        let listed = self.texts(&at_list, written.groups.as_ref(), "the group `default`").unwrap_or_default();
+        if written.groups.is_some() && written.group.is_some() {
+            let hint = "`groups` alone says all, its first is what `group` would be".to_owned();
+            self.problem(&at_list, "stands beside `group`", Some(hint));
+        }
+        if listed.len() > GROUPS_OF_KEY_MAX {
+            self.problem(&at_list, format!("has more than {GROUPS_OF_KEY_MAX} groups"), None);
+        }
+        let mut groups = Vec::new();
+        for (position, (index, name)) in listed.iter().enumerate() {
+            if listed[..position].iter().any(|(_, other)| other == name) {
+                self.problem(&at_list.item(*index), "is listed twice", None);
+            } else if position > 0 {
+                groups.extend(self.group(&at_list.item(*index), name));
+            }
+        }
+        groups
     }
 
     /// The digest and what may be shown of the key.
@@ -212,5 +240,13 @@ impl Compiler<'_, '_> {
     }
 }
 
+fn in_all_groups(key: Key, others: Vec<Arc<Group>>) -> Key {
+    let in_group = |(place, group)| Arc::new(Key { group, place, ..key.clone() });
+    let fallbacks = (1..).zip(others).map(in_group).collect();
+    Key { fallbacks, ..key }
+}
+
+/// More than a person can follow; each is asked in turn while the client waits.
+const GROUPS_OF_KEY_MAX: usize = 16;
 /// What keys we issue begin with.
 const KEY_PREFIX: &str = "sk-";

@@ -1,10 +1,12 @@
-//! `[server]`, `[trace]` and `[log]`: the edge and what it writes.
+//! `[server]`, `[trace]`, `[log]` and `[ledger]`: the edge and what it writes.
 
 use super::secrets::Found;
 use super::{At, Compiler};
-use crate::config::file::{File, Log as WrittenLog, Server as Written, Trace as WrittenTrace, present};
+use crate::config::file::{
+    File, Ledger as WrittenLedger, Log as WrittenLog, Server as Written, Trace as WrittenTrace, present,
+};
 use crate::config::problem::shown;
-use crate::config::snapshot::{AccessTarget, Log, Server, ServerLimits, ServerTimeouts, Tool, Trace};
+use crate::config::snapshot::{AccessTarget, Ledger, Log, Server, ServerLimits, ServerTimeouts, Tool, Trace};
 use crate::secret::Secret;
 use http::HeaderName;
 use std::net::SocketAddr;
@@ -185,6 +187,22 @@ impl Compiler<'_, '_> {
         }
     }
 
+    /// What the entry file says about the ledger.
+    pub(super) fn ledger(&mut self, written: Option<&WrittenLedger>) -> Option<Ledger> {
+        let written = written?;
+        let at = At::section(0, "ledger");
+        if written.path.trim().is_empty() || written.path.ends_with('/') {
+            let hint = "leave `[ledger]` out to keep none".to_owned();
+            self.problem(&at.key("path"), "must be the path of a file", Some(hint));
+        }
+        let retention = self.retention(&at.key("retention"), written.retention.as_ref());
+        Some(Ledger { path: self.beside_the_entry(&written.path), retention })
+    }
+
+    fn beside_the_entry(&self, path: &str) -> PathBuf {
+        self.sheets[0].path.parent().unwrap_or(Path::new("")).join(path)
+    }
+
     fn access_path(&mut self, at: &At, path: &str) -> PathBuf {
         // A slip such as "stdot" must not become a file in the working directory.
         if !path.contains('/') && !path.contains('.') {
@@ -192,7 +210,7 @@ impl Compiler<'_, '_> {
             let hint = crate::config::problem::did_you_mean(path, ["stdout", "stderr", "off"]);
             self.problem(at, what, hint);
         }
-        self.sheets[0].path.parent().unwrap_or(Path::new("")).join(path)
+        self.beside_the_entry(path)
     }
 
     /// Names of headers whose values are written down, so none that hold secrets.

@@ -29,6 +29,19 @@ impl Compiler<'_, '_> {
         duration.unwrap_or(default)
     }
 
+    /// How long exchanges are kept: far longer than a wait, and long enough to be of use.
+    pub(super) fn retention(&mut self, at: &At, written: Option<&Wait>) -> Duration {
+        let Some(text) = written else { return RETENTION };
+        let kept = self.checked(at, unbounded(&text.0, "90d"));
+        let kept = kept.unwrap_or(RETENTION);
+        if kept < RETENTION_MIN {
+            self.problem(at, "is shorter than an hour", None);
+        } else if kept > RETENTION_MAX {
+            self.problem(at, "is longer than 3650 days", None);
+        }
+        kept
+    }
+
     /// A size of at least one byte.
     pub(super) fn size(&mut self, at: &At, written: Option<&Size>) -> Option<usize> {
         let bytes = match written? {
@@ -49,9 +62,17 @@ impl Compiler<'_, '_> {
     }
 }
 
+const RETENTION: Duration = Duration::from_secs(90 * 24 * 3600);
+const RETENTION_MIN: Duration = Duration::from_secs(3600);
+const RETENTION_MAX: Duration = Duration::from_secs(3650 * 24 * 3600);
+
+fn unbounded(text: &str, example: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text)
+        .map_err(|_| format!("{} is no duration; write for example \"{example}\"", shown(text)))
+}
+
 fn duration(text: &str) -> Result<Duration, String> {
-    let wait = humantime::parse_duration(text)
-        .map_err(|_| format!("{} is no duration; write for example \"10s\" or \"1m 30s\"", shown(text)))?;
+    let wait = unbounded(text, "10s\" or \"1m 30s")?;
     if wait > WAIT_MAX { Err("is longer than 30 days".to_owned()) } else { Ok(wait) }
 }
 

@@ -146,6 +146,16 @@ fn references_that_lead_nowhere_are_named_with_the_nearest_name() {
         "group = 'teem'\n[[group]]\nname = 'team'\n",
         "t.toml:8: key.k.group: there is no group `teem` (did you mean `team`?)",
     );
+    in_key(
+        "groups = ['default', 'x']\n",
+        "t.toml:8: key.k.groups[1]: there is no group `x` (declare it with `[[group]]`)",
+    );
+    in_key("groups = ['default', 'default']\n", "t.toml:8: key.k.groups[1]: is listed twice");
+    in_key("groups = []\n", "t.toml:8: key.k.groups: is empty (leave it out for the group `default`)");
+    in_key(
+        "group = 'default'\ngroups = ['default']\n",
+        "t.toml:9: key.k.groups: stands beside `group` (`groups` alone says all, its first is what `group` would be)",
+    );
     in_key("group = 'x'\n", "t.toml:8: key.k.group: there is no group `x` (declare it with `[[group]]`)");
     in_channel(
         "groups = ['defualt']\n",
@@ -367,6 +377,22 @@ fn the_edge_is_checked() {
     after_sound(
         "[log]\naccess = 'stdot'\n",
         "t.toml:9: log.access: unknown value `stdot`; one of stdout, stderr, off, or a path (did you mean `stdout`?)",
+    );
+    after_sound(
+        "[ledger]\npath = ''\n",
+        "t.toml:9: ledger.path: must be the path of a file (leave `[ledger]` out to keep none)",
+    );
+    after_sound(
+        "[ledger]\npath = 'l.db'\nretention = '5m'\n",
+        "t.toml:10: ledger.retention: is shorter than an hour",
+    );
+    after_sound(
+        "[ledger]\npath = 'l.db'\nretention = '11years'\n",
+        "t.toml:10: ledger.retention: is longer than 3650 days",
+    );
+    after_sound(
+        "[ledger]\npath = 'l.db'\nretention = 'long'\n",
+        "t.toml:10: ledger.retention: `long` is no duration; write for example \"90d\"",
     );
     after_sound(
         "[log]\nlevel = 'inof'\n",

@@ -108,6 +108,22 @@ fn what_is_not_written_has_the_documented_default() {
     );
 }
 
+#[test]
+fn a_ledger_is_kept_beside_the_file_that_names_it_and_only_where_one_is_named() {
+    assert_eq!(stands(&[("t.toml", MINIMAL)]).snapshot.ledger, None);
+    for (written, path, days) in
+        [("path = 'var/l.db'", "conf/var/l.db", 90), ("path = '/x/l.db'\nretention = '30d'", "/x/l.db", 30)]
+    {
+        let text = format!("[ledger]\n{written}\n{MINIMAL}");
+        let loaded = stands(&[("conf/t.toml", &text)]);
+        let ledger = loaded.snapshot.ledger.as_ref().unwrap();
+        assert_eq!((ledger.path.as_path(), ledger.retention.as_secs()), (Path::new(path), days * 86_400));
+        let dumped = redacted(&loaded.snapshot);
+        let expected = serde_json::json!({ "path": path, "retention": format!("{days}d") });
+        assert_eq!(dumped["ledger"], expected);
+    }
+}
+
 const TWIN_TOML: &str = r#"
 [server]
 listen = ["127.0.0.1:0"]

@@ -76,7 +76,7 @@ impl Reply<'_> {
             if over {
                 // Many clients go on at the last event, before the end of the answer.
                 self.observed(observer);
-                self.exchange.give_back();
+                self.exchange.nearly_sent();
             }
             for piece in out.drain(..) {
                 if !self.deliver(piece, &relayed.channel).await {

@@ -70,6 +70,7 @@ struct Line<'a> {
     queued_ms: Option<f64>,
     usage_detail: Detail,
     output_cap: Option<u64>,
+    bill: &'static str,
 }
 
 impl<'a> Line<'a> {
@@ -116,6 +117,7 @@ impl<'a> Line<'a> {
             usage_detail: Detail(record.usage),
             queued_ms: record.queued.map(millis),
             output_cap: record.output_cap,
+            bill: record.bill().word(),
         }
     }
 }

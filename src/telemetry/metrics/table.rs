@@ -154,6 +154,14 @@ families! {
         "Requests whose address was understood though it was not right, by what was wrong with it.";
     accesslog_dropped_total: IntCounterVec, [], NONE,
         "Access log lines that were lost: queue full or target not writable.";
+    ledger_up: GaugeVec, [], NONE,
+        "1 where the ledger takes what is booked, 0 where it does not and usage is kept in memory; absent without one.";
+    ledger_unwritten: GaugeVec, [], NONE,
+        "Exchanges that are booked in memory and not in the ledger's file yet; absent without one.";
+    ledger_folded_total: IntCounterVec, [], NONE,
+        "Exchanges that are in the ledger's sums and could not be kept one by one.";
+    ledger_dropped_total: IntCounterVec, [], NONE,
+        "Exchanges that the ledger lost.";
     build_info: GaugeVec, ["version", "revision"], NONE,
         "1, with the version and revision of the program.";
 }

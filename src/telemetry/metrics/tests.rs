@@ -216,6 +216,7 @@ fn gauges_say_what_is_true_at_the_scrape_and_forget_what_was() {
             credentials: vec![("6789".to_owned(), true), ("#2".to_owned(), false)],
         }],
         keys: vec![KeyLive { key: &key, inflight: 1, limits }, unnamed_key.clone(), unnamed_key],
+        ledger: Some(State { up: false, unwritten: 7 }),
         quotas: vec![
             QuotaLive { scope: "group", name: "team-a", unit: "usd", max: 500.0, remaining: -0.25 },
             QuotaLive { scope: "key", name: "bob", unit: "tokens", max: 1e6, remaining: 4.0 },
@@ -238,15 +239,24 @@ fn gauges_say_what_is_true_at_the_scrape_and_forget_what_was() {
             r#"key_inflight{key="_overflow"} 6"#,
             r#"key_limit{key="bob",limit="rpm"} 60"#,
             r#"key_limit_remaining{key="bob",limit="rpm"} 12"#,
+            "ledger_up 0",
+            "ledger_unwritten 7",
             r#"quota_limit{name="team-a",scope="group",unit="usd"} 500"#,
             r#"quota_remaining{name="team-a",scope="group",unit="usd"} -0.25"#,
             r#"quota_remaining{name="bob",scope="key",unit="tokens"} 4"#,
         ],
     );
     let later = metrics.scrape(&Live::default());
-    for gone in
-        ["key_limit{", "quota_limit{", "quota_remaining{", "key_inflight{", "channel_up{", "queued_requests{"]
-    {
+    for gone in [
+        "key_limit{",
+        "quota_limit{",
+        "quota_remaining{",
+        "key_inflight{",
+        "channel_up{",
+        "queued_requests{",
+        "ledger_up ",
+        "ledger_unwritten ",
+    ] {
         assert!(!later.contains(gone), "{gone}");
     }
     check(&metrics, &["inflight_requests 0"]);

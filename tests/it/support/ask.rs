@@ -72,7 +72,11 @@ pub(crate) struct Kept {
 
 impl Kept {
     pub(crate) async fn open(gateway: &Gateway) -> Self {
-        Self { connection: Connection::open(gateway.addr()).await }
+        Self::open_at(gateway.addr()).await
+    }
+
+    pub(crate) async fn open_at(addr: SocketAddr) -> Self {
+        Self { connection: Connection::open(addr).await }
     }
 
     /// Asks; a connection that is gone fails the test.

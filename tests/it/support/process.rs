@@ -63,7 +63,27 @@ pub(crate) struct Process {
 
 impl Process {
     pub(crate) fn start(arguments: &[&str]) -> Self {
-        let mut child = command(arguments)
+        Self::spawned(command(arguments))
+    }
+
+    /// `tollgate run` with a limit on the size of every file it writes, which takes the place of a full disk. The
+    /// signal that comes with a write past it is ignored, so that the write fails, as it does on a full disk.
+    pub(crate) fn start_with_files_up_to(bytes: usize, config: &Path) -> Self {
+        let mut limited = Command::new("sh");
+        let script = format!("trap '' XFSZ; exec prlimit --fsize={bytes}:unlimited -- \"$@\"");
+        limited.args(["-c", &script, "sh"]).arg(binary()).args(["run", "-c"]).arg(config);
+        Self::spawned(limited)
+    }
+
+    /// The disk has room again.
+    pub(crate) fn lift_file_limit(&self) {
+        let pid = self.child.id().to_string();
+        let lifted = Command::new("prlimit").args(["--pid", &pid, "--fsize=unlimited:unlimited"]).status();
+        assert!(lifted.expect("prlimit is there").success());
+    }
+
+    fn spawned(mut command: Command) -> Self {
+        let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -140,6 +160,22 @@ impl Lines {
         }
     }
 
+    /// Waits until there is more than when it was called.
+    pub(crate) async fn grown(&self) {
+        let mut state = self.state.clone();
+        state.mark_unchanged();
+        tokio::time::timeout(PATIENCE, state.changed())
+            .await
+            .unwrap_or_else(|_| panic!("nothing more came"))
+            .expect("the reader outlives the pipe");
+    }
+
+    /// Everything, once nothing more can come.
+    pub(crate) async fn rest(&self) -> String {
+        self.closed().await;
+        self.text()
+    }
+
     async fn closed(&self) {
         let mut state = self.state.clone();
         tokio::time::timeout(PATIENCE, state.wait_for(|(_, closed)| *closed))
@@ -159,7 +195,11 @@ pub(crate) struct Run {
 impl Run {
     /// Starts it on this file, whose addresses have port 0, and waits until it is up.
     pub(crate) async fn start(config: &Path) -> Self {
-        let process = Process::start(&["run", "-c", config.to_str().expect("a plain path")]);
+        Self::start_with(Process::start(&["run", "-c", config.to_str().expect("a plain path")])).await
+    }
+
+    /// The same with a process that was started in another way.
+    pub(crate) async fn start_with(process: Process) -> Self {
         let line = process.stderr.line("tollgate is up").await;
         let address = |name: &str| {
             let value = line.split(name).nth(1).unwrap_or_else(|| panic!("no {name} in {line}"));
