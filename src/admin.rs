@@ -38,6 +38,8 @@ pub struct Admin {
 pub struct Bound {
     /// For clients.
     pub public: Vec<SocketAddr>,
+    /// For clients, over TLS.
+    pub secured: Vec<SocketAddr>,
     /// For operators.
     pub admin: SocketAddr,
 }

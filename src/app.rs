@@ -7,17 +7,21 @@
 pub mod accept;
 pub mod demo;
 pub mod run;
+pub mod secured;
 
 use crate::admin::{Admin, Bound};
-use crate::app::accept::{Caps, Connections, accept};
-use crate::config::Loaded;
+use crate::app::accept::{Caps, Connections, Tls, accept};
+use crate::config::{Loaded, Snapshot};
+use crate::fleet;
 use crate::gateway::Gateway;
 use crate::gateway::guard::HeadBounds;
 use crate::gateway::peer::Upstream;
 use crate::process::Shared;
 use crate::process::reload::Reloader;
 use crate::telemetry::{Access, Metrics, Telemetry};
+use crate::tls::ServerTls;
 use crate::world::World;
+use arc_swap::ArcSwap;
 use pingora::apps::HttpServerOptions;
 use pingora::apps::http_app::HttpServer;
 use pingora::protocols::http::v2::server::H2Options;
@@ -35,6 +39,8 @@ use tokio::sync::watch;
 pub struct Running {
     /// Where clients call.
     pub public: Vec<SocketAddr>,
+    /// Where clients call over TLS.
+    pub secured: Vec<SocketAddr>,
     /// Where operators call.
     pub admin: SocketAddr,
     /// Its parts.
@@ -44,6 +50,7 @@ pub struct Running {
     /// Its open connections.
     pub connections: Arc<Connections>,
     proxy: Arc<HttpProxy<Gateway>>,
+    fleet: fleet::Running,
     stop: watch::Sender<bool>,
 }
 
@@ -51,6 +58,7 @@ impl std::fmt::Debug for Running {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Running")
             .field("public", &self.public)
+            .field("secured", &self.secured)
             .field("admin", &self.admin)
             .finish_non_exhaustive()
     }
@@ -68,6 +76,13 @@ pub async fn start(
     let snapshot = Arc::new(loaded.snapshot);
     let shared = Shared::new(&snapshot, Telemetry::new(metrics, access), world);
     shared.open_ledger().map_err(std::io::Error::other)?;
+    let parts = fleet::Parts {
+        registry: Arc::clone(&shared.registry),
+        telemetry: Arc::clone(&shared.telemetry),
+        world: Arc::clone(&shared.world),
+    };
+    let fleet = fleet::start(parts, shared.fleet.subscribe());
+    fleet.settled().await;
     let (stop, stopped) = watch::channel(false);
     let proxy = proxy(&shared);
     let connections = Arc::new(Connections::default());
@@ -75,8 +90,15 @@ pub async fn start(
     for address in &snapshot.server.listen {
         let listener = listen(*address).await?;
         public.push(listener.local_addr()?);
-        let (caps, connections) = (caps(&shared), Arc::clone(&connections));
+        let (caps, connections) = (caps(&shared, None), Arc::clone(&connections));
         tokio::spawn(accept(listener, Arc::clone(&proxy), connections, caps, stopped.clone()));
+    }
+    let mut secured = Vec::new();
+    for place in 0..snapshot.server.tls.len() {
+        let listener = listen(snapshot.server.tls[place].listen).await?;
+        secured.push(listener.local_addr()?);
+        let caps = caps(&shared, Some(Securing::of(&snapshot, place)));
+        tokio::spawn(accept(listener, Arc::clone(&proxy), Arc::clone(&connections), caps, stopped.clone()));
     }
     let reloader = match entry {
         Some(entry) => Some(Arc::new(Reloader::new(entry, &loaded.watched, shared.clone())?)),
@@ -87,13 +109,18 @@ pub async fn start(
     }
     let listener = listen(snapshot.server.admin).await?;
     let admin = listener.local_addr()?;
-    let bound = Bound { public: public.clone(), admin };
+    let bound = Bound { public: public.clone(), secured: secured.clone(), admin };
     let app = Arc::new(HttpServer::new_app(Admin::new(shared.clone(), reloader.clone(), bound)));
-    let unlimited =
-        || Caps { connections: ADMIN_CONNECTIONS_MAX, per_ip: 0, first_byte: ADMIN_FIRST_BYTE, head: None };
+    let unlimited = || Caps {
+        connections: ADMIN_CONNECTIONS_MAX,
+        per_ip: 0,
+        first_byte: ADMIN_FIRST_BYTE,
+        head: None,
+        tls: None,
+    };
     // Operators look while the gateway drains, so this one ends with the process.
     tokio::spawn(accept(listener, app, Arc::default(), unlimited, watch::channel(false).1));
-    Ok(Running { public, admin, shared, reloader, connections, proxy, stop })
+    Ok(Running { public, secured, admin, shared, reloader, connections, proxy, fleet, stop })
 }
 
 async fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
@@ -102,16 +129,49 @@ async fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
         .map_err(|error| std::io::Error::new(error.kind(), format!("cannot listen on {address}: {error}")))
 }
 
-fn caps(shared: &Shared) -> impl Fn() -> Caps + Send + Sync + 'static {
-    let live = Arc::clone(&shared.live);
+/// What a connection may do, by the configuration at the moment it comes.
+fn caps(shared: &Shared, securing: Option<Securing>) -> impl Fn() -> Caps + Send + Sync + 'static {
+    let (live, telemetry) = (Arc::clone(&shared.live), Arc::clone(&shared.telemetry));
     move || {
         let live = live.load();
         let server = &live.snapshot.server;
+        let secured = securing.as_ref().map(|securing| securing.now(&live.snapshot));
         Caps {
             connections: server.limits.connections,
             per_ip: server.limits.connections_per_ip,
             first_byte: server.timeouts.header,
             head: Some(HeadBounds { time: server.timeouts.header, bytes: server.limits.header_bytes }),
+            tls: secured.map(|server| Tls { server, telemetry: Arc::clone(&telemetry) }),
+        }
+    }
+}
+
+/// One TLS listener's settings over the reloads: those of its address, as long as the configuration has it.
+struct Securing {
+    listen: SocketAddr,
+    /// Which of those with this address; only port 0 may stand there twice.
+    nth: usize,
+    last: ArcSwap<ServerTls>,
+}
+
+impl Securing {
+    fn of(snapshot: &Snapshot, place: usize) -> Self {
+        let listeners = &snapshot.server.tls;
+        let listen = listeners[place].listen;
+        let nth = listeners[..place].iter().filter(|other| other.listen == listen).count();
+        Self { listen, nth, last: ArcSwap::new(Arc::clone(&listeners[place].tls)) }
+    }
+
+    /// Settings that stay the same stay the same value, so that sessions go on being resumed after a reload.
+    fn now(&self, snapshot: &Snapshot) -> Arc<ServerTls> {
+        let mut own = snapshot.server.tls.iter().filter(|listener| listener.listen == self.listen);
+        let last = self.last.load_full();
+        match own.nth(self.nth) {
+            Some(listener) if listener.tls != last => {
+                self.last.store(Arc::clone(&listener.tls));
+                Arc::clone(&listener.tls)
+            }
+            _ => last,
         }
     }
 }
@@ -180,6 +240,7 @@ impl Running {
             })
             .await,
         );
+        self.fleet.leave().await;
         let telemetry = Arc::clone(&self.shared.telemetry);
         let written = tokio::task::spawn_blocking(move || telemetry.stop()).await;
         whole && written.unwrap_or(false)

@@ -10,6 +10,7 @@
 
 pub mod bearer;
 pub mod body;
+pub mod borrow;
 pub mod exchange;
 pub mod forward;
 pub mod guard;
@@ -147,7 +148,7 @@ impl Gateway {
         let key = self.identify(client, exchange, &entry)?;
         let live = Arc::clone(&exchange.live);
         let groups: Vec<_> = key.in_groups().cloned().collect();
-        let bearer = self.admit(exchange, groups, entry.operation)?;
+        let bearer = self.admit(exchange, groups, entry.operation).await?;
         let mut share = self.registry.bodies().share();
         let server = &live.snapshot.server;
         let bounds = body::Bounds::of(&key, server);
@@ -166,7 +167,7 @@ impl Gateway {
         }
         let thinking = foreign::read(self.registry.signers(), entry.operation, &body, self.world.now());
         let asked = Asked::of(&entry, (&requested, body.len()), &inspection, &thinking);
-        let (plan, others) = self.bear(exchange, bearer, &asked)?;
+        let (plan, others) = self.bear(exchange, bearer, &asked).await?;
         exchange.record.overhead.request = elapsed(read_at, self.world.now());
         let usage_refused_by = Vec::new();
         Ok(Accepted { entry, body, inspection, requested, plan, others, thinking, usage_refused_by, share })
@@ -188,8 +189,12 @@ impl Gateway {
                 Next::Attempt(attempt) => attempt,
                 Next::Queue(pause) if self.queue(client, exchange, &accepted, &pause).await => continue,
                 Next::Wait(wait) if waiting::pause(client, wait).await => continue,
+                Next::Borrow(loan) => {
+                    borrow::lent(loan).await;
+                    continue;
+                }
                 Next::Queue(_) | Next::Wait(_) => return self.reply(client, exchange).client_left(),
-                Next::Exhausted(_) if self.fall_back(exchange, &mut accepted) => continue,
+                Next::Exhausted(_) if self.fall_back(exchange, &mut accepted).await => continue,
                 Next::Exhausted(refusal) => {
                     self.exhausted(exchange, &accepted);
                     return self.reply(client, exchange).refuse(&refusal).await;

@@ -9,6 +9,7 @@ pub mod cli;
 pub mod app;
 
 pub mod admin;
+pub mod fleet;
 pub mod gateway;
 pub mod process;
 
@@ -31,5 +32,6 @@ pub mod id;
 pub mod limit;
 pub mod refusal;
 pub mod secret;
+pub mod tls;
 pub mod usage;
 pub mod world;

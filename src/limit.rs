@@ -10,6 +10,7 @@ pub mod breaker;
 pub mod budget;
 pub mod calendar;
 pub mod learned;
+pub mod lease;
 mod meter;
 pub mod quota;
 mod tokens;
@@ -86,6 +87,19 @@ impl Bucket {
         }
     }
 
+    /// Books one that was admitted by somebody else's count. However many they are, a whole interval's wait is
+    /// the most that is owed beyond the burst.
+    pub fn charge(&self, now: Nanos) {
+        let interval = self.interval.load(Ordering::Acquire);
+        if interval == 0 {
+            return;
+        }
+        let full = now.saturating_add(self.tolerance.load(Ordering::Acquire));
+        let _before = self.arrival.fetch_update(Ordering::AcqRel, Ordering::Acquire, |arrival| {
+            Some(arrival.max(now).min(full).saturating_add(interval))
+        });
+    }
+
     /// How long until one is free after so many others have taken theirs; `None`: one is free then.
     pub fn wait(&self, others: u64, now: Nanos) -> Option<Duration> {
         let interval = self.interval.load(Ordering::Acquire);
@@ -141,6 +155,11 @@ impl Slots {
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, |taken| (taken < limit).then_some(taken + 1))
             .map(|_| ())
             .map_err(|_| limit)
+    }
+
+    /// Takes one that was admitted by somebody else's count.
+    pub fn enter(&self) {
+        self.taken.fetch_add(1, Ordering::AcqRel);
     }
 
     /// Gives one back.

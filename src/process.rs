@@ -8,6 +8,7 @@ pub mod logging;
 pub mod reload;
 
 use crate::config::Snapshot;
+use crate::config::snapshot::Fleet;
 use crate::resolve::Resolver;
 use crate::state::{Live, Registry};
 use crate::telemetry::Telemetry;
@@ -16,6 +17,7 @@ use arc_swap::ArcSwap;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64};
+use tokio::sync::watch;
 
 /// What every part of the process shares.
 #[derive(Debug, Clone)]
@@ -32,6 +34,8 @@ pub struct Shared {
     pub world: Arc<dyn World>,
     /// Exchanges under way.
     pub under_way: Arc<AtomicI64>,
+    /// What `[fleet]` says, for its task.
+    pub fleet: watch::Sender<Option<Fleet>>,
     /// Whether the process has been told to stop.
     pub draining: Arc<AtomicBool>,
     /// The tasks' runtime: a reload may come from a thread outside it.
@@ -50,6 +54,7 @@ impl Shared {
             telemetry: Arc::new(telemetry),
             world,
             under_way: Arc::new(AtomicI64::new(0)),
+            fleet: watch::Sender::new(None),
             draining: Arc::new(AtomicBool::new(false)),
             runtime: tokio::runtime::Handle::current(),
         };
@@ -71,6 +76,11 @@ impl Shared {
         let live = self.registry.bind(Arc::clone(snapshot), self.world.now());
         self.resume_new(&live, &known);
         self.live.store(Arc::new(live));
+        self.fleet.send_if_modified(|fleet| {
+            let news = *fleet != snapshot.fleet;
+            fleet.clone_from(&snapshot.fleet);
+            news
+        });
     }
 }
 

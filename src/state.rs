@@ -10,7 +10,9 @@
 pub mod bodies;
 pub mod budgets;
 pub mod charge;
+pub mod gate;
 pub mod health;
+pub mod lending;
 pub mod lessons;
 pub mod permit;
 pub mod queue;
@@ -21,15 +23,17 @@ pub mod sticky;
 
 use crate::balance::rendezvous;
 use crate::config::Snapshot;
-use crate::config::snapshot::{Channel, Limits, ModelLimit, Rate};
+use crate::config::snapshot::{Channel, Limits, ModelLimit};
 use crate::id::{ChannelId, GroupId, KeyId};
+use crate::limit::Nanos;
 use crate::limit::quota::Spent;
-use crate::limit::{Amount, Bucket, Level, Meter, Nanos, Slots};
 use crate::secret::KeyDigest;
 use bodies::Bodies;
 use budgets::Budgets;
 use dashmap::DashMap;
+use gate::Gate;
 use health::{ChannelHealth, Rest};
+use lending::Lender;
 use lessons::Lessons;
 use queue::Queue;
 use quotas::{BoundQuotas, QuotaScope, Quotas};
@@ -37,7 +41,6 @@ use signers::{Signer, Signers};
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::time::Duration;
 use sticky::Sticky;
 
 /// Every counter of the process, by name.
@@ -56,6 +59,7 @@ pub struct Registry {
     signers: Signers,
     sticky: Sticky,
     lessons: Lessons,
+    lender: Arc<Lender>,
     quotas: Quotas,
 }
 
@@ -67,6 +71,9 @@ impl Registry {
         let mut kept = HashSet::new();
         let mut gate = |name: GateName, limits: &Limits| {
             let gate = Arc::clone(&self.gates.entry(name.clone()).or_default());
+            if snapshot.fleet.is_some() {
+                gate.share(&self.lender, || name.to_string());
+            }
             gate.configure(limits, now);
             kept.insert(name);
             gate
@@ -171,6 +178,25 @@ impl Registry {
         &self.lessons
     }
 
+    /// Which limits are shared with other replicas, and how the store stands.
+    pub fn lender(&self) -> &Arc<Lender> {
+        &self.lender
+    }
+
+    /// How the fleet counts has changed, or how many it is: each limit's own count takes its new share.
+    pub fn reshare(&self, now: Nanos) {
+        for gate in &self.gates {
+            gate.reshare(now);
+        }
+    }
+
+    /// The store is back: what was spent meanwhile will be told.
+    pub fn rejoin(&self, now: Nanos) {
+        for gate in &self.gates {
+            gate.rejoin(now);
+        }
+    }
+
     /// Books what this scope is known to have spent in the window that began then, as far as it is more than what is
     /// known here: for what an earlier process has written down. `false`: the scope has no quota, or no window of it
     /// begins then. Called with what [`Live::quota_windows`] lists, best before that `Live` is the one in force.
@@ -264,45 +290,6 @@ pub struct ChannelState {
     pub queue: Arc<Queue>,
 }
 
-/// Rates and a number of slots under one name.
-#[derive(Debug, Default)]
-pub struct Gate {
-    /// Requests per minute.
-    pub rpm: Bucket,
-    /// Tokens per minute.
-    pub tokens: Meter,
-    /// At once.
-    pub slots: Slots,
-}
-
-impl Gate {
-    /// The limit that admits nothing more now, where there is one.
-    pub fn full(&self, now: Nanos) -> Option<&'static str> {
-        let is_spent = |level: Option<Level>| level.is_some_and(|level| level.remaining == 0);
-        if self.slots.is_full() {
-            Some("concurrency")
-        } else if is_spent(self.rpm.level(now)) {
-            Some("rpm")
-        } else {
-            let mut levels = self.tokens.levels(now);
-            levels.find(|(_, level)| level.remaining == 0).map(|(counted, _)| counted.word())
-        }
-    }
-
-    /// How long its rates keep one out that costs this much, after so many others of the same amount; `None`: they
-    /// do not.
-    pub fn wait(&self, amount: Amount, others: u64, now: Nanos) -> Option<Duration> {
-        self.rpm.wait(others, now).max(self.tokens.wait(amount, others, now))
-    }
-
-    fn configure(&self, limits: &Limits, now: Nanos) {
-        let shape = |rate: Option<Rate>| rate.map(|rate| (rate.per_minute, rate.burst));
-        self.rpm.configure(shape(limits.rpm), now);
-        self.tokens.configure([limits.tpm, limits.input_tpm, limits.output_tpm].map(shape), now);
-        self.slots.configure(limits.concurrency);
-    }
-}
-
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum GateName {
     Key(KeyId),
@@ -310,4 +297,21 @@ enum GateName {
     Group(GroupId),
     Channel(ChannelId),
     Credential(ChannelId, KeyDigest),
+}
+
+/// As the store knows it: the same at every replica, in one word without a `:` that a name brought along.
+impl std::fmt::Display for GateName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let plain = |name: &str| name.replace('%', "%25").replace(':', "%3A");
+        match self {
+            Self::Key(key) => write!(f, "key:{}", plain(key.as_str())),
+            Self::KeyModel(key, model) => write!(f, "model:{}:{}", plain(key.as_str()), plain(model)),
+            Self::Group(group) => write!(f, "group:{}", plain(group.as_str())),
+            Self::Channel(channel) => write!(f, "channel:{}", plain(channel.as_str())),
+            // Not the whole digest: enough to tell credentials apart, too little to find one by.
+            Self::Credential(channel, digest) => {
+                write!(f, "credential:{}:{:016x}", plain(channel.as_str()), digest.mark())
+            }
+        }
+    }
 }

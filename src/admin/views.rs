@@ -1,10 +1,12 @@
 //! What the admin listener shows, as values: read from the live state at the moment of the call.
 
 use super::{Bound, credentials, quotas};
+use crate::config::Snapshot;
 use crate::limit::breaker::Phase;
 use crate::process::Shared;
 use crate::process::reload::Last;
 use crate::state::Live;
+use crate::state::lending::Mode;
 use crate::telemetry::{access, metrics};
 use serde_json::{Value, json};
 use std::sync::atomic::Ordering;
@@ -31,29 +33,56 @@ pub(super) fn metrics(shared: &Shared) -> String {
         active_streams: count(shared.registry.streams().load(Ordering::Acquire)),
         leases_open: count(shared.registry.leases().load(Ordering::Acquire)),
         buffered_body_bytes: shared.registry.bodies().held() as u64,
+        fleet: fleet(shared),
         channels: channels.collect(),
         keys: keys.collect(),
+        certificates: certificates(&live.snapshot),
         ledger: shared.telemetry.ledger.load().as_ref().map(|ledger| ledger.state()),
         quotas: quotas::gauges(&live, unix(shared)),
     })
 }
 
+/// Every certificate of ours: those of the listeners, and those we show to channels.
+fn certificates(snapshot: &Snapshot) -> Vec<metrics::CertificateLive<'_>> {
+    let shown = snapshot.server.tls.iter().flat_map(|listener| {
+        listener.tls.identities().iter().map(|identity| metrics::CertificateLive {
+            listener: listener.listen.to_string(),
+            name: identity.label(),
+            until: identity.validity().until,
+        })
+    });
+    let to_channels = snapshot.channels.iter().filter_map(|channel| {
+        Some(metrics::CertificateLive {
+            listener: "upstream".to_owned(),
+            name: channel.id.as_str(),
+            until: channel.tls.tls.identity()?.validity().until,
+        })
+    });
+    shown.chain(to_channels).collect()
+}
+
+fn fleet(shared: &Shared) -> Option<metrics::FleetLive> {
+    let lender = shared.registry.lender();
+    let mode = Some(lender.mode()).filter(|mode| *mode != Mode::Off)?;
+    Some(metrics::FleetLive { up: mode == Mode::Shared, replicas: lender.replicas() })
+}
+
 fn limits(live: &Live, index: usize, now: u64) -> Vec<metrics::LimitLive> {
     let gate = &live.key(index).gate;
-    let rpm = gate.rpm.level(now).map(|level| metrics::LimitLive {
+    let rpm = gate.rpm_level(now).map(|level| metrics::LimitLive {
         limit: "rpm",
         max: level.limit,
         remaining: level.remaining,
     });
-    let tokens = gate.tokens.levels(now).map(|(counted, level)| metrics::LimitLive {
+    let tokens = gate.token_levels(now).map(|(counted, level)| metrics::LimitLive {
         limit: counted.word(),
         max: level.limit,
         remaining: level.remaining,
     });
-    let slots = gate.slots.limit().map(|limit| metrics::LimitLive {
+    let slots = gate.slots_level().map(|(limit, remaining)| metrics::LimitLive {
         limit: "concurrency",
-        max: u64::from(limit),
-        remaining: u64::from(limit.saturating_sub(gate.slots.taken())),
+        max: limit,
+        remaining,
     });
     rpm.into_iter().chain(tokens).chain(slots).collect()
 }
@@ -90,6 +119,7 @@ pub(super) fn status(shared: &Shared, last: Option<&Last>, started_unix_ms: u64,
         "uptime_seconds": uptime_ms / 1000,
         "draining": shared.draining.load(Ordering::Acquire),
         "listen": bound.public,
+        "tls": bound.secured,
         "admin": bound.admin,
         "config": { "hash": live.snapshot.hash, "reload": last.map(reload) },
         "inflight": shared.under_way.load(Ordering::Acquire),

@@ -1,13 +1,15 @@
 //! Connections in: one accept loop for the binary, the demo and the tests.
 //!
 //! Invariants: no more connections than the limits allow, over all and per address; a connection that sends
-//! nothing in time is closed; running out of file descriptors pauses the loop instead of spinning it.
+//! nothing in time, or takes too long over its handshake, is closed; running out of file descriptors pauses the loop instead of spinning it.
 
-use crate::gateway::guard::{Guarded, HeadBounds};
+use crate::app::secured::Secured;
+use crate::gateway::guard::{Guarded, HeadBounds, Plain};
+use crate::telemetry::Telemetry;
+use crate::tls::ServerTls;
 use dashmap::DashMap;
 use pingora::apps::ServerApp;
-use pingora::protocols::l4::stream::Stream;
-use pingora::protocols::{GetSocketDigest, SocketDigest, Stream as BoxedStream};
+use pingora::protocols::{SocketDigest, Stream as BoxedStream};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
@@ -15,7 +17,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 /// The connections of one process and their limits.
 #[derive(Debug, Default)]
@@ -25,7 +27,7 @@ pub struct Connections {
 }
 
 /// What a connection may do.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Caps {
     /// Open at once.
     pub connections: usize,
@@ -35,11 +37,22 @@ pub struct Caps {
     pub first_byte: Duration,
     /// What a request's head may take; `None`: it is not guarded.
     pub head: Option<HeadBounds>,
+    /// How it is secured; `None`: not at all.
+    pub tls: Option<Tls>,
+}
+
+/// How a connection is secured, and where it is told if that comes to nothing.
+#[derive(Debug, Clone)]
+pub struct Tls {
+    /// What we show and whom we let in.
+    pub server: Arc<ServerTls>,
+    /// Where failures are counted.
+    pub telemetry: Arc<Telemetry>,
 }
 
 impl Connections {
     /// A place for one more, or none.
-    fn enter(self: &Arc<Self>, ip: IpAddr, caps: Caps) -> Option<Place> {
+    fn enter(self: &Arc<Self>, ip: IpAddr, caps: &Caps) -> Option<Place> {
         let open = self.open.fetch_update(Ordering::AcqRel, Ordering::Acquire, |open| {
             (open < caps.connections).then_some(open + 1)
         });
@@ -95,35 +108,57 @@ pub async fn accept<A>(
         match accepted {
             Ok((tcp, from)) => {
                 let caps = caps();
-                let Some(place) = connections.enter(from.ip(), caps) else { continue };
+                let Some(place) = connections.enter(from.ip(), &caps) else { continue };
                 let (app, ended) = (Arc::clone(&app), ended.clone());
                 tokio::spawn(async move {
-                    // Pingora's peek for the HTTP/2 preface has no deadline of its own.
-                    if timeout(caps.first_byte, tcp.readable()).await.is_ok_and(|ready| ready.is_ok()) {
-                        app.process_new(stream(tcp, from, caps.head), &ended).await;
+                    if let Some(stream) = greet(tcp, from, &caps).await {
+                        app.process_new(stream, &ended).await;
                     }
                     drop(place);
                 });
             }
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
+                sleep(ACCEPT_PAUSE).await;
             }
         }
     }
 }
 
-fn stream(tcp: TcpStream, from: SocketAddr, head: Option<HeadBounds>) -> BoxedStream {
+/// Waits for the first bytes, and with TLS for the whole handshake; `None`: it came to nothing.
+async fn greet(tcp: TcpStream, from: SocketAddr, caps: &Caps) -> Option<BoxedStream> {
     // Without it a small answer would wait for the client's acknowledgement of the one before.
     drop(tcp.set_nodelay(true));
-    if let Some(bounds) = head {
-        return Box::new(Guarded::new(tcp, from, bounds));
-    }
-    let mut stream = Stream::from(tcp);
-    let digest = SocketDigest::from_raw_fd(stream.as_raw_fd());
+    let digest = SocketDigest::from_raw_fd(tcp.as_raw_fd());
     drop(digest.peer_addr.set(Some(from.into())));
-    stream.set_socket_digest(digest);
-    Box::new(stream)
+    let Some(tls) = &caps.tls else {
+        // Pingora's peek for the HTTP/2 preface has no deadline of its own.
+        let ready = timeout(caps.first_byte, tcp.readable()).await;
+        return ready.is_ok_and(|ready| ready.is_ok()).then(|| plain(tcp, digest, caps.head));
+    };
+    let deadline = sleep(caps.first_byte).deadline();
+    match Secured::accept(tcp, &tls.server, digest, deadline).await {
+        Ok(secured) => {
+            let stream: BoxedStream = Box::new(secured?);
+            Some(match caps.head {
+                Some(bounds) => Box::new(Guarded::secured(stream, bounds, deadline)),
+                None => stream,
+            })
+        }
+        Err(word) => {
+            tracing::debug!(%from, reason = word.text(), "a TLS handshake failed");
+            tls.telemetry.metrics.handshake_failed(word);
+            None
+        }
+    }
+}
+
+fn plain(tcp: TcpStream, digest: SocketDigest, head: Option<HeadBounds>) -> BoxedStream {
+    let stream = Box::new(Plain::new(tcp, digest));
+    match head {
+        Some(bounds) => Box::new(Guarded::new(stream, bounds)),
+        None => stream,
+    }
 }
 
 /// Long enough for descriptors to come back, short enough not to be noticed.

@@ -5,6 +5,7 @@ use crate::config::{self, FsSource, Loaded, Problems};
 use crate::process::logging;
 use crate::telemetry::Metrics;
 use crate::world::System;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,8 +42,11 @@ async fn until_signal(loaded: Loaded, config: &Path) -> Result<(), String> {
     let world = Arc::new(System::start());
     let running =
         app::start(loaded, Some(config), access, metrics, world).await.map_err(|error| error.to_string())?;
-    let public: Vec<String> = running.public.iter().map(ToString::to_string).collect();
-    tracing::info!(listen = public.join(", "), admin = %running.admin, "tollgate is up");
+    let listed = |addresses: &[SocketAddr]| -> String {
+        addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    };
+    let (listen, tls) = (listed(&running.public), listed(&running.secured));
+    tracing::info!(listen, tls, admin = %running.admin, "tollgate is up");
     signals.obey(&running).await;
     Ok(())
 }

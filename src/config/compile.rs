@@ -6,6 +6,7 @@
 pub(super) mod address;
 mod channels;
 pub(super) mod examples;
+mod fleet;
 mod keys;
 pub(super) mod kinds;
 mod prices;
@@ -13,6 +14,7 @@ mod profiles;
 mod quotas;
 mod secrets;
 mod server;
+mod tls;
 mod units;
 mod upstream;
 mod usefulness;
@@ -62,12 +64,17 @@ pub(super) fn compile(
     };
     let (server, trace, log) = compiler.edge(&files[0]);
     let ledger = compiler.ledger(files[0].ledger.as_ref());
+    let fleet = compiler.fleet(files[0].fleet.as_ref());
     let upstream = compiler.upstream(files[0].upstream.as_ref());
     compiler.groups(files);
     compiler.profiles(files);
     compiler.channels(files, &upstream);
     let keys = compiler.keys(files);
     let projects = compiler.projects(files);
+    let has_quotas = !projects.is_empty()
+        || keys.listed.iter().any(|key| key.quota.is_some())
+        || compiler.groups.iter().any(|group| group.quota.is_some());
+    compiler.fleet_of_quotas(fleet.as_ref(), has_quotas);
     let prices = compiler.prices(files);
     compiler.look_for_the_useless(files, &keys.listed);
     let snapshot = Snapshot {
@@ -76,6 +83,7 @@ pub(super) fn compile(
         trace,
         log,
         ledger,
+        fleet,
         attempts: upstream.attempts,
         retry_budget_permille: upstream.retry_budget_permille,
         keys: keys.listed,

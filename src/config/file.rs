@@ -7,10 +7,12 @@
 mod channel;
 mod price;
 mod quota;
+mod tls;
 
 pub(super) use self::channel::{Channel, Upstream};
 pub(super) use self::price::Price;
 pub(super) use self::quota::{Project, Quota};
+pub(super) use self::tls::TlsListener;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -43,6 +45,8 @@ pub(super) struct File {
     pub(super) log: Option<Log>,
     /// Where usage is kept beyond the end of the process; absent: nowhere.
     pub(super) ledger: Option<Ledger>,
+    /// Limits shared by several replicas; absent: this process counts alone.
+    pub(super) fleet: Option<Fleet>,
     /// Accounts at providers.
     #[serde(default)]
     pub(super) channel: List<Channel>,
@@ -111,9 +115,11 @@ pub(super) struct SecretReference {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Server {
-    /// Addresses for clients; `0.0.0.0:8080` if absent. Changing it takes a restart.
-    #[schemars(length(min = 1))]
+    /// Addresses for clients; `0.0.0.0:8080` if absent and there is no `tls`. Changing it takes a restart.
     pub(super) listen: Option<List<String>>,
+    /// Addresses for clients over TLS. What changes at an address that stays takes effect by reload.
+    #[serde(default)]
+    pub(super) tls: List<TlsListener>,
     /// Metrics, health, reload, drain; `127.0.0.1:9090` if absent. Changing it takes a restart.
     pub(super) admin: Option<String>,
     /// What admin calls must carry; required where `admin` is not a loopback address.
@@ -204,6 +210,24 @@ pub(super) struct Ledger {
     pub(super) path: String,
     /// How long single exchanges are kept, at least an hour; 90 days if absent. Sums are kept for good.
     pub(super) retention: Option<Wait>,
+}
+
+/// Limits shared by several replicas.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Fleet {
+    /// The Redis or Valkey that counts for all of them: `redis://[user:password@]host[:port][/database]`, `rediss://` with TLS.
+    pub(super) redis: Option<SecretText>,
+    /// What counts while it is out of reach: each replica by its share, nobody passes a limit, or everybody does; local if absent.
+    #[schemars(extend("enum" = ["local", "deny", "allow"]))]
+    pub(super) on_error: Option<String>,
+    /// What the names of its keys begin with; `tollgate:` if absent.
+    pub(super) prefix: Option<String>,
+    /// How many replicas there are at the least; counted if absent.
+    #[schemars(range(min = 1, max = 10_000))]
+    pub(super) replicas: Option<u32>,
+    /// How long an answer may take before the store counts as out of reach; 100ms if absent.
+    pub(super) timeout: Option<Wait>,
 }
 
 /// Limits; what is absent is unlimited.

@@ -187,7 +187,7 @@ impl Reader<'_> {
     }
 }
 
-const ENTRY_FILE_ONLY: [&str; 5] = ["server", "upstream", "trace", "log", "ledger"];
+const ENTRY_FILE_ONLY: [&str; 6] = ["server", "upstream", "trace", "log", "ledger", "fleet"];
 
 /// The path without `.` components, so that two ways of writing it are one file.
 fn plain(path: &Path) -> PathBuf {

@@ -4,12 +4,15 @@
 //! set. Everything is in a fixed order, so that two dumps can be compared.
 
 use super::snapshot::{
-    AccessTarget, Balance, Channel, ClientAbort, Conduct, ForeignThinking, HttpVersion, Key, Limits, Mapping,
-    MappingFrom, Patterns, PriceRule, Profile, Quota, Server, Snapshot, Tool, UpstreamTimeouts,
+    AccessTarget, Balance, Channel, ChannelTls, ClientAbort, Conduct, Fleet, ForeignThinking, HttpVersion,
+    Key, Limits, Mapping, MappingFrom, Patterns, PriceRule, Profile, Quota, Server, Snapshot, TlsFiles,
+    TlsListener, Tool, UpstreamTimeouts,
 };
 use crate::price::{Unit, decimal};
+use crate::tls::Identity;
 use serde_json::{Map, Value, json};
 use std::fmt::Display;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -45,6 +48,7 @@ pub fn redacted(snapshot: &Snapshot) -> Value {
             "path": ledger.path.display().to_string(),
             "retention": retention(ledger.retention),
         })),
+        "fleet": snapshot.fleet.as_ref().map(fleet),
         "channel": snapshot.channels.iter().map(|it| channel(it)).collect::<Vec<_>>(),
         "profile": profiles.into_iter().map(|it| profile(it)).collect::<Vec<_>>(),
         "group": snapshot.groups.iter()
@@ -62,9 +66,21 @@ pub fn redacted(snapshot: &Snapshot) -> Value {
     })
 }
 
+/// Of the address nothing but its end: a password may stand anywhere before.
+fn fleet(fleet: &Fleet) -> Value {
+    json!({
+        "redis": fleet.redis.to_string(),
+        "on_error": fleet.on_error.word(),
+        "prefix": fleet.prefix,
+        "replicas": fleet.replicas,
+        "timeout": wait(fleet.timeout),
+    })
+}
+
 fn server(server: &Server) -> Value {
     json!({
         "listen": texts(&server.listen),
+        "tls": server.tls.iter().map(tls_listener).collect::<Vec<_>>(),
         "admin": server.admin.to_string(),
         "admin_token": server.admin_token.as_ref().map(ToString::to_string),
         "threads": server.threads,
@@ -87,6 +103,33 @@ fn server(server: &Server) -> Value {
     })
 }
 
+/// Where things are, whom they are for and until when: of keys only the file.
+fn tls_listener(listener: &TlsListener) -> Value {
+    let certificate = |(files, identity): (&TlsFiles, &Arc<Identity>)| {
+        json!({
+            "cert": files.certificate.display().to_string(),
+            "key": files.key.display().to_string(),
+            "names": identity.names(),
+            "expires_unix": identity.validity().until,
+        })
+    };
+    json!({
+        "listen": listener.listen.to_string(),
+        "certs": listener.certificates.iter().zip(listener.tls.identities()).map(certificate).collect::<Vec<_>>(),
+        "client_ca": listener.client_ca.as_ref().map(|path| path.display().to_string()),
+    })
+}
+
+fn channel_tls(tls: &ChannelTls) -> Value {
+    let path = |path: &Path| path.display().to_string();
+    json!({
+        "ca": tls.ca.as_deref().map(path),
+        "client_cert": tls.client.as_ref().map(|files| path(&files.certificate)),
+        "client_key": tls.client.as_ref().map(|files| path(&files.key)),
+        "client_cert_expires_unix": tls.tls.identity().map(|identity| identity.validity().until),
+    })
+}
+
 fn channel(channel: &Channel) -> Value {
     let mut groups: Option<Vec<&str>> =
         channel.groups.as_ref().map(|groups| groups.iter().map(crate::id::GroupId::as_str).collect());
@@ -100,6 +143,7 @@ fn channel(channel: &Channel) -> Value {
         "type": channel.kind,
         "base_url": channel.endpoint.base_url(),
         "api_keys": texts(&channel.credentials),
+        "tls": channel_tls(&channel.tls),
         "models": patterns(channel.models.as_ref()),
         "model_map": model_map,
         "priority": channel.priority,

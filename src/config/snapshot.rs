@@ -8,6 +8,7 @@
 mod channel;
 mod prices;
 mod quota;
+mod tls;
 
 pub use self::channel::{
     Balance, Channel, ClientAbort, Conduct, Endpoint, ForeignThinking, HttpVersion, UpstreamTimeouts,
@@ -15,6 +16,7 @@ pub use self::channel::{
 
 pub use self::prices::{PriceRule, Prices};
 pub use self::quota::{Per, Project, Quota};
+pub use self::tls::{ChannelTls, TlsFiles, TlsListener};
 
 use crate::id::{GroupId, KeyId, ProfileId};
 use crate::secret::{KeyDigest, Secret};
@@ -38,6 +40,8 @@ pub struct Snapshot {
     pub log: Log,
     /// Where usage is kept; `None`: nowhere.
     pub ledger: Option<Ledger>,
+    /// Where replicas count their limits together.
+    pub fleet: Option<Fleet>,
     /// How many channels one exchange may try.
     pub attempts: usize,
     /// Retries per thousand exchanges of recent traffic.
@@ -70,11 +74,50 @@ impl Snapshot {
     }
 }
 
+/// `[fleet]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fleet {
+    /// The store's address, with its password.
+    pub redis: Secret,
+    /// Who counts while the store is out of reach.
+    pub on_error: OnError,
+    /// What the names of its keys begin with.
+    pub prefix: String,
+    /// How many replicas there are at the least.
+    pub replicas: u32,
+    /// How long an answer may take.
+    pub timeout: Duration,
+}
+
+/// What happens to limits while the store is out of reach.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnError {
+    /// Each replica counts its share.
+    Local,
+    /// Nobody passes.
+    Deny,
+    /// Everybody passes.
+    Allow,
+}
+
+impl OnError {
+    /// Its name in the configuration.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::Deny => "deny",
+            Self::Allow => "allow",
+        }
+    }
+}
+
 /// `[server]` and its tables.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Server {
-    /// Public listeners.
+    /// Public listeners without TLS; empty only where there are some with it.
     pub listen: Vec<SocketAddr>,
+    /// Public listeners with TLS.
+    pub tls: Vec<TlsListener>,
     /// The admin listener.
     pub admin: SocketAddr,
     /// Required for admin calls where set, except `/metrics`, `/livez`, `/readyz`.

@@ -1,9 +1,10 @@
-//! The only door to files and environment: loading is pure but for the [`Source`] it is given.
+//! The only door to files, environment and clock: loading is pure but for the [`Source`] it is given.
 //!
 //! Invariant: no other file of this room names `std::fs` or `std::env`. Reads are bounded, and what was read
 //! is remembered by digest ([`Watched`]), so that a change can be told from a touch.
 
 use super::snapshot::Pattern;
+use crate::world::{System, World as _};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 use std::io::{self, Read as _};
@@ -21,6 +22,10 @@ pub trait Source {
     fn is_world_readable(&self, path: &Path) -> bool;
     /// How many cores there are for us, at least 1.
     fn cores(&self) -> usize;
+    /// What time it is, in Unix seconds: certificates run out.
+    fn unix_seconds(&self) -> u64 {
+        System::start().unix_ms() / 1000
+    }
 }
 
 /// What a load has looked at, and what it saw.

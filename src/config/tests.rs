@@ -4,4 +4,5 @@ mod bad;
 mod good;
 mod prices;
 mod quotas;
+mod tls;
 mod watch;

@@ -62,16 +62,16 @@ impl<'a> Asked<'a> {
 
 impl Gateway {
     /// admit: at the first of these groups that lets it in; else what the first said.
-    pub(super) fn admit(
+    pub(super) async fn admit(
         &self,
         exchange: &Exchange,
-        groups: impl IntoIterator<Item = Arc<Key>>,
+        groups: Vec<Arc<Key>>,
         operation: Operation,
     ) -> Result<Bearer, Refusal> {
         let mut groups = groups.into_iter();
         let mut told = None;
         while let Some(key) = groups.next() {
-            match self.admit_in(exchange, &key, operation) {
+            match self.admit_in(exchange, &key, operation).await {
                 Ok(permit) => return Ok(Bearer { key, permit, others: groups.collect() }),
                 Err(refusal) => told = Some(worth_telling(told, refusal)),
             }
@@ -81,7 +81,7 @@ impl Gateway {
 
     /// route → reserve: at the first of its groups that can serve it, with the plan of how. Says of the groups that
     /// cannot what helps the client most.
-    pub(super) fn bear(
+    pub(super) async fn bear(
         &self,
         exchange: &mut Exchange,
         mut bearer: Bearer,
@@ -90,7 +90,7 @@ impl Gateway {
         let mut told = None;
         loop {
             let Bearer { key, mut permit, others } = bearer;
-            let refusal = match self.stand(exchange, &key, &mut permit, asked) {
+            let refusal = match self.stand(exchange, &key, &mut permit, asked).await {
                 Ok(plan) => {
                     exchange.identified(key);
                     exchange.admitted = Some(permit);
@@ -103,7 +103,7 @@ impl Gateway {
             }
             permit.refund();
             drop(permit);
-            match self.admit(exchange, others, asked.operation) {
+            match self.admit(exchange, others, asked.operation).await {
                 Ok(next) => bearer = next,
                 Err(other) => return Err(worth_telling(Some(refusal), other)),
             }
@@ -112,24 +112,26 @@ impl Gateway {
     }
 
     /// Nobody of this group is left to ask: goes on in the next that can serve it, where there is one.
-    pub(super) fn fall_back(&self, exchange: &mut Exchange, accepted: &mut Accepted) -> bool {
+    pub(super) async fn fall_back(&self, exchange: &mut Exchange, accepted: &mut Accepted) -> bool {
         if accepted.others.is_empty() || !accepted.plan.may_go_on() {
             return false;
         }
         let last = exchange.key.clone();
-        let found = self.go_on(exchange, accepted);
+        let found = self.go_on(exchange, accepted).await;
         if !found && let Some(key) = last {
             exchange.identified(key);
         }
         found
     }
 
-    fn go_on(&self, exchange: &mut Exchange, accepted: &mut Accepted) -> bool {
+    async fn go_on(&self, exchange: &mut Exchange, accepted: &mut Accepted) -> bool {
         let mut others = std::mem::take(&mut accepted.others);
         loop {
             exchange.give_back();
-            let Ok(bearer) = self.admit(exchange, others, accepted.entry.operation) else { return false };
-            let Ok((mut plan, left)) = self.bear(exchange, bearer, &accepted.asked()) else { return false };
+            let bearer = self.admit(exchange, others, accepted.entry.operation).await;
+            let Ok(bearer) = bearer else { return false };
+            let borne = self.bear(exchange, bearer, &accepted.asked()).await;
+            let Ok((mut plan, left)) = borne else { return false };
             if plan.follow(&mut accepted.plan) {
                 (accepted.plan, accepted.others) = (plan, left);
                 return true;
@@ -138,7 +140,7 @@ impl Gateway {
         }
     }
 
-    fn stand(
+    async fn stand(
         &self,
         exchange: &mut Exchange,
         key: &Arc<Key>,
@@ -154,7 +156,7 @@ impl Gateway {
         plan.prefer(Preference { stream, session });
         let size = (asked.operation, asked.body_bytes, asked.inspection);
         let amount = self.expect(exchange, (key, &mut plan), size);
-        self.reserve(exchange, (key, &plan), permit, (asked.operation, asked.requested, amount))?;
+        self.reserve(exchange, (key, &plan), permit, (asked.operation, asked.requested, amount)).await?;
         Ok(plan)
     }
 }

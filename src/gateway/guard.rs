@@ -1,36 +1,37 @@
-//! A client's connection that will not wait for ever for a request's head, and that can end in a reset.
+//! A client's connection that will not wait for ever for a request's head, and that can end impolitely.
 //!
 //! Pingora's own deadline is per read, so one byte in a while holds a connection; and it takes a head of up
 //! to a megabyte. This wrapper counts from the first byte of a head to its end: too slow is answered with a
 //! plain 408, too long with a plain 431, and closed. There is no dialect yet to answer in and nothing to log,
 //! so it is only counted.
-//! And it is the socket itself, not Pingora's wrapper of one, because an answer whose end is the connection's end
-//! (HTTP/1.0) must be able to end in so many words: [`cut`].
+//! Over TLS the clock began when the connection was accepted, so that the handshake and the first head share it.
+//! An answer whose end is the connection's end (HTTP/1.0) is cut by a reset, and over TLS by the missing farewell: [`cut`].
 //! Invariants: bodies and streams are not its business (the gateway says when a head has been parsed, and
 //! when the next may come); an HTTP/2 connection is left to its own rules.
 
+mod plain;
+
+pub use self::plain::Plain;
+
 use async_trait::async_trait;
-use bytes::{Buf as _, Bytes};
 use http::Version;
 use http::header::CONTENT_LENGTH;
 use pingora::protocols::Stream as BoxedStream;
 use pingora::protocols::http::ServerSession;
 use pingora::protocols::raw_connect::ProxyDigest;
+use pingora::protocols::tls::{SslDigest, TlsRef};
 use pingora::protocols::{
-    GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, TimingDigest,
+    ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, TimingDigest,
     UniqueID, UniqueIDType,
 };
 use std::io;
-use std::net::SocketAddr;
-use std::os::fd::AsRawFd as _;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
-use std::task::{Context, Poll, Waker};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufWriter, ReadBuf};
-use tokio::net::TcpStream;
-use tokio::time::Sleep;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep};
 
 /// What a head may take.
 #[derive(Debug, Clone, Copy)]
@@ -44,14 +45,15 @@ pub struct HeadBounds {
 /// A connection under guard.
 #[derive(Debug)]
 pub struct Guarded {
-    inner: BufWriter<TcpStream>,
-    /// What was read to see which HTTP it is.
-    peeked: Bytes,
-    digest: Arc<SocketDigest>,
+    inner: BoxedStream,
+    /// What was read ahead, to be read again.
+    peeked: Vec<u8>,
     bounds: HeadBounds,
     phase: AtomicU8,
     head_bytes: AtomicUsize,
     deadline: Option<Pin<Box<Sleep>>>,
+    /// It ends without a word: what it carried must not be taken for whole.
+    cut: AtomicBool,
 }
 
 /// No byte of the next head yet.
@@ -62,16 +64,31 @@ const HEAD: u8 = 1;
 const BEYOND: u8 = 2;
 /// Not HTTP/1.
 const FREE: u8 = 3;
+/// HTTP/2 was agreed on, and its preface is not complete.
+const PREFACE: u8 = 4;
 
 impl Guarded {
     /// Guards a fresh connection.
-    pub fn new(tcp: TcpStream, from: SocketAddr, bounds: HeadBounds) -> Self {
-        let digest = SocketDigest::from_raw_fd(tcp.as_raw_fd());
-        drop(digest.peer_addr.set(Some(from.into())));
+    pub fn new(inner: BoxedStream, bounds: HeadBounds) -> Self {
         let (phase, head_bytes) = (AtomicU8::new(WAITING), AtomicUsize::new(0));
-        let inner = BufWriter::with_capacity(WRITE_BUFFER, tcp);
-        let (peeked, digest) = (Bytes::new(), Arc::new(digest));
-        Self { inner, peeked, digest, bounds, phase, head_bytes, deadline: None }
+        Self {
+            inner,
+            peeked: Vec::new(),
+            bounds,
+            phase,
+            head_bytes,
+            deadline: None,
+            cut: AtomicBool::new(false),
+        }
+    }
+
+    /// Guards a connection whose handshake is done; its first head must be there by `deadline`.
+    pub fn secured(inner: BoxedStream, bounds: HeadBounds, deadline: Instant) -> Self {
+        let is_http2 = inner.selected_alpn_proto() == Some(ALPN::H2);
+        let mut guarded = Self::new(inner, bounds);
+        guarded.phase = AtomicU8::new(if is_http2 { PREFACE } else { HEAD });
+        guarded.deadline = Some(Box::pin(tokio::time::sleep_until(deadline)));
+        guarded
     }
 
     fn moved(&self, from: &[u8], to: u8) {
@@ -84,8 +101,10 @@ impl Guarded {
 
     /// Refuses the head: one try to say why, then the end.
     fn refuse(&mut self, context: &mut Context<'_>, answer: &'static [u8]) -> Poll<io::Result<()>> {
-        // A socket that takes nothing now gets no explanation; the close says enough.
-        if let Poll::Ready(Ok(_)) = Pin::new(&mut self.inner).poll_write(context, answer) {
+        // A socket that takes nothing now gets no explanation; the close says enough. Nor does who asked nothing.
+        let asked = self.head_bytes.load(Ordering::Relaxed) > 0;
+        let explained = asked && self.phase.load(Ordering::Relaxed) == HEAD;
+        if explained && let Poll::Ready(Ok(_)) = Pin::new(&mut self.inner).poll_write(context, answer) {
             drop(Pin::new(&mut self.inner).poll_flush(context));
         }
         self.phase.store(FREE, Ordering::Relaxed);
@@ -104,8 +123,28 @@ impl Guarded {
             HEAD => {
                 self.head_bytes.fetch_add(read.len(), Ordering::Relaxed);
             }
+            PREFACE => {
+                let had = self.head_bytes.fetch_add(read.len(), Ordering::Relaxed);
+                if had + read.len() >= H2_PREFACE.len() {
+                    self.phase.store(FREE, Ordering::Relaxed);
+                }
+            }
             _ => {}
         }
+    }
+
+    /// Reads again what was read ahead, and only then the connection.
+    fn poll_inner(&mut self, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.peeked.is_empty() {
+            return Pin::new(&mut self.inner).poll_read(context, buffer);
+        }
+        let taken = self.peeked.len().min(buffer.remaining());
+        buffer.put_slice(&self.peeked[..taken]);
+        self.peeked.drain(..taken);
+        if self.peeked.is_empty() {
+            self.peeked = Vec::new(); // it is never filled again
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -123,13 +162,15 @@ pub fn next_head(client: &ServerSession) {
     }
 }
 
-/// Makes the connection end in a reset where its end would be all that says that the answer is whole.
+/// Makes the connection end impolitely where its end would be all that says that the answer is whole.
 pub fn cut(client: &ServerSession) {
     let unframed = client.req_header().version < Version::HTTP_11
         && client.response_written().is_some_and(|head| !head.headers.contains_key(CONTENT_LENGTH));
     if let Some(guarded) = client.stream().filter(|_| unframed).and_then(guarded) {
-        // A socket that is gone already has said so itself.
-        drop(guarded.inner.get_ref().set_zero_linger());
+        guarded.cut.store(true, Ordering::Relaxed);
+        if let Some(plain) = (*guarded.inner).as_any().downcast_ref::<Plain>() {
+            plain.reset();
+        }
     }
 }
 
@@ -144,20 +185,12 @@ impl AsyncRead for Guarded {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        let in_head = this.phase.load(Ordering::Relaxed) == HEAD;
+        let in_head = matches!(this.phase.load(Ordering::Relaxed), HEAD | PREFACE);
         if in_head && this.head_bytes.load(Ordering::Relaxed) >= this.bounds.bytes {
             return this.refuse(context, TOO_LARGE);
         }
         let before = buffer.filled().len();
-        let polled = if this.peeked.is_empty() {
-            Pin::new(&mut this.inner).poll_read(context, buffer)
-        } else {
-            let length = this.peeked.len().min(buffer.remaining());
-            buffer.put_slice(&this.peeked[..length]);
-            this.peeked.advance(length);
-            Poll::Ready(Ok(()))
-        };
-        match polled {
+        match this.poll_inner(context, buffer) {
             Poll::Ready(Ok(())) => {
                 let read = &buffer.filled()[before..];
                 if !read.is_empty() {
@@ -185,7 +218,11 @@ impl AsyncWrite for Guarded {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().inner).poll_shutdown(context)
+        let this = self.get_mut();
+        if this.cut.load(Ordering::Relaxed) {
+            return Poll::Ready(Ok(()));
+        }
+        Pin::new(&mut this.inner).poll_shutdown(context)
     }
 
     fn poll_write_vectored(
@@ -204,8 +241,9 @@ impl AsyncWrite for Guarded {
 #[async_trait]
 impl Shutdown for Guarded {
     async fn shutdown(&mut self) {
-        // One that the client has closed already needs no end of ours.
-        drop(self.inner.shutdown().await);
+        if !self.cut.load(Ordering::Relaxed) {
+            self.inner.shutdown().await;
+        }
     }
 }
 
@@ -227,7 +265,7 @@ impl Peek for Guarded {
             Ok::<_, io::Error>(())
         });
         looked.await.map_err(|_| io::ErrorKind::TimedOut)??;
-        self.peeked = Bytes::copy_from_slice(&seen[..length]);
+        self.peeked = seen[..length].to_vec();
         // What is missing stays zero, which no preface is.
         buffer.copy_from_slice(&seen);
         Ok(true)
@@ -236,40 +274,41 @@ impl Peek for Guarded {
 
 impl UniqueID for Guarded {
     fn id(&self) -> UniqueIDType {
-        self.inner.get_ref().as_raw_fd()
+        self.inner.id()
     }
 }
 
-impl Ssl for Guarded {}
+impl Ssl for Guarded {
+    fn get_ssl(&self) -> Option<&TlsRef> {
+        self.inner.get_ssl()
+    }
+
+    fn get_ssl_digest(&self) -> Option<Arc<SslDigest>> {
+        self.inner.get_ssl_digest()
+    }
+
+    fn selected_alpn_proto(&self) -> Option<ALPN> {
+        self.inner.selected_alpn_proto()
+    }
+}
 
 impl GetTimingDigest for Guarded {
     fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
-        Vec::new()
+        self.inner.get_timing_digest()
     }
 }
 
 impl GetProxyDigest for Guarded {
     fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
-        None
+        self.inner.get_proxy_digest()
     }
 }
 
 impl GetSocketDigest for Guarded {
     fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
-        Some(Arc::clone(&self.digest))
+        self.inner.get_socket_digest()
     }
 }
-
-impl Drop for Guarded {
-    /// What was written goes out, as far as the socket takes it now.
-    fn drop(&mut self) {
-        let flushed = Pin::new(&mut self.inner).poll_flush(&mut Context::from_waker(Waker::noop()));
-        drop(flushed);
-    }
-}
-
-/// About one packet: more would hold back what is meant to be seen at once.
-const WRITE_BUFFER: usize = 1460;
 
 const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const H2_PREFACE_BEGINS: &[u8] = b"PRI";

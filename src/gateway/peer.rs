@@ -1,7 +1,9 @@
 //! Connections to providers: addresses from the background resolver, Pingora's pool behind them.
 //!
-//! Invariants: connections are shared only within one channel and credential; an https peer always has a
-//! server name, without which Pingora would not verify it (the configuration refuses an empty one).
+//! Invariants: connections are shared only within one channel, credential and TLS settings; an https peer always
+//! has a server name, without which Pingora would not verify it (the configuration refuses an empty one).
+
+mod trust;
 
 use crate::config::is_link_local;
 use crate::config::snapshot::{Channel, HttpVersion};
@@ -12,17 +14,17 @@ use crate::limit::Nanos;
 use crate::resolve::Resolver;
 use crate::secret::Secret;
 use crate::world::World;
-use pingora::connectors::http::v2::Connector as Http2Connector;
+use pingora::connectors::http::v2::{Connector as Http2Connector, H2HandshakeSettings, handshake};
 use pingora::connectors::{ConnectorOptions, TransportConnector};
-use pingora::protocols::Stream;
-use pingora::protocols::http::client::HttpSession;
 use pingora::protocols::http::v2::client::Http2Session;
+use pingora::protocols::{ALPN, Stream};
 use pingora::upstreams::peer::{HttpPeer, Peer as _};
 use pingora::{BError, ErrorType};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
+use trust::Trust;
 
 /// The way to every provider; clones share one pool.
 #[derive(Clone)]
@@ -58,7 +60,7 @@ impl Upstream {
             let share = connect_share(channel.timeouts.connect.saturating_sub(passed), tried - at);
             peer.options.connection_timeout = Some(share);
             peer.options.total_connection_timeout = Some(share);
-            match self.lines.open(peer, channel.conduct.http_version, !link.resent).await {
+            match self.lines.open(peer, channel, !link.resent).await {
                 Ok((wire, origin)) => {
                     let took = Duration::from_nanos(self.world.now().saturating_sub(began));
                     *link = Link { origin, connect: (origin == Origin::New).then_some(took), ..*link };
@@ -79,6 +81,8 @@ impl Upstream {
         if channel.conduct.http_version != HttpVersion::Http2 {
             peer.options.set_http_version(1, 1);
         }
+        let equipped = self.lines.trust.equip(&mut peer, &channel.tls.tls);
+        equipped.map_err(|error| connect_failure(Some(&error)))?;
         Ok(peer)
     }
 
@@ -109,21 +113,24 @@ impl std::fmt::Debug for Lines {
 pub struct Lines {
     transport: TransportConnector,
     http2: Http2Connector,
+    trust: Trust,
 }
 
 impl Lines {
     fn new() -> Self {
         let options = || Some(ConnectorOptions::new(POOLED_MAX));
-        Self { transport: TransportConnector::new(options()), http2: Http2Connector::new(options()) }
+        let (transport, http2) = (TransportConnector::new(options()), Http2Connector::new(options()));
+        Self { transport, http2, trust: Trust::new() }
     }
 
     /// A connection or a stream of one, and where it came from.
     async fn open(
         self: &Arc<Self>,
         peer: HttpPeer,
-        version: HttpVersion,
+        channel: &Channel,
         reuse: bool,
     ) -> Result<(Wire, Origin), BError> {
+        let (version, tls) = (channel.conduct.http_version, &*channel.tls.tls);
         let only_http1 = match version {
             HttpVersion::Http1 => true,
             HttpVersion::Auto => !peer.is_tls(),
@@ -133,7 +140,7 @@ impl Lines {
             let kept = if reuse { self.transport.reused_stream(&peer).await } else { None };
             let (stream, origin) = match kept {
                 Some(stream) => (stream, Origin::Idle),
-                None => (self.transport.new_stream(&peer).await?, Origin::New),
+                None => (self.trust.dial(&self.transport, &peer, tls).await?, Origin::New),
             };
             return Ok((self.http1(stream, peer), origin));
         }
@@ -147,12 +154,18 @@ impl Lines {
         {
             return Ok((self.http1(stream, peer), Origin::Idle));
         }
-        match self.http2.new_http_session::<_, ()>(&peer).await? {
-            HttpSession::H2(session) => Ok((self.http2(session, peer), Origin::New)),
-            HttpSession::H1(session) if version == HttpVersion::Auto => {
-                Ok((self.http1(session.into_inner(), peer), Origin::New))
+        let stream = self.trust.dial(&self.transport, &peer, tls).await?;
+        let is_http2 = match stream.selected_alpn_proto() {
+            Some(agreed) => agreed == ALPN::H2,
+            // Without TLS there is nothing to agree on: the configuration knows.
+            None => version == HttpVersion::Http2 && !peer.is_tls(),
+        };
+        match is_http2 {
+            true => Ok((self.http2(self.first_stream(stream, &peer).await?, peer), Origin::New)),
+            false if version == HttpVersion::Auto => Ok((self.http1(stream, peer), Origin::New)),
+            false => {
+                Err(pingora::Error::explain(ErrorType::H2Downgrade, "the provider does not speak HTTP/2"))
             }
-            _ => Err(pingora::Error::explain(ErrorType::H2Downgrade, "the provider does not speak HTTP/2")),
         }
     }
 
@@ -174,6 +187,23 @@ impl Lines {
         session.map(|session| (session, origin))
     }
 
+    /// Makes a connection one of HTTP/2 that others may use too, and begins the first stream on it.
+    async fn first_stream(&self, stream: Stream, peer: &HttpPeer) -> Result<Http2Session, BError> {
+        let mut settings = H2HandshakeSettings::new();
+        settings.max_streams = peer.options.max_h2_streams;
+        settings.ping_interval = peer.options.h2_ping_interval;
+        settings.stream_window_size = peer.options.h2_stream_window_size;
+        settings.connection_window_size = peer.options.h2_connection_window_size;
+        let connection = handshake(stream, settings).await?;
+        let Some(session) = connection.spawn_stream().await? else {
+            return pingora::Error::e_explain(ErrorType::H2Error, "a new connection that takes no stream");
+        };
+        if connection.more_streams_allowed() {
+            self.http2.in_use_pool().insert(peer.reuse_hash(), connection);
+        }
+        Ok(session)
+    }
+
     fn http1(self: &Arc<Self>, stream: Stream, peer: HttpPeer) -> Wire {
         Wire::Http1(Box::new(Http1::new(stream, Arc::clone(self), peer)))
     }
@@ -184,7 +214,7 @@ impl Lines {
 
     /// The provider wants HTTP/1.1 for this (RFC 9113 section 9.2.2 has such cases).
     pub(super) fn prefer_http1(&self, peer: &HttpPeer) {
-        self.http2.prefer_h1(peer);
+        self.trust.prefer_http1(peer);
     }
 
     /// Keeps a connection that is complete in both directions.
@@ -222,7 +252,7 @@ fn peer(channel: &Channel, credential: &Secret, address: IpAddr) -> HttpPeer {
     let address = SocketAddr::new(address, endpoint.port);
     let mut peer = HttpPeer::new(address, endpoint.tls, endpoint.host.clone());
     let mut hasher = DefaultHasher::new();
-    (channel.id.as_str(), credential.expose()).hash(&mut hasher);
+    (channel.id.as_str(), credential.expose(), channel.tls.tls.digest()).hash(&mut hasher);
     peer.group_key = hasher.finish();
     peer.options.connection_timeout = Some(channel.timeouts.connect);
     peer.options.total_connection_timeout = Some(channel.timeouts.connect);

@@ -156,10 +156,10 @@ impl Reply<'_> {
         let gates = [Some(&state.gate), Some(live.group(key.group.index)), model];
         let mut tightest = Vec::new();
         for gate in gates.into_iter().flatten() {
-            if let Some(level) = gate.rpm.level(now) {
+            if let Some(level) = gate.rpm_level(now) {
                 tighten(&mut tightest, Limited::Requests, level);
             }
-            for (counted, level) in gate.tokens.levels(now) {
+            for (counted, level) in gate.token_levels(now) {
                 tighten(&mut tightest, Limited::Tokens, level);
                 match counted {
                     Counted::All => {}

@@ -12,35 +12,36 @@ use crate::limit::quota::{Measure, Spent};
 use crate::protocol::Operation;
 use crate::refusal::Refusal;
 use crate::stage::plan::Plan;
+use crate::stage::quota;
 use crate::stage::quota::When;
-use crate::stage::{admit, quota};
 use crate::state::permit::Permit;
 use crate::usage::UsageSource;
+use std::sync::Arc;
 
 impl Gateway {
     /// admit in one group: what the head is enough to decide.
-    pub(super) fn admit_in(
+    pub(super) async fn admit_in(
         &self,
         exchange: &Exchange,
         key: &Key,
         operation: Operation,
     ) -> Result<Permit, Refusal> {
         quota::check(&exchange.live, key, operation, self.when(exchange))?;
-        admit::admit(&exchange.live, &self.registry, key, self.world.now())
+        self.admitted(&exchange.live, key).await
     }
 
     /// reserve: what needs the model and the size of the request.
-    pub(super) fn reserve(
+    pub(super) async fn reserve(
         &self,
         exchange: &mut Exchange,
         (key, plan): (&Key, &Plan),
         permit: &mut Permit,
         (operation, requested, amount): (Operation, &str, Amount),
     ) -> Result<(), Refusal> {
-        let live = &exchange.live;
-        let held = quota::reserve(live, key, (operation, plan, amount), self.when(exchange));
+        let live = Arc::clone(&exchange.live);
+        let held = quota::reserve(&live, key, (operation, plan, amount), self.when(exchange));
         let held = held.inspect_err(|_| permit.refund())?;
-        let charge = admit::reserve(live, key, permit, (requested, amount), self.world.now())?;
+        let charge = self.reserved(&live, key, permit, (requested, amount)).await?;
         exchange.charges.push(charge);
         exchange.quotas = held;
         Ok(())

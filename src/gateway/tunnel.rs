@@ -12,7 +12,7 @@ use crate::protocol::key_forms;
 use crate::record::{End, Over};
 use crate::stage::plan;
 use crate::stage::route::Wanted;
-use crate::stage::{admit, rewrite, route, verdict};
+use crate::stage::{rewrite, route, verdict};
 use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, TRANSFER_ENCODING};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::http::ServerSession;
@@ -35,10 +35,10 @@ impl Gateway {
         // What lives in one account is looked for in the same group every time, whoever has room.
         let key = key.in_groups().find(|key| route::route(&live, key, wanted).is_ok()).unwrap_or(&key);
         exchange.identified(Arc::clone(key));
-        let permit = admit::admit(&live, &self.registry, key, now)?;
+        let permit = self.admitted(&live, key).await?;
         let mut plan = route::route(&live, key, wanted)?;
         // Its body cannot be held back while it waits: what is full refuses.
-        let attempt = *plan.at_once(&live, &self.registry, now)?;
+        let attempt = self.attempt_at_once(&live, &mut plan).await?;
         // The expectation ends here, and so do the provider's own informational answers.
         body::go_ahead(client).await?;
         client.set_ignore_info_resp(true);

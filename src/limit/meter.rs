@@ -52,7 +52,8 @@ impl Counted {
         }
     }
 
-    fn of(self, amount: Amount) -> u64 {
+    /// What it counts of an amount.
+    pub fn of(self, amount: Amount) -> u64 {
         match self {
             Self::All => amount.total(),
             Self::Input => amount.input,
@@ -69,6 +70,13 @@ pub struct Meter([Tokens; 3]);
 #[derive(Debug, Default, PartialEq, Eq)]
 #[must_use = "what is not settled stays spent"]
 pub struct Held([Reserved; 3]);
+
+impl Held {
+    /// What was taken out of each, in the order of [`Counted::ALL`].
+    pub fn taken(&self) -> [u64; 3] {
+        self.0.each_ref().map(|reserved| reserved.0)
+    }
+}
 
 /// Which bucket had too little.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,6 +114,15 @@ impl Meter {
             }
         }
         Ok(held)
+    }
+
+    /// Books it out of each where somebody else has admitted it.
+    pub fn charge(&self, amount: Amount, now: Nanos) -> Held {
+        let mut held = Held::default();
+        for (at, counted) in Counted::ALL.into_iter().enumerate() {
+            held.0[at] = self.0[at].charge(counted.of(amount), now);
+        }
+        held
     }
 
     /// Puts what it really cost in the place of what was reserved for it.

@@ -31,7 +31,7 @@ struct Shape {
 /// What was taken out for an exchange; to be settled once.
 #[derive(Debug, Default, PartialEq, Eq)]
 #[must_use = "what is not settled stays spent"]
-pub struct Reserved(u64);
+pub struct Reserved(pub(super) u64);
 
 impl Tokens {
     /// Sets the rate: `per_minute` evenly, `burst` at once; what was used stays used, in tokens. `None` lifts
@@ -71,6 +71,25 @@ impl Tokens {
             let next = packed(spent.saturating_add(tokens), word & 1);
             match self.word.compare_exchange_weak(word, next, Ordering::AcqRel, Ordering::Acquire) {
                 Ok(_) => return Ok(Reserved(tokens)),
+                Err(seen) => word = seen,
+            }
+        }
+    }
+
+    /// Books this many that were admitted by somebody else's count. However many they are, the last of them are the
+    /// most that is owed beyond the burst.
+    pub fn charge(&self, tokens: u64, now: Nanos) -> Reserved {
+        let mut word = self.word.load(Ordering::Acquire);
+        loop {
+            let (per_minute, burst) = self.shape(word);
+            if per_minute == 0 {
+                return Reserved(0);
+            }
+            let earned = earned(per_minute, now);
+            let spent = (word >> 1).clamp(earned, earned.saturating_add(burst));
+            let next = packed(spent.saturating_add(tokens), word & 1);
+            match self.word.compare_exchange_weak(word, next, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => return Reserved(tokens),
                 Err(seen) => word = seen,
             }
         }

@@ -151,18 +151,21 @@ impl Reloader {
 #[derive(Debug)]
 struct AtStart {
     listen: Vec<SocketAddr>,
+    tls: Vec<SocketAddr>,
     admin: SocketAddr,
     threads: usize,
 }
 
 impl AtStart {
     fn of(server: &Server) -> Self {
-        Self { listen: server.listen.clone(), admin: server.admin, threads: server.threads }
+        let tls = server.tls.iter().map(|listener| listener.listen).collect();
+        Self { listen: server.listen.clone(), tls, admin: server.admin, threads: server.threads }
     }
 
     fn changed(&self, new: &Server) -> Vec<String> {
         let settings = [
             ("server.listen", self.listen != new.listen),
+            ("server.tls", !self.tls.iter().eq(new.tls.iter().map(|listener| &listener.listen))),
             ("server.admin", self.admin != new.admin),
             ("server.threads", self.threads != new.threads),
         ];

@@ -8,17 +8,32 @@ use crate::config::snapshot::Key;
 use crate::limit::{Amount, Counted, Empty, Nanos};
 use crate::refusal::{Refusal, quoted};
 use crate::state::charge::Charge;
-use crate::state::permit::{Permit, Shut};
+use crate::state::gate::{Gate, Lack, Shut, UNKNOWN_WAIT};
+use crate::state::lending::Loan;
+use crate::state::permit::Permit;
 use crate::state::{Live, Registry};
+use std::sync::Arc;
 use std::time::Duration;
 
+/// Why something was not let in.
+#[derive(Debug)]
+pub enum Denied {
+    /// It may not.
+    Refused(Refusal),
+    /// It may, once the fleet's store has lent what this asks for: ask again then.
+    Borrow(Loan),
+}
+
 /// Takes one request and one slot of the key and of its group.
-pub fn admit(live: &Live, registry: &Registry, key: &Key, now: Nanos) -> Result<Permit, Refusal> {
+pub fn admit(live: &Live, registry: &Registry, key: &Key, now: Nanos) -> Result<Permit, Denied> {
     let mut permit = Permit::new(registry.leases());
     let gates = [&live.key(key.index).gate, live.group(key.group.index)];
     permit.pass(&gates, now).map_err(|(at, shut)| {
+        if shut == Shut::Ask {
+            return Denied::Borrow(Loan::of(&gates, None, now));
+        }
         let names = if at == 0 { ("rpm", "concurrency") } else { ("group_rpm", "group_concurrency") };
-        refuse(&whose(key, at, ""), shut, names)
+        Denied::Refused(refuse(&whose(key, at, ""), shut, names))
     })?;
     Ok(permit)
 }
@@ -31,26 +46,54 @@ pub fn reserve(
     permit: &mut Permit,
     (requested, amount): (&str, Amount),
     now: Nanos,
-) -> Result<Charge, Refusal> {
+) -> Result<Charge, Denied> {
     let state = live.key(key.index);
     let model = state.model(&key.model_limits, requested);
-    if let Some(gate) = model {
+    // Asked again after a loan, it has passed already.
+    if let Some(gate) = model.filter(|gate| !permit.holds(gate)) {
         permit.pass(&[gate], now).map_err(|(_, shut)| {
+            if shut == Shut::Ask {
+                return Denied::Borrow(Loan::of(&[gate], None, now));
+            }
             permit.refund();
-            refuse(&whose(key, OF_MODEL, requested), shut, ("model_rpm", "model_concurrency"))
+            let names = ("model_rpm", "model_concurrency");
+            Denied::Refused(refuse(&whose(key, OF_MODEL, requested), shut, names))
         })?;
     }
     let gates = [Some(&state.gate), Some(live.group(key.group.index)), model];
     let gates: Vec<_> = gates.into_iter().flatten().collect();
-    Charge::take(&gates, amount, now).map_err(|first| {
+    Charge::take(&gates, amount, now).map_err(|(at, lack)| {
+        let first = match lack {
+            Lack::Ask => return Denied::Borrow(Loan::of(&gates, Some(amount), now)),
+            Lack::Empty(empty) => (at, empty),
+            Lack::Unknown => {
+                permit.refund();
+                return Denied::Refused(unknown());
+            }
+        };
         permit.refund();
-        // Of several that have too little, the one that has it the longest: a wait for another would be too short.
-        let short =
-            gates.iter().enumerate().filter_map(|(at, gate)| Some((at, gate.tokens.short(amount, now)?)));
-        let (at, empty) = short.max_by_key(|(_, empty)| empty.wait).unwrap_or(first);
-        let burst = gates[at].tokens.level(empty.counted, now).map_or(0, |level| level.limit);
-        too_many_tokens(&whose(key, at, requested), empty, (burst, TOKEN_LIMITS[at.min(OF_MODEL)]))
+        Denied::Refused(short_of_tokens(&gates, amount, first, now, |at| whose(key, at, requested)))
     })
+}
+
+/// Of several gates that have too little, the one that has it the longest: a wait for another would be too short.
+fn short_of_tokens(
+    gates: &[&Arc<Gate>],
+    amount: Amount,
+    first: (usize, Empty),
+    now: Nanos,
+    whose: impl Fn(usize) -> String,
+) -> Refusal {
+    let short = gates.iter().enumerate().filter_map(|(at, gate)| Some((at, gate.short(amount, now)?)));
+    let (at, empty) = short.max_by_key(|(_, empty)| empty.wait).unwrap_or(first);
+    let burst = gates[at].token_level(empty.counted, now).map_or(0, |level| level.limit);
+    too_many_tokens(&whose(at), empty, (burst, TOKEN_LIMITS[at.min(OF_MODEL)]))
+}
+
+/// The answer where limits cannot be counted, and `on_error` says that nobody passes then.
+pub fn unknown() -> Refusal {
+    let message = "The gateway cannot count its limits at the moment. Try again in a moment.";
+    Refusal::new(Code::GatewayOverloaded, message).retry_after(UNKNOWN_WAIT)
 }
 
 /// The limit's owner by the gate's position: the key, its group, the key's rule for the model.
@@ -97,7 +140,8 @@ fn refuse(whose: &str, shut: Shut, (rate, slots): (&'static str, &'static str)) 
             );
             Refusal::new(Code::RateLimitExceeded, message).retry_after(wait).limit(rate)
         }
-        Shut::Slots(limit) => {
+        Shut::Ask | Shut::Unknown => unknown(),
+        Shut::Slots(limit, _) => {
             let message = format!(
                 "{whose} limit of {limit} requests at once is reached. Try again when one of them has ended."
             );

@@ -20,10 +20,12 @@ use crate::id::KeyId;
 use crate::limit::{Amount, Nanos};
 use crate::refusal::{Refusal, quoted};
 use crate::secret::Secret;
+use crate::stage::admit::Denied;
 use crate::stage::retry::Retries;
 use crate::stage::verdict;
 use crate::state::charge::Charge;
 use crate::state::health::{Probe, Resting, Why};
+use crate::state::lending::Loan;
 use crate::state::permit::Permit;
 use crate::state::{Live, Registry};
 use std::sync::Arc;
@@ -53,6 +55,8 @@ pub struct Plan {
     preference: Preference,
     asked_by: Option<KeyId>,
     retries: Retries,
+    /// How often the store was asked.
+    loans: u32,
 }
 
 /// How a channel is chosen within one priority.
@@ -102,6 +106,8 @@ pub enum Next {
     Wait(Duration),
     /// All that could serve it are full: ask again after this.
     Queue(Pause),
+    /// Ask again once the fleet's store has lent this, or has said no.
+    Borrow(Loan),
     /// Nothing is left; this is the answer.
     Exhausted(Refusal),
 }
@@ -129,6 +135,7 @@ impl Plan {
             preference: Preference::default(),
             asked_by: None,
             retries: Retries::default(),
+            loans: 0,
         }
     }
 
@@ -181,11 +188,12 @@ impl Plan {
         }
     }
 
-    /// The next attempt or the answer, without waiting.
-    pub fn at_once(&mut self, live: &Live, registry: &Registry, now: Nanos) -> Result<Box<Attempt>, Refusal> {
+    /// The next attempt or the answer, without waiting for a place.
+    pub fn at_once(&mut self, live: &Live, registry: &Registry, now: Nanos) -> Result<Box<Attempt>, Denied> {
         match self.attempt(live, registry, now) {
             Some(Next::Attempt(attempt)) => Ok(attempt),
-            _ => Err(self.exhausted(live, now)),
+            Some(Next::Borrow(loan)) => Err(Denied::Borrow(loan)),
+            _ => Err(Denied::Refused(self.exhausted(live, now))),
         }
     }
 
@@ -204,9 +212,13 @@ impl Plan {
             if let Some(wait) = self.space(&channel, now) {
                 return Some(Next::Wait(wait));
             }
-            let Some(entered) = self.enter(live, registry, &channel, now) else {
-                self.full.push(channel.index);
-                continue;
+            let entered = match self.enter(live, registry, &channel, now) {
+                Ok(entered) => entered,
+                Err(Some(loan)) => return Some(Next::Borrow(loan)),
+                Err(None) => {
+                    self.full.push(channel.index);
+                    continue;
+                }
             };
             self.attempts_left -= 1;
             self.retries.made();

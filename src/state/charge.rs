@@ -4,21 +4,25 @@
 //! nothing where the [`Charge`] is just dropped. Whatever is given back at a channel wakes the first that waits
 //! for it.
 
+use super::ChannelState;
+use super::gate::{Gate, Lack, Shut, UNKNOWN_WAIT};
+use super::lending::Loan;
 use super::permit::{GATES_MAX, Permit};
 use super::queue::Queue;
-use super::{ChannelState, Gate};
-use crate::limit::{Amount, Empty, Held, Nanos};
+use crate::limit::{Amount, Held, Nanos};
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 
 /// Why an attempt was not let in, with how long until it may be where that is known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Closed {
     /// The channel is full.
     Channel(Option<Duration>),
     /// The credential is full; another one of the channel may not be.
     Credential(Option<Duration>),
+    /// The fleet's store has to be asked.
+    Ask(Loan),
 }
 
 impl ChannelState {
@@ -34,10 +38,17 @@ impl ChannelState {
     ) -> Result<(Permit, Charge), Closed> {
         let gates = [&self.gate, &self.credential_gates[credential]];
         let mut permit = Permit::new(leases);
-        permit.pass(&gates, now).map_err(|(at, shut)| closed(at, shut.wait()))?;
-        let mut charge = Charge::take(&gates, amount, now).map_err(|(at, empty)| {
+        permit.pass(&gates, now).map_err(|(at, shut)| match shut {
+            Shut::Ask => Closed::Ask(Loan::of(&gates, None, now)),
+            _ => closed(at, shut.wait()),
+        })?;
+        let mut charge = Charge::take(&gates, amount, now).map_err(|(at, lack)| {
             permit.refund();
-            closed(at, Some(empty.wait))
+            match lack {
+                Lack::Ask => Closed::Ask(Loan::of(&gates, Some(amount), now)),
+                Lack::Empty(empty) => closed(at, Some(empty.wait)),
+                Lack::Unknown => closed(at, Some(UNKNOWN_WAIT)),
+            }
         })?;
         // Only now: who is turned away must not be woken by what it gives back itself.
         permit.wakes(&self.queue);
@@ -59,11 +70,11 @@ pub struct Charge {
 
 impl Charge {
     /// Takes the tokens at all of the gates, or at none; says at which there were too few, by its position.
-    pub fn take(gates: &[&Arc<Gate>], amount: Amount, now: Nanos) -> Result<Self, (usize, Empty)> {
+    pub fn take(gates: &[&Arc<Gate>], amount: Amount, now: Nanos) -> Result<Self, (usize, Lack)> {
         let mut charge = Self::default();
         debug_assert!(gates.len() <= GATES_MAX, "an exchange passes at most {GATES_MAX} gates");
         for (at, (gate, place)) in gates.iter().zip(&mut charge.held).enumerate() {
-            let held = gate.tokens.reserve(amount, now).map_err(|empty| (at, empty))?;
+            let held = gate.reserve(amount, now).map_err(|lack| (at, lack))?;
             *place = Some((Arc::clone(gate), held));
         }
         Ok(charge)
@@ -81,7 +92,7 @@ impl Charge {
 
     fn settle_all(&mut self, amount: Amount) {
         for (gate, held) in self.held.iter_mut().filter_map(Option::take) {
-            gate.tokens.settle(held, amount);
+            gate.settle(held, amount);
         }
     }
 }

@@ -2,12 +2,11 @@
 //!
 //! Invariant: `leases_open` equals the number of permits that exist; when no exchange is open it is zero.
 
-use crate::limit::{Level, Nanos};
-use crate::state::Gate;
+use crate::limit::Nanos;
+use crate::state::gate::{Gate, Shut};
 use crate::state::queue::Queue;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Duration;
 
 /// Slots held at the gates of a key, its group and its rule for a model, or of a channel and a credential.
 #[derive(Debug)]
@@ -22,25 +21,6 @@ pub struct Permit {
 /// Key, group, and (key, model), as many as there are kinds.
 pub(super) const GATES_MAX: usize = 3;
 
-/// Why a gate did not open.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Shut {
-    /// The rate: how long until one is free, and what the bucket looks like.
-    Rate(Duration, Option<Level>),
-    /// The slots: how many there are.
-    Slots(u32),
-}
-
-impl Shut {
-    /// How long until it opens, where that is known.
-    pub fn wait(self) -> Option<Duration> {
-        match self {
-            Self::Rate(wait, _) => Some(wait),
-            Self::Slots(_) => None,
-        }
-    }
-}
-
 impl Permit {
     /// A permit that holds nothing yet.
     pub fn new(leases: &Arc<AtomicI64>) -> Self {
@@ -52,10 +32,10 @@ impl Permit {
     /// one shut by its position.
     pub fn pass(&mut self, gates: &[&Arc<Gate>], now: Nanos) -> Result<(), (usize, Shut)> {
         for (at, gate) in gates.iter().enumerate() {
-            if let Err(shut) = open(gate, now) {
+            if let Err(shut) = gate.open(now) {
                 for passed in &gates[..at] {
-                    passed.slots.release();
-                    passed.rpm.give_back();
+                    passed.release();
+                    passed.give_back();
                 }
                 return Err((at, shut));
             }
@@ -67,7 +47,7 @@ impl Permit {
             } else {
                 // More gates than places would leak a slot: give it back at once and go on without it.
                 debug_assert!(false, "an exchange passes at most {GATES_MAX} gates");
-                gate.slots.release();
+                gate.release();
             }
         }
         Ok(())
@@ -78,9 +58,14 @@ impl Permit {
     /// Gives back the requests it took as well: for an exchange that is refused by a later gate.
     pub fn refund(&mut self) {
         for gate in self.gates.iter().flatten().filter(|_| !self.refunded) {
-            gate.rpm.give_back();
+            gate.give_back();
         }
         self.refunded = true;
+    }
+
+    /// Whether it has passed this gate.
+    pub fn holds(&self, gate: &Arc<Gate>) -> bool {
+        self.gates.iter().flatten().any(|held| Arc::ptr_eq(held, gate))
     }
 
     /// Names the queue whose first waits for what this holds.
@@ -89,19 +74,10 @@ impl Permit {
     }
 }
 
-/// One slot and one request of one gate, or neither.
-fn open(gate: &Gate, now: Nanos) -> Result<(), Shut> {
-    gate.slots.take().map_err(Shut::Slots)?;
-    gate.rpm.take(now).map_err(|wait| {
-        gate.slots.release();
-        Shut::Rate(wait, gate.rpm.level(now))
-    })
-}
-
 impl Drop for Permit {
     fn drop(&mut self) {
         for gate in self.gates.iter().flatten() {
-            gate.slots.release();
+            gate.release();
         }
         self.leases.fetch_sub(1, Ordering::AcqRel);
         if let Some(queue) = &self.queue {
@@ -114,6 +90,7 @@ impl Drop for Permit {
 mod tests {
     use super::*;
     use crate::config::snapshot::{Limits, Rate};
+    use std::time::Duration;
 
     fn gate(rpm: Option<u64>, concurrency: Option<u32>) -> Arc<Gate> {
         let gate = Arc::new(Gate::default());
@@ -127,14 +104,14 @@ mod tests {
         let leases = Arc::new(AtomicI64::new(0));
         let (key, group) = (gate(Some(2), Some(2)), gate(None, Some(0)));
         let mut permit = Permit::new(&leases);
-        assert_eq!(permit.pass(&[&key, &group], 1), Err((1, Shut::Slots(0))));
+        assert_eq!(permit.pass(&[&key, &group], 1), Err((1, Shut::Slots(0, None))));
         assert_eq!(key.slots.taken(), 0);
-        assert_eq!(key.rpm.level(1).map(|level| level.remaining), Some(2));
+        assert_eq!(key.rpm_level(1).map(|level| level.remaining), Some(2));
         assert!(permit.pass(&[&key], 1).is_ok());
         assert_eq!((key.slots.taken(), leases.load(Ordering::Relaxed)), (1, 1));
         drop(permit);
         assert_eq!((key.slots.taken(), leases.load(Ordering::Relaxed)), (0, 0));
-        assert_eq!(key.rpm.level(1).map(|level| level.remaining), Some(1));
+        assert_eq!(key.rpm_level(1).map(|level| level.remaining), Some(1));
     }
 
     #[test]

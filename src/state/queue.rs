@@ -125,7 +125,7 @@ impl Signal {
         .await;
     }
 
-    fn set(&self) {
+    pub(super) fn set(&self) {
         self.is_set.store(true, Ordering::SeqCst);
         let waker = self.waker().take();
         if let Some(waker) = waker {

@@ -5,9 +5,11 @@
 //! nothing drifts. Invariant: the series are those of [`TABLE`], with label values from closed sets or the
 //! configuration.
 
+mod fleet;
 mod names;
 mod table;
 
+pub use fleet::FleetLive;
 pub use names::{CREDENTIAL_SERIES_MAX, KEY_SERIES_MAX, OTHER, OVERFLOW};
 pub use table::{Declared, TABLE};
 
@@ -16,6 +18,7 @@ use crate::id::{ChannelId, KeyId};
 use crate::ledger::{Counters, State};
 use crate::protocol::Operation;
 use crate::record::{AttemptRecord, Cost, End, Over, Record, Text};
+use crate::tls::word::Word;
 use crate::usage::UsageSource;
 use arc_swap::ArcSwap;
 use names::Names;
@@ -44,10 +47,14 @@ pub struct Live<'a> {
     pub leases_open: u64,
     /// Bytes of buffered request bodies.
     pub buffered_body_bytes: u64,
+    /// The fleet, where there is one.
+    pub fleet: Option<FleetLive>,
     /// Every configured channel.
     pub channels: Vec<ChannelLive<'a>>,
     /// Every configured key.
     pub keys: Vec<KeyLive<'a>>,
+    /// Every certificate of ours.
+    pub certificates: Vec<CertificateLive<'a>>,
     /// How the ledger is, where there is one.
     pub ledger: Option<State>,
     /// Every measure of every quota.
@@ -67,6 +74,17 @@ pub struct QuotaLive<'a> {
     pub max: f64,
     /// What is left; it may be less than nothing.
     pub remaining: f64,
+}
+
+/// A certificate of ours at the moment of a scrape.
+#[derive(Debug, Clone)]
+pub struct CertificateLive<'a> {
+    /// The address it is shown at, or `upstream`.
+    pub listener: String,
+    /// What it is called.
+    pub name: &'a str,
+    /// When it expires, in Unix seconds.
+    pub until: u64,
 }
 
 /// A channel at the moment of a scrape.
@@ -121,6 +139,9 @@ impl Metrics {
         for result in ["kept", "moved", "new"] {
             families.sticky_total.with_label_values(&[result]).inc_by(0);
         }
+        for reason in Word::ALL {
+            families.tls_handshake_failures_total.with_label_values(&[reason.text()]).inc_by(0);
+        }
         for code in Code::ALL {
             families.errors_total.with_label_values(&[code.word()]).inc_by(0);
         }
@@ -145,6 +166,11 @@ impl Metrics {
         families.config_reloads_total.with_label_values(&["success"]).inc();
         families.config_info.reset();
         set(&families.config_info, &[hash], 1);
+    }
+
+    /// A handshake with a client came to nothing; `reason` is of the closed list of [`Word`].
+    pub fn handshake_failed(&self, reason: Word) {
+        self.families.tls_handshake_failures_total.with_label_values(&[reason.text()]).inc();
     }
 
     /// A configuration was refused; the last good one stays.
@@ -302,6 +328,7 @@ impl Metrics {
         set(&families.active_streams, &[], live.active_streams);
         set(&families.leases_open, &[], live.leases_open);
         set(&families.buffered_body_bytes, &[], live.buffered_body_bytes);
+        self.set_fleet(live.fleet);
         for gauges in [&families.channel_up, &families.channel_inflight, &families.queued_requests] {
             gauges.reset();
         }
@@ -319,6 +346,7 @@ impl Metrics {
             set(&families.queued_requests, &name, channel.queued);
         }
         self.set_keys(&live.keys);
+        self.set_certificates(&live.certificates);
         for gauge in [&families.ledger_up, &families.ledger_unwritten] {
             gauge.reset();
         }
@@ -343,6 +371,17 @@ impl Metrics {
                 set(&self.families.key_limit, &[name, limit.limit], limit.max);
                 set(&self.families.key_limit_remaining, &[name, limit.limit], limit.remaining);
             }
+        }
+    }
+
+    /// Of several with the same labels (one for RSA and one for ECDSA) the one that expires first.
+    fn set_certificates(&self, certificates: &[CertificateLive<'_>]) {
+        let family = &self.families.certificate_expiry_timestamp_seconds;
+        family.reset();
+        for certificate in certificates.iter().take(CERTIFICATE_SERIES_MAX) {
+            let gauge = family.with_label_values(&[&*certificate.listener, certificate.name]);
+            let (until, known) = (float(certificate.until), gauge.get());
+            gauge.set(if known > 0.0 { known.min(until) } else { until });
         }
     }
 
@@ -372,6 +411,9 @@ impl Metrics {
         })
     }
 }
+
+/// Certificates that have series: more than anybody looks at.
+const CERTIFICATE_SERIES_MAX: usize = 1000;
 
 /// Nano-dollars in a dollar.
 const NANOS: f64 = 1e9;

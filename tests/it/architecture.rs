@@ -241,7 +241,7 @@ fn in_braces(rest: &str) -> Vec<String> {
 /// Whether the production code of a file names a thing of the outside.
 fn names(source: &Source, what: &str) -> bool {
     after(&source.production, what).into_iter().any(|(_, rest)| match what {
-        "pingora" | "tokio" => rest[word(rest).len()..].starts_with("::"),
+        "pingora" | "redis" | "tokio" => rest[word(rest).len()..].starts_with("::"),
         "std::net" => {
             let listed = rest.strip_prefix("::{").and_then(|group| group.split('}').next());
             let listed = listed.unwrap_or_else(|| word(rest.trim_start_matches(':')));

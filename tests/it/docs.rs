@@ -4,10 +4,12 @@
 mod page;
 
 use self::page::{Block, Page, pages, read};
+use crate::support::tls::{Authority, Files};
 use crate::support::{Gateway, KEY, client, key, repository};
 use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use tollgate::code::Code;
 use tollgate::config::{self, Source};
 use tollgate::telemetry::metrics::TABLE;
@@ -24,6 +26,7 @@ impl Source for Documented<'_> {
         let text = match name.rsplit('/').next().unwrap_or_default() {
             "entry.toml" | "entry.yaml" => self.text.to_owned(),
             "included.toml" => self.included.to_owned(),
+            _ if path.extension().is_some_and(|ending| ending == "pem") => pem().to_owned(),
             _ => format!("sk-file-{}\n", name.replace('/', "-")),
         };
         Ok(text.into_bytes())
@@ -44,6 +47,15 @@ impl Source for Documented<'_> {
     fn cores(&self) -> usize {
         1
     }
+}
+
+/// A certificate and its key in one file, which stands for every file of either.
+fn pem() -> &'static str {
+    static PEM: OnceLock<String> = OnceLock::new();
+    PEM.get_or_init(|| {
+        let issued = Authority::new().issue(&["gateway.example.com"]);
+        issued.cert + &issued.key
+    })
 }
 
 /// Loads a text, and says what is wrong with it, or what is odd about it beyond what an example may be.
@@ -154,8 +166,10 @@ fn the_reference_has_every_setting_and_no_other() {
 async fn what_the_reference_marks_as_restart_is_what_a_reload_asks_one_for() {
     let text = key() + "[[channel]]\nname = \"c\"\ntype = \"openai\"\napi_keys = [\"sk-up-0123456789\"]\n";
     let gateway = Gateway::start(&text).await;
+    let files = Files::new();
+    let tls = files.listener(&Authority::new().issue(&["gateway.test"]), "");
     let other = format!(
-        "[server]\nlisten = [\"127.0.0.2:0\"]\nadmin = \"127.0.0.3:0\"\nthreads = 1023\n[log]\naccess = \"off\"\n\
+        "{tls}[server]\nlisten = [\"127.0.0.2:0\"]\nadmin = \"127.0.0.3:0\"\nthreads = 1023\n[log]\naccess = \"off\"\n\
          level = \"error\"\n{text}"
     );
     std::fs::write(&gateway.config, other).expect("the configuration is written");

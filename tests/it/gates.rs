@@ -226,7 +226,7 @@ fn a_full_credential_is_passed_by_and_a_shut_one_leaves_nothing_taken() {
         assert_eq!(house.refusal(&mut house.plan(), NOW).code, Code::NoChannelAvailable);
     }
     let gate = &house.live.channel(0).gate;
-    assert_eq!((gate.slots.taken(), gate.rpm.level(NOW).map(|level| level.remaining)), (4, Some(5)));
+    assert_eq!((gate.slots.taken(), gate.rpm_level(NOW).map(|level| level.remaining)), (4, Some(5)));
     drop(running);
     assert!(house.is_empty());
 }
@@ -238,7 +238,7 @@ fn tokens_are_taken_at_both_gates_or_at_neither_and_come_back() {
     let left = || {
         let state = house.live.channel(0);
         let gates = [&state.gate, &state.credential_gates[0], &state.credential_gates[1]];
-        gates.map(|gate| gate.tokens.level(Counted::All, NOW).expect("it has a limit").remaining)
+        gates.map(|gate| gate.token_level(Counted::All, NOW).expect("it has a limit").remaining)
     };
     let mut running: Vec<_> = (0..2).map(|_| house.attempt(&mut house.costing(200), NOW)).collect();
     assert_eq!(left(), [600, 100, 100]);
@@ -276,7 +276,7 @@ fn what_a_credential_used_survives_a_reload_and_a_longer_limit_wakes_who_waits()
     drop((running, second));
     let used = |house: &House| -> u64 {
         let gates = house.live.channel(0).credential_gates.iter();
-        gates.map(|gate| 2 - gate.rpm.level(NOW).expect("it has a limit").remaining).sum()
+        gates.map(|gate| 2 - gate.rpm_level(NOW).expect("it has a limit").remaining).sum()
     };
     assert_eq!(used(&house), 2);
     house.reload(&channel("other", ""), NOW);
@@ -318,7 +318,7 @@ async fn sixty_four_tasks_at_two_channels_with_two_credentials_each_are_all_serv
     for index in 0..2 {
         let gate = &house.live.channel(index).gate;
         assert_eq!(
-            (gate.slots.taken(), gate.tokens.level(Counted::All, NOW).map(|level| level.remaining)),
+            (gate.slots.taken(), gate.token_level(Counted::All, NOW).map(|level| level.remaining)),
             (0, Some(100))
         );
     }

@@ -5,7 +5,9 @@ pub(crate) mod client;
 pub(crate) mod decide;
 pub(crate) mod leaver;
 pub(crate) mod process;
+pub(crate) mod redis;
 pub(crate) mod speech;
+pub(crate) mod tls;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -39,12 +39,14 @@ impl Compiler<'_, '_> {
         let conduct = self.conduct(at, &written.into(), &defaults.conduct);
         let kind = kinds::kind(&written.kind)?; // the schema knows no other
         let endpoint = self.endpoint(at, written, kind.base_url)?;
+        let tls = self.channel_tls(at, written, endpoint.tls);
         Some(Channel {
             id: ChannelId::new(&written.name),
             index: self.channels.len(),
             kind: kind.name,
             dialect: kind.dialect,
             endpoint,
+            tls,
             credentials,
             models: models.map(|texts| Patterns::new(&texts)),
             model_map: written.model_map.clone().into_iter().collect(),

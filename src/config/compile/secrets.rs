@@ -75,7 +75,7 @@ impl Compiler<'_, '_> {
     }
 
     /// A secret is one word of visible ASCII, since it travels in a header.
-    fn custody(&mut self, at: &At, written: &SecretText, text: &str) -> Found {
+    pub(super) fn custody(&mut self, at: &At, written: &SecretText, text: &str) -> Found {
         let from = match written {
             SecretText::Inline(_) => String::new(),
             SecretText::Reference(reference) => match (&reference.env, &reference.file) {

@@ -41,13 +41,15 @@ impl Compiler<'_, '_> {
     fn server(&mut self, written: &Written) -> Server {
         let at = At::section(0, "server");
         let listen = self.listen(&at.key("listen"), written);
+        let tls = self.tls_listeners(&at.key("tls"), &written.tls, &listen);
         let admin = written.admin.as_deref().and_then(|text| {
             let address = socket_address(text);
             self.checked(&at.key("admin"), address)
         });
         let admin = admin.unwrap_or(ADMIN);
         let admin_token = self.admin_token(&at, written, admin);
-        if let Some(taken) = listen.iter().find(|public| overlap(**public, admin)) {
+        let secured = tls.iter().map(|listener| listener.listen);
+        if let Some(taken) = listen.iter().copied().chain(secured).find(|public| overlap(*public, admin)) {
             self.problem(
                 &at.key("admin"),
                 format!("needs an address of its own; {taken} is a public listener"),
@@ -58,6 +60,7 @@ impl Compiler<'_, '_> {
         let proxies: Vec<(usize, &str)> = proxies.map(|(index, text)| (index, text.as_str())).collect();
         Server {
             listen,
+            tls,
             admin,
             admin_token,
             threads: match written.threads {
@@ -72,19 +75,28 @@ impl Compiler<'_, '_> {
     }
 
     fn listen(&mut self, at: &At, written: &Written) -> Vec<SocketAddr> {
-        let Some(texts) = self.texts(at, written.listen.as_ref(), "0.0.0.0:8080") else {
-            return vec![LISTEN];
+        let has_tls = !written.tls.is_empty();
+        let texts = match &written.listen {
+            // As nginx: who says where to listen gets that and nothing else.
+            None if has_tls => return Vec::new(),
+            None => return vec![LISTEN],
+            Some(none) if none.is_empty() && has_tls => return Vec::new(),
+            listed => self.texts(at, listed.as_ref(), "0.0.0.0:8080").unwrap_or_default(),
         };
         let mut listen: Vec<SocketAddr> = Vec::new();
         for (index, text) in texts {
-            let at = at.item(index);
-            let Some(address) = self.checked(&at, socket_address(text)) else { continue };
-            if listen.iter().any(|other| overlap(*other, address)) {
-                self.problem(&at, format!("{address} is listened on already"), None);
-            }
-            listen.push(address);
+            listen.extend(self.free_address(&at.item(index), text, &listen));
         }
         listen
+    }
+
+    /// An address that nothing before it listens on.
+    pub(super) fn free_address(&mut self, at: &At, text: &str, taken: &[SocketAddr]) -> Option<SocketAddr> {
+        let address = self.checked(at, socket_address(text))?;
+        if taken.iter().any(|other| overlap(*other, address)) {
+            self.problem(at, format!("{address} is listened on already"), None);
+        }
+        Some(address)
     }
 
     fn admin_token(&mut self, at: &At, written: &Written, admin: SocketAddr) -> Option<Secret> {

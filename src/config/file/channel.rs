@@ -117,6 +117,12 @@ pub(in super::super) struct Channel {
     /// HTTP towards the provider; auto: what TLS agrees on, 1.1 without; as in `[upstream]` if absent.
     #[schemars(extend("enum" = ["auto", "1.1", "2"]))]
     pub(in super::super) http_version: Option<String>,
+    /// The file with the authorities that its server's certificate must come from, PEM; the system's if absent.
+    pub(in super::super) ca: Option<String>,
+    /// The file with the certificate shown to it where it asks, and the chain, PEM.
+    pub(in super::super) client_cert: Option<String>,
+    /// The file with the private key of `client_cert`, PEM.
+    pub(in super::super) client_key: Option<String>,
     /// Lifts the ban on link-local and metadata addresses; false if absent.
     pub(in super::super) allow_link_local: Option<bool>,
 }

@@ -1,6 +1,6 @@
 //! Channels of a snapshot: where they are, what they serve, and how they are used.
 
-use super::{Limits, Patterns};
+use super::{ChannelTls, Limits, Patterns};
 use crate::id::{ChannelId, GroupId};
 use crate::protocol::Dialect;
 use crate::secret::Secret;
@@ -20,6 +20,8 @@ pub struct Channel {
     pub dialect: Dialect,
     /// Where it is reached.
     pub endpoint: Endpoint,
+    /// How its connections are secured, where the endpoint has TLS.
+    pub tls: ChannelTls,
     /// The provider's keys, never empty for an enabled channel.
     pub credentials: Vec<Secret>,
     /// What it serves; `None`: every model.

@@ -416,3 +416,37 @@ fn a_mistake_in_every_key_does_not_flood_the_terminal() {
     assert_eq!(problems.listed().len(), 500);
     assert!(problems.to_string().ends_with("… and 1499 more"));
 }
+
+#[test]
+fn a_fleet_s_store_is_an_address_and_its_password_is_never_repeated() {
+    let rest = "[[channel]]\nname = 'c'\ntype = 'openai'\napi_keys = ['sk-0123456789']\n[[key]]\nname = 'k'\nsecret = 'sk-1123456789'\n";
+    for (fleet, problem) in [
+        ("", "t.toml:1: fleet: needs `redis` (redis = \"redis://127.0.0.1:6379/0\")"),
+        ("replicas = 1", "t.toml:1: fleet: needs `redis` (redis = \"redis://127.0.0.1:6379/0\")"),
+        ("redis = 'redis://h/x'", "t.toml:2: fleet.redis: `redis://h/x` is no address of a Redis"),
+        ("redis = 'http://h'", "t.toml:2: fleet.redis: `http://h` is no address of a Redis"),
+        ("redis = 'redis://u:geheim@h/x'", "t.toml:2: fleet.redis: the address is no address of a Redis"),
+        ("redis = { env = 'NOPE' }", "t.toml:2: fleet.redis: environment variable `NOPE` is not set"),
+        (
+            "redis = 'redis://h'\nprefix = 'a b'",
+            "t.toml:3: fleet.prefix: must be at most 64 visible ASCII characters",
+        ),
+        (
+            "redis = 'redis://h'\ntimeout = '6s'",
+            "t.toml:3: fleet.timeout: is longer than 5 s, which requests would wait",
+        ),
+        (
+            "redis = 'redis://h'\non_error = 'open'",
+            "t.toml:3: fleet.on_error: unknown value `open`; one of local, deny, allow",
+        ),
+    ] {
+        let said = Memory::with(&[("t.toml", &format!("[fleet]\n{fleet}\n{rest}"))])
+            .load("t.toml")
+            .unwrap_err()
+            .to_string();
+        assert!(
+            said.starts_with(problem) && !said.contains("geheim") && said.lines().count() == 1,
+            "{fleet}: {said}"
+        );
+    }
+}

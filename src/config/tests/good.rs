@@ -466,3 +466,43 @@ model_limits = [{{ model = "m", {limits} }}, {{ model = "n", input_tpm = 1 }}]
     assert_eq!(dump["key"][0]["limits"]["output_tpm_burst"], 4);
     assert_eq!(dump["group"][0]["limits"]["input_tpm_burst"], 50);
 }
+
+#[test]
+fn a_fleet_is_what_is_written_and_what_it_does_not_do_is_said() {
+    let rest = MINIMAL.replace(
+        "secret = 'sk-client-0123456789'",
+        "hash = 'sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad'",
+    );
+    assert!(stands(&[("t.toml", MINIMAL)]).snapshot.fleet.is_none());
+    warns(&format!("[fleet]\nredis = 'redis://127.0.0.1:6379/0'\n{rest}"), &[]);
+    warns(
+        &format!("[fleet]\nredis = 'rediss://u:p@h:1/2'\n{rest}"),
+        &[
+            "t.toml:2: fleet.redis: the secret is written into a file that every user of this machine can read (better { env = \"…\" } or { file = \"…\" })",
+        ],
+    );
+    warns(
+        &format!("[fleet]\nreplicas = 3\n{rest}"),
+        &[
+            "t.toml:2: fleet.replicas: 3 replicas without a store: each counts for itself, so together they admit up to 3 times every limit (redis = \"redis://…\" lets them count together)",
+        ],
+    );
+    warns(
+        &format!("[fleet]\nredis = 'redis://h'\n{rest}quota = {{ usd = 1, per = 'day' }}\n"),
+        &[
+            "t.toml:1: fleet: limits are shared, quotas are not: each replica counts them for itself (divide them by the replicas)",
+        ],
+    );
+    let loaded = stands(&[(
+        "t.toml",
+        &format!(
+            "[fleet]\nredis = 'redis://user:geheim@h:7/2'\non_error = 'deny'\nprefix = 'x:'\nreplicas = 4\ntimeout = '50ms'\n{rest}"
+        ),
+    )]);
+    let shown = redacted(&loaded.snapshot)["fleet"].clone();
+    assert!(!shown.to_string().contains("geheim"), "{shown}");
+    assert_eq!(
+        (&shown["on_error"], &shown["prefix"], &shown["replicas"], &shown["timeout"]),
+        (&"deny".into(), &"x:".into(), &4.into(), &"50ms".into())
+    );
+}

@@ -148,12 +148,26 @@ families! {
         "1, with the hash of the running configuration.";
     leases_open: GaugeVec, [], NONE,
         "Permits that are held: requests admitted and not settled.";
+    limit_store_up: GaugeVec, [], NONE,
+        "1 where the fleet's store counts the limits, 0 where it is out of reach; absent without [fleet].";
+    limit_store_replicas: GaugeVec, [], NONE,
+        "Replicas that share the limits, as far as this one knows; absent without [fleet].";
+    limit_store_call_seconds: HistogramVec, ["call"], OVERHEAD_SECONDS,
+        "Time to the store's answer, or to giving it up, by the limit that was asked about, or replicas.";
+    limit_store_errors_total: IntCounterVec, ["reason"], NONE,
+        "Times the store was lost or not found: timeout, unreachable, denied, read_only, out_of_memory, loading, other.";
+    limit_store_lent_total: IntCounterVec, ["limit"], NONE,
+        "Requests, tokens and slots that the store lent to this replica, by limit.";
     buffered_body_bytes: GaugeVec, [], NONE,
         "Request bodies held in memory.";
     base_url_fixups_total: IntCounterVec, ["kind"], NONE,
         "Requests whose address was understood though it was not right, by what was wrong with it.";
     accesslog_dropped_total: IntCounterVec, [], NONE,
         "Access log lines that were lost: queue full or target not writable.";
+    tls_handshake_failures_total: IntCounterVec, ["reason"], NONE,
+        "TLS handshakes with clients that came to nothing, by reason.";
+    certificate_expiry_timestamp_seconds: GaugeVec, ["listener", "name"], NONE,
+        "When a certificate expires, in Unix seconds: those of TLS listeners by address and first name, those shown to channels with the listener upstream and the channel's name.";
     ledger_up: GaugeVec, [], NONE,
         "1 where the ledger takes what is booked, 0 where it does not and usage is kept in memory; absent without one.";
     ledger_unwritten: GaugeVec, [], NONE,

@@ -208,6 +208,7 @@ fn gauges_say_what_is_true_at_the_scrape_and_forget_what_was() {
         active_streams: 2,
         leases_open: 5,
         buffered_body_bytes: 4_096,
+        fleet: Some(FleetLive { up: true, replicas: 3 }),
         channels: vec![ChannelLive {
             channel: &channel,
             up: true,
@@ -221,6 +222,11 @@ fn gauges_say_what_is_true_at_the_scrape_and_forget_what_was() {
             QuotaLive { scope: "group", name: "team-a", unit: "usd", max: 500.0, remaining: -0.25 },
             QuotaLive { scope: "key", name: "bob", unit: "tokens", max: 1e6, remaining: 4.0 },
         ],
+        certificates: vec![CertificateLive {
+            listener: "[::]:443".to_owned(),
+            name: "a.test",
+            until: 1_900_000_000,
+        }],
     };
     metrics.scrape(&live);
     check(
@@ -244,6 +250,7 @@ fn gauges_say_what_is_true_at_the_scrape_and_forget_what_was() {
             r#"quota_limit{name="team-a",scope="group",unit="usd"} 500"#,
             r#"quota_remaining{name="team-a",scope="group",unit="usd"} -0.25"#,
             r#"quota_remaining{name="bob",scope="key",unit="tokens"} 4"#,
+            r#"certificate_expiry_timestamp_seconds{listener="[::]:443",name="a.test"} 1900000000"#,
         ],
     );
     let later = metrics.scrape(&Live::default());
@@ -254,6 +261,7 @@ fn gauges_say_what_is_true_at_the_scrape_and_forget_what_was() {
         "key_inflight{",
         "channel_up{",
         "queued_requests{",
+        "certificate_expiry_timestamp_seconds{",
         "ledger_up ",
         "ledger_unwritten ",
     ] {
@@ -330,6 +338,7 @@ fn the_table_has_the_contract_s_families_with_their_labels() {
         "config_info{hash}",
         "build_info{version,revision}",
         "leases_open{}",
+        "limit_store_up{}",
     ] {
         let found = TABLE.iter().any(|declared| {
             format!("{}{{{}}}", declared.name, declared.labels.join(",")) == format!("tollgate_{row}")

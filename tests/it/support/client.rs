@@ -2,7 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 use std::net::SocketAddr;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 /// How an answer's body ended.
@@ -44,9 +44,9 @@ impl Answer {
     }
 }
 
-/// One HTTP/1.1 connection.
-pub(crate) struct Connection {
-    stream: TcpStream,
+/// One HTTP/1.1 connection, over TLS or not.
+pub(crate) struct Connection<S = TcpStream> {
+    stream: S,
     buffer: BytesMut,
 }
 
@@ -54,6 +54,18 @@ impl Connection {
     pub(crate) async fn open(addr: SocketAddr) -> Self {
         let stream = TcpStream::connect(addr).await.expect("the gateway listens");
         stream.set_nodelay(true).expect("a TCP option");
+        Self::over(stream)
+    }
+
+    /// Leaves with a reset.
+    pub(crate) fn reset(self) {
+        let socket = socket_linger_zero(self.stream);
+        drop(socket);
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    pub(crate) fn over(stream: S) -> Self {
         Self { stream, buffer: BytesMut::new() }
     }
 
@@ -145,12 +157,6 @@ impl Connection {
     /// Whether the gateway closes now, without another byte.
     pub(crate) async fn is_closed(&mut self) -> bool {
         self.buffer.is_empty() && !self.fill().await
-    }
-
-    /// Leaves with a reset.
-    pub(crate) fn reset(self) {
-        let socket = socket_linger_zero(self.stream);
-        drop(socket);
     }
 
     async fn until(&mut self, end: &[u8]) -> Option<Bytes> {
@@ -270,11 +276,21 @@ pub(crate) async fn many_h2(
 
 async fn once_h2(
     addr: SocketAddr,
-    mut request: http::request::Builder,
+    request: http::request::Builder,
     headers: &[(&str, &str)],
     body: &[u8],
 ) -> Answer {
     let stream = TcpStream::connect(addr).await.expect("the gateway listens");
+    over_h2(stream, request, headers, body).await
+}
+
+/// One request on a fresh connection that HTTP/2 is spoken on.
+pub(crate) async fn over_h2<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
+    stream: S,
+    mut request: http::request::Builder,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> Answer {
     // The library's own guard against tiny frames would end the streams that are sent byte by byte.
     let mut builder = h2::client::Builder::new();
     builder.data_frame_budget(1 << 30);

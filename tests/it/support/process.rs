@@ -122,7 +122,7 @@ pub(crate) struct Lines {
 }
 
 impl Lines {
-    fn of(pipe: impl Read + Send + 'static) -> Self {
+    pub(crate) fn of(pipe: impl Read + Send + 'static) -> Self {
         let text = Arc::new(Mutex::new(String::new()));
         let (grown, state) = watch::channel((0, false));
         let kept = Arc::clone(&text);
@@ -157,6 +157,20 @@ impl Lines {
             let _changed = tokio::time::timeout(PATIENCE, state.changed())
                 .await
                 .unwrap_or_else(|_| panic!("nothing said {wanted}: {}", self.text()));
+        }
+    }
+
+    /// Whether it says this before it ends.
+    pub(crate) async fn says(&self, wanted: &str) -> bool {
+        let mut state = self.state.clone();
+        loop {
+            let closed = state.borrow_and_update().1;
+            if self.text().contains(wanted) {
+                return true;
+            }
+            if closed || tokio::time::timeout(PATIENCE, state.changed()).await.is_err() {
+                return false;
+            }
         }
     }
 

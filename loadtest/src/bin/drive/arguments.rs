@@ -19,21 +19,25 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     Chaos,
     Streams,
+    Fleet,
 }
 
 /// How it is called.
 pub(crate) const USAGE: &str = "usage: drive chaos [--seconds 120] [--seed 1] [--clients 64] [--binary PATH]\n       \
-     drive streams [--streams N] [--binary PATH]";
+     drive streams [--streams N] [--binary PATH]\n       \
+     drive fleet [--seconds 60] [--clients 16] [--binary PATH]";
 
 impl Arguments {
     pub(crate) fn parse(mut words: impl Iterator<Item = String>) -> Result<Self, String> {
         let command = match words.next().as_deref() {
             Some("chaos") => Command::Chaos,
             Some("streams") => Command::Streams,
+            Some("fleet") => Command::Fleet,
             _ => return Err(USAGE.to_owned()),
         };
         let binary = PathBuf::from("target/release/tollgate");
-        let mut parsed = Self { command, binary, seconds: 120, seed: 1, clients: 64, streams: 0 };
+        let (seconds, clients) = if command == Command::Fleet { (60, 16) } else { (120, 64) };
+        let mut parsed = Self { command, binary, seconds, seed: 1, clients, streams: 0 };
         while let Some(word) = words.next() {
             let value = words.next().ok_or(USAGE)?;
             let number = || value.parse::<u64>().map_err(|_| format!("{word} {value}: a number is needed"));

@@ -1,7 +1,8 @@
-//! Drives a real gateway between fake providers and clients of its own: `loadtest/chaos` and `loadtest/streams`.
+//! Drives a real gateway between fake providers and clients of its own: `loadtest/chaos`, `loadtest/streams`
+//! and `loadtest/fleet`.
 //!
 //! `chaos` lets everything fail and then holds all books against each other; `streams` opens as many streams at once as
-//! the machine's file limit allows and counts every event. Invariants: what is decided by chance follows from the seed;
+//! the machine's file limit allows and counts every event; `fleet` lets three gateways share a limit. Invariants: what is decided by chance follows from the seed;
 //! the exit code is 0 only where nothing differs.
 
 mod answer;
@@ -17,6 +18,7 @@ mod http1;
 mod http2;
 mod question;
 mod random;
+mod replicas;
 mod streams;
 mod verify;
 mod weather;
@@ -36,6 +38,7 @@ fn main() -> ExitCode {
             match arguments.command {
                 Command::Chaos => chaos::run(&arguments).await.map(|report| show(&arguments, &report)),
                 Command::Streams => streams::run(&arguments).await.map(Ok),
+                Command::Fleet => replicas::run(&arguments).await.map(Ok),
             }
         })
     });

@@ -1,0 +1,83 @@
+//! Waiting for what the fleet's store lends: the one place where a decision has to go over the network first.
+//!
+//! Invariants: the steps themselves decide and stay synchronous, they are asked again after each answer; nobody
+//! waits longer for an answer than the store's own deadline, and an exchange asks a bounded number of times.
+
+use crate::code::Code;
+use crate::config::snapshot::Key;
+use crate::gateway::Gateway;
+use crate::limit::Amount;
+use crate::refusal::Refusal;
+use crate::stage::admit::{self, Denied};
+use crate::stage::plan::{Attempt, Plan};
+use crate::state::Live;
+use crate::state::charge::Charge;
+use crate::state::lending::{Loan, Mode};
+use crate::state::permit::Permit;
+use std::time::Duration;
+use tokio::time::{sleep, timeout};
+
+impl Gateway {
+    /// admit, with what has to be borrowed for it.
+    pub(super) async fn admitted(&self, live: &Live, key: &Key) -> Result<Permit, Refusal> {
+        let mut may_look_again = self.registry.lender().mode() == Mode::Shared;
+        for _ in 0..LOANS_MAX {
+            match admit::admit(live, &self.registry, key, self.world.now()) {
+                Ok(permit) => return Ok(permit),
+                Err(Denied::Refused(refusal))
+                    if may_look_again && refusal.code == Code::ConcurrencyLimitExceeded =>
+                {
+                    may_look_again = false;
+                    sleep(SLOT_ON_ITS_WAY).await;
+                }
+                Err(Denied::Refused(refusal)) => return Err(refusal),
+                Err(Denied::Borrow(loan)) => lent(loan).await,
+            }
+        }
+        Err(admit::unknown())
+    }
+
+    /// reserve, with what has to be borrowed for it.
+    pub(super) async fn reserved(
+        &self,
+        live: &Live,
+        key: &Key,
+        permit: &mut Permit,
+        wanted: (&str, Amount),
+    ) -> Result<Charge, Refusal> {
+        for _ in 0..LOANS_MAX {
+            match admit::reserve(live, key, permit, wanted, self.world.now()) {
+                Ok(charge) => return Ok(charge),
+                Err(Denied::Refused(refusal)) => return Err(refusal),
+                Err(Denied::Borrow(loan)) => lent(loan).await,
+            }
+        }
+        permit.refund();
+        Err(admit::unknown())
+    }
+
+    /// The next attempt, for what cannot wait for a place; with what has to be borrowed for it.
+    pub(super) async fn attempt_at_once(&self, live: &Live, plan: &mut Plan) -> Result<Attempt, Refusal> {
+        loop {
+            match plan.at_once(live, &self.registry, self.world.now()) {
+                Ok(attempt) => return Ok(*attempt),
+                Err(Denied::Refused(refusal)) => return Err(refusal),
+                Err(Denied::Borrow(loan)) => lent(loan).await,
+            }
+        }
+    }
+}
+
+/// Returns when it is worth asking again.
+pub(super) async fn lent(loan: Loan) {
+    // The store's deadline ends every question; this is for the day that somebody forgets one.
+    drop(timeout(ANSWER_MAX, loan.settled()).await);
+}
+
+/// A client that waits for its answer at one replica and goes on at another may be faster than the slot it gave back:
+/// the store is asked twice before a slot is refused.
+const SLOT_ON_ITS_WAY: Duration = Duration::from_millis(25);
+/// How often one exchange asks for one step. Others may take what it was lent before it does.
+const LOANS_MAX: usize = 32;
+/// Longer than the longest deadline of a question that can be configured, twice: one may be under way already.
+const ANSWER_MAX: Duration = Duration::from_secs(11);

@@ -1,0 +1,396 @@
+//! The limits of one name: of this process alone, or shared with the other replicas of a fleet.
+//!
+//! Invariants: without a fleet a gate is its own atomics and one look at a pointer; with one, the fleet's count
+//! alone decides while the store answers, and the gate's own count, at this replica's share of each limit, goes on
+//! beside it, so that it is warm when the store is lost. What was taken is given back to both, whatever happened
+//! to the store in between.
+
+use super::lending::{Account, Kind, Lender, Loan, Mode};
+use crate::config::snapshot::{Limits, Rate};
+use crate::limit::lease::{Shape, Short};
+use crate::limit::{Amount, Bucket, Counted, Empty, Held, Level, Meter, Nanos, Slots};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+/// Rates and a number of slots under one name.
+#[derive(Debug, Default)]
+pub struct Gate {
+    rpm: Bucket,
+    tokens: Meter,
+    /// At once; what is taken here, whoever counts the limit.
+    pub slots: Slots,
+    /// There once it was shared.
+    fleet: OnceLock<Box<Shared>>,
+}
+
+/// What of it is shared.
+#[derive(Debug)]
+struct Shared {
+    lender: Arc<Lender>,
+    name: String,
+    limits: Mutex<Limits>,
+    accounts: [OnceLock<Arc<Account>>; 5],
+}
+
+/// Why a gate did not open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shut {
+    /// The rate: how long until one is free, and what the bucket looks like.
+    Rate(Duration, Option<Level>),
+    /// The slots: how many there are, and how soon it is worth another look where no wake-up comes.
+    Slots(u32, Option<Duration>),
+    /// The fleet's store has to be asked.
+    Ask,
+    /// The fleet's store is out of reach, and nobody is let in then.
+    Unknown,
+}
+
+impl Shut {
+    /// How long until it opens, where that is known.
+    pub fn wait(self) -> Option<Duration> {
+        match self {
+            Self::Rate(wait, _) => Some(wait),
+            Self::Slots(_, wait) => wait,
+            Self::Ask | Self::Unknown => Some(UNKNOWN_WAIT),
+        }
+    }
+}
+
+/// Why tokens were not reserved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lack {
+    /// One bucket has too few.
+    Empty(Empty),
+    /// The fleet's store has to be asked.
+    Ask,
+    /// The fleet's store is out of reach, and nobody is let in then.
+    Unknown,
+}
+
+/// How soon to come back while the store is out of reach: about when it is looked for again.
+pub const UNKNOWN_WAIT: Duration = Duration::from_secs(1);
+
+impl Gate {
+    /// One slot and one request, or neither.
+    pub fn open(&self, now: Nanos) -> Result<(), Shut> {
+        match self.shared() {
+            None => self.open_here(now),
+            Some((shared, mode)) => self.open_shared(shared, mode, now),
+        }
+    }
+
+    fn open_here(&self, now: Nanos) -> Result<(), Shut> {
+        self.slots.take().map_err(|limit| Shut::Slots(limit, None))?;
+        self.rpm.take(now).map_err(|wait| {
+            self.slots.release();
+            Shut::Rate(wait, self.rpm.level(now))
+        })
+    }
+
+    fn open_shared(&self, shared: &Shared, mode: Mode, now: Nanos) -> Result<(), Shut> {
+        match mode {
+            Mode::Local => self.open_here(now)?,
+            Mode::Deny if shared.limits([Kind::Rpm, Kind::Concurrency]) => return Err(Shut::Unknown),
+            Mode::Shared => return self.open_by_fleet(shared, now),
+            _ => {
+                self.slots.enter();
+                self.rpm.charge(now);
+            }
+        }
+        shared.spend(Kind::Rpm, 1);
+        Ok(())
+    }
+
+    fn open_by_fleet(&self, shared: &Shared, now: Nanos) -> Result<(), Shut> {
+        match shared.account(Kind::Concurrency) {
+            Some(account) => account.enter(&self.slots, now).map_err(|short| match short {
+                Short::Ask => Shut::Ask,
+                Short::Dry(wait) => {
+                    Shut::Slots(u32::try_from(account.shape().burst).unwrap_or(u32::MAX), Some(wait))
+                }
+            })?,
+            None => self.slots.enter(),
+        }
+        shared.take(Kind::Rpm, 1, now).map_err(|short| {
+            self.release();
+            match short {
+                Short::Ask => Shut::Ask,
+                Short::Dry(wait) => Shut::Rate(wait, self.rpm_level(now)),
+            }
+        })?;
+        self.rpm.charge(now);
+        Ok(())
+    }
+
+    /// Gives the slot back.
+    pub fn release(&self) {
+        self.slots.release();
+        if let Some((shared, Mode::Shared)) = self.shared()
+            && let Some(account) = shared.account(Kind::Concurrency)
+        {
+            account.released(u64::from(self.slots.taken()));
+        }
+    }
+
+    /// Gives a request back that was taken and not used.
+    pub fn give_back(&self) {
+        self.rpm.give_back();
+        if let Some((shared, _)) = self.shared() {
+            shared.settle(Kind::Rpm, 1, 0);
+        }
+    }
+
+    /// Takes these tokens, or says what there is too little of.
+    pub fn reserve(&self, amount: Amount, now: Nanos) -> Result<Held, Lack> {
+        match self.shared() {
+            None => self.tokens.reserve(amount, now).map_err(Lack::Empty),
+            Some((shared, mode)) => self.reserve_shared(shared, mode, amount, now),
+        }
+    }
+
+    fn reserve_shared(&self, shared: &Shared, mode: Mode, amount: Amount, now: Nanos) -> Result<Held, Lack> {
+        let held = match mode {
+            Mode::Local => self.tokens.reserve(amount, now).map_err(Lack::Empty)?,
+            Mode::Deny if shared.limits(TOKENS) => return Err(Lack::Unknown),
+            Mode::Shared => {
+                self.reserve_by_fleet(shared, amount, now)?;
+                return Ok(self.tokens.charge(amount, now));
+            }
+            _ => self.tokens.charge(amount, now),
+        };
+        for (kind, tokens) in TOKENS.into_iter().zip(held.taken()) {
+            shared.spend(kind, tokens);
+        }
+        Ok(held)
+    }
+
+    fn reserve_by_fleet(&self, shared: &Shared, amount: Amount, now: Nanos) -> Result<(), Lack> {
+        for (at, counted) in Counted::ALL.into_iter().enumerate() {
+            let tokens = counted.of(amount);
+            let Err(short) = shared.take_some(TOKENS[at], tokens, now) else { continue };
+            for (kind, before) in TOKENS.into_iter().zip(Counted::ALL).take(at) {
+                shared.settle(kind, before.of(amount), 0);
+            }
+            return Err(match short {
+                Short::Ask => Lack::Ask,
+                Short::Dry(wait) => {
+                    Lack::Empty(self.short(amount, now).unwrap_or(Empty { counted, tokens, wait }))
+                }
+            });
+        }
+        Ok(())
+    }
+
+    /// Puts what it really cost in the place of what was reserved for it.
+    pub fn settle(&self, held: Held, amount: Amount) {
+        if let Some((shared, _)) = self.shared() {
+            for ((kind, counted), taken) in TOKENS.into_iter().zip(Counted::ALL).zip(held.taken()) {
+                shared.settle(kind, taken, counted.of(amount));
+            }
+        }
+        self.tokens.settle(held, amount);
+    }
+
+    /// Adds what the store would have to be asked for: one more to pass, or these tokens.
+    pub fn ask(&self, loan: &mut Loan, wanted: Option<Amount>, now: Nanos) {
+        let Some((shared, Mode::Shared)) = self.shared() else { return };
+        let Some(amount) = wanted else {
+            loan.add(shared.account(Kind::Concurrency), 1, u64::from(self.slots.taken()), now);
+            loan.add(shared.account(Kind::Rpm), 1, 0, now);
+            return;
+        };
+        for (kind, counted) in
+            TOKENS.into_iter().zip(Counted::ALL).filter(|(_, counted)| counted.of(amount) > 0)
+        {
+            loan.add(shared.account(kind), counted.of(amount), 0, now);
+        }
+    }
+
+    /// The limit that admits nothing more now, where there is one.
+    pub fn full(&self, now: Nanos) -> Option<&'static str> {
+        if self.slots_level().is_some_and(|(_, remaining)| remaining == 0) {
+            Some("concurrency")
+        } else if self.rpm_level(now).is_some_and(|level| level.remaining == 0) {
+            Some("rpm")
+        } else {
+            let mut levels = self.token_levels(now);
+            levels.find(|(_, level)| level.remaining == 0).map(|(counted, _)| counted.word())
+        }
+    }
+
+    /// How long its rates keep one out that costs this much, after so many others of the same amount; `None`: they
+    /// do not.
+    pub fn wait(&self, amount: Amount, others: u64, now: Nanos) -> Option<Duration> {
+        let Some((shared, Mode::Shared)) = self.shared() else {
+            return self.rpm.wait(others, now).max(self.tokens.wait(amount, others, now));
+        };
+        let of = |kind, units| shared.account(kind)?.wait(units, others.saturating_mul(units), now);
+        let tokens = TOKENS.into_iter().zip(Counted::ALL).filter(|(_, counted)| counted.of(amount) > 0);
+        tokens.filter_map(|(kind, counted)| of(kind, counted.of(amount))).chain(of(Kind::Rpm, 1)).max()
+    }
+
+    /// The bucket that has too few tokens for the longest time; `None`: each has enough, as far as is known.
+    pub fn short(&self, amount: Amount, now: Nanos) -> Option<Empty> {
+        let Some((shared, Mode::Shared)) = self.shared() else { return self.tokens.short(amount, now) };
+        let buckets = TOKENS.into_iter().zip(Counted::ALL).filter(|(_, counted)| counted.of(amount) > 0);
+        let empty = |(kind, counted): (Kind, Counted)| {
+            let tokens = counted.of(amount);
+            Some(Empty { counted, tokens, wait: shared.account(kind)?.short(tokens, now)? })
+        };
+        buckets.filter_map(empty).max_by_key(|empty| empty.wait)
+    }
+
+    /// What is left of its requests per minute; `None` without a limit.
+    pub fn rpm_level(&self, now: Nanos) -> Option<Level> {
+        self.by_fleet(Kind::Rpm, now).or_else(|| self.rpm.level(now))
+    }
+
+    /// What is left of one of its rates of tokens; `None` without a limit.
+    pub fn token_level(&self, counted: Counted, now: Nanos) -> Option<Level> {
+        let kind = TOKENS.into_iter().zip(Counted::ALL).find(|(_, other)| *other == counted)?.0;
+        self.by_fleet(kind, now).or_else(|| self.tokens.level(counted, now))
+    }
+
+    /// What is left of each rate of tokens that has a limit.
+    pub fn token_levels(&self, now: Nanos) -> impl Iterator<Item = (Counted, Level)> {
+        Counted::ALL.into_iter().filter_map(move |counted| Some((counted, self.token_level(counted, now)?)))
+    }
+
+    /// How many slots there are, and how many are free; `None` without a limit.
+    pub fn slots_level(&self) -> Option<(u64, u64)> {
+        if let Some((shared, Mode::Shared)) = self.shared()
+            && let Some(account) = shared.account(Kind::Concurrency)
+        {
+            let limit = account.shape().burst;
+            return (limit > 0).then(|| (limit, account.level(u64::from(self.slots.taken()), 0).remaining));
+        }
+        let limit = self.slots.limit()?;
+        Some((u64::from(limit), u64::from(limit.saturating_sub(self.slots.taken()))))
+    }
+
+    fn by_fleet(&self, kind: Kind, now: Nanos) -> Option<Level> {
+        let (shared, Mode::Shared) = self.shared()? else { return None };
+        shared.account(kind).map(|account| account.level(0, now)).filter(|level| level.limit > 0)
+    }
+
+    /// The fleet's part of it, where there is a fleet.
+    fn shared(&self) -> Option<(&Shared, Mode)> {
+        let shared = self.fleet.get()?;
+        match shared.lender.mode() {
+            Mode::Off => None,
+            mode => Some((shared, mode)),
+        }
+    }
+}
+
+/// How it comes to its limits.
+impl Gate {
+    /// Lets the fleet count it, under this name.
+    pub(super) fn share(&self, lender: &Arc<Lender>, name: impl FnOnce() -> String) {
+        self.fleet.get_or_init(|| {
+            let (lender, limits) = (Arc::clone(lender), Mutex::new(Limits::default()));
+            Box::new(Shared { lender, name: name(), limits, accounts: Default::default() })
+        });
+    }
+
+    /// Gives it its limits; what was used stays used.
+    pub(super) fn configure(self: &Arc<Self>, limits: &Limits, now: Nanos) {
+        let Some(shared) = self.fleet.get() else { return self.count(limits, 1, now) };
+        *shared.limits.lock().unwrap_or_else(PoisonError::into_inner) = limits.clone();
+        self.reshare(now);
+    }
+
+    /// The same limits, for another number of replicas.
+    pub(super) fn reshare(self: &Arc<Self>, now: Nanos) {
+        let Some(shared) = self.fleet.get() else { return };
+        let limits = shared.limits.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let replicas = if shared.lender.mode() == Mode::Off { 1 } else { shared.lender.replicas() };
+        for kind in Kind::ALL {
+            let shape = shape(&limits, kind);
+            if shape.burst > 0 || shared.account(kind).is_some() {
+                let account = shared.accounts[kind as usize]
+                    .get_or_init(|| Account::new(kind, &shared.name, &shared.lender, Arc::downgrade(self)));
+                account.configure(shape, replicas);
+            }
+        }
+        self.count(&limits, replicas, now);
+    }
+
+    /// Sets its own count to one replica's share, rounded up.
+    fn count(&self, limits: &Limits, replicas: u64, now: Nanos) {
+        let share = |rate: Option<Rate>| {
+            rate.map(|rate| (rate.per_minute.div_ceil(replicas), rate.burst.div_ceil(replicas)))
+        };
+        self.rpm.configure(share(limits.rpm), now);
+        self.tokens.configure([limits.tpm, limits.input_tpm, limits.output_tpm].map(share), now);
+        let slots = limits.concurrency.map(|slots| u64::from(slots).div_ceil(replicas));
+        self.slots.configure(slots.and_then(|slots| u32::try_from(slots).ok()));
+    }
+
+    /// The store is back.
+    pub(super) fn rejoin(&self, now: Nanos) {
+        let Some(shared) = self.fleet.get() else { return };
+        for account in shared.accounts.iter().filter_map(OnceLock::get) {
+            account.rejoin(self.backlog(account.kind(), now), u64::from(self.slots.taken()));
+        }
+    }
+
+    /// What was spent of one of its rates and is not earned back, by its own count.
+    pub(super) fn backlog(&self, kind: Kind, now: Nanos) -> u64 {
+        let level = match kind {
+            Kind::Rpm => self.rpm.level(now),
+            Kind::Concurrency => None,
+            Kind::Tpm => self.tokens.level(Counted::All, now),
+            Kind::InputTpm => self.tokens.level(Counted::Input, now),
+            Kind::OutputTpm => self.tokens.level(Counted::Output, now),
+        };
+        level.map_or(0, |level| level.limit - level.remaining)
+    }
+}
+
+impl Shared {
+    fn account(&self, kind: Kind) -> Option<&Arc<Account>> {
+        self.accounts[kind as usize].get()
+    }
+
+    fn limits<const N: usize>(&self, kinds: [Kind; N]) -> bool {
+        kinds.into_iter().filter_map(|kind| self.account(kind)).any(|account| account.shape().burst > 0)
+    }
+
+    fn take(&self, kind: Kind, units: u64, now: Nanos) -> Result<(), Short> {
+        self.account(kind).map_or(Ok(()), |account| account.take(units, now))
+    }
+
+    /// What costs nothing waits for nothing.
+    fn take_some(&self, kind: Kind, units: u64, now: Nanos) -> Result<(), Short> {
+        if units == 0 { Ok(()) } else { self.take(kind, units, now) }
+    }
+
+    fn settle(&self, kind: Kind, taken: u64, actual: u64) {
+        if let Some(account) = self.account(kind).filter(|_| taken != actual) {
+            account.settle(taken, actual);
+        }
+    }
+
+    fn spend(&self, kind: Kind, units: u64) {
+        if let Some(account) = self.account(kind) {
+            account.spend(units);
+        }
+    }
+}
+
+/// The rates of tokens, in the order of [`Counted::ALL`].
+const TOKENS: [Kind; 3] = [Kind::Tpm, Kind::InputTpm, Kind::OutputTpm];
+
+fn shape(limits: &Limits, kind: Kind) -> Shape {
+    let rate = match kind {
+        Kind::Rpm => limits.rpm,
+        Kind::Tpm => limits.tpm,
+        Kind::InputTpm => limits.input_tpm,
+        Kind::OutputTpm => limits.output_tpm,
+        Kind::Concurrency => {
+            return Shape { burst: limits.concurrency.map_or(0, u64::from), per_minute: 0 };
+        }
+    };
+    rate.map_or(Shape::default(), |rate| Shape { burst: rate.burst.max(1), per_minute: rate.per_minute })
+}
