@@ -66,6 +66,7 @@ pub fn judge(failure: &Failure) -> Verdict {
         FailureKind::Unaffordable
         | FailureKind::StreamRefused
         | FailureKind::Unverified
+        | FailureKind::Unfit
         | FailureKind::UsageRefused => Verdict::Noted,
         _ => asked.filter(|wait| !wait.is_zero()).map_or(Verdict::Broken, Verdict::RestChannel),
     }
@@ -155,6 +156,7 @@ mod tests {
             (FailureKind::Unaffordable, None, Verdict::Noted),
             (FailureKind::Unverified, None, Verdict::Noted),
             (FailureKind::UsageRefused, None, Verdict::Noted),
+            (FailureKind::Unfit, None, Verdict::Noted),
             (FailureKind::RateLimited, None, Verdict::RestCredential(RATE_LIMITED_REST)),
             (FailureKind::RateLimited, Some(7 * second), Verdict::RestCredential(7 * second)),
             (FailureKind::RateLimited, Some(80_000 * second), Verdict::RestCredential(RETRY_AFTER_MAX)),

@@ -65,6 +65,8 @@ pub enum FailureKind {
     StreamRefused,
     /// A 400 about signed thinking in the conversation that can be sent again without it.
     Unverified,
+    /// It cannot be sent like this to anybody: the client's own.
+    Unfit,
     /// A 4xx about the usage that we asked for, in a stream that can be asked for without.
     UsageRefused,
 }
@@ -105,6 +107,7 @@ impl Failure {
             | FailureKind::StreamRefused => Code::UpstreamError,
             FailureKind::Unauthorized | FailureKind::Forbidden => Code::UpstreamUnauthorized,
             FailureKind::RateLimited => Code::UpstreamRateLimited,
+            FailureKind::Unfit => Code::InvalidRequest,
             FailureKind::Overloaded => Code::UpstreamOverloaded,
             FailureKind::Refused
             | FailureKind::Unpaid
@@ -144,6 +147,7 @@ impl Failure {
             FailureKind::StreamRefused => "stream_refused",
             FailureKind::Unverified => "unverified_thinking",
             FailureKind::UsageRefused => "usage_refused",
+            FailureKind::Unfit => "unfit",
         }
     }
 
@@ -158,6 +162,6 @@ impl Failure {
     /// Whether another candidate may be sent the same request. An operation that creates something
     /// (`creates`) is only repeated where the provider cannot have begun it.
     pub fn may_fail_over(&self, creates: bool) -> bool {
-        !creates || self.sent == Sent::NotBegun
+        self.kind != FailureKind::Unfit && (!creates || self.sent == Sent::NotBegun)
     }
 }

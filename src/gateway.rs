@@ -234,7 +234,7 @@ impl Gateway {
     ) -> Outcome {
         exchange.attempt_began = self.world.now();
         let stripped = accepted.thinking.stripped(&exchange.live, &attempt.channel);
-        let ask_usage = accepted.ask_usage(&attempt.channel);
+        let ask_usage = accepted.ask_usage(&exchange.live, &attempt.channel, exchange.attempt_began);
         let cap = exchange.key.as_ref().and_then(|key| key.max_output_tokens);
         let capped = cap::edits(&accepted.inspection.output_cap, cap, &attempt.channel);
         exchange.record.output_cap = cap.filter(|_| !capped.is_empty());
@@ -248,6 +248,7 @@ impl Gateway {
             stripped: &stripped,
             ask_usage,
             creates: accepted.creates(),
+            plan: &accepted.plan,
             early_ping: accepted.early_ping(&attempt.channel),
             rename: accepted.rename(attempt),
             model_upstream: &attempt.model_upstream,
@@ -273,6 +274,9 @@ impl Gateway {
     ) -> Sent {
         exchange.answered = self.world.now();
         verdict::answered(&exchange.live, &mut attempt, answer.head.status.as_u16());
+        if answer.head.status.is_success() {
+            accepted.learn_usage(&exchange.live, &attempt.channel, exchange.answered);
+        }
         let relayed = Relayed {
             operation: accepted.entry.operation,
             rename: accepted.rename(&attempt).map(str::to_owned),
@@ -283,7 +287,7 @@ impl Gateway {
         };
         // From the first byte on nothing is sent again: the body's memory goes now.
         drop(accepted);
-        exchange.held.extend(attempt.slot.take());
+        exchange.slot = attempt.slot.take();
         exchange.charges.extend(attempt.charge.take());
         let sent = self.reply(client, exchange).relay(answer, relayed).await;
         exchange.answered_until(self.world.now());
@@ -398,7 +402,10 @@ impl ProxyHttp for Gateway {
         };
         match sent {
             Sent::Whole => Ok(true),
-            Sent::Broken => Err(Error::new_down(BROKEN)),
+            Sent::Broken => {
+                guard::cut(session.as_downstream());
+                Err(Error::new_down(BROKEN))
+            }
         }
     }
 

@@ -138,14 +138,25 @@ pub struct AttemptRecord {
     pub failure: Option<AttemptFailure>,
     /// From choosing the channel to its end.
     pub took: Duration,
-    /// Whether an open connection served it.
-    pub reused: bool,
+    /// The connection it went over.
+    pub over: Over,
     /// Time to a new connection, TLS included.
     pub connect: Option<Duration>,
     /// How many blocks of thinking that another provider signed it was not sent.
     pub thinking_stripped: u32,
     /// Whether it was asked for the usage of the stream, which the client did not ask for.
     pub usage_asked: bool,
+}
+
+/// The connection an attempt went over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Over {
+    /// One made for it.
+    New,
+    /// One that was open already.
+    Kept,
+    /// One made for it after another had lost the request unread: it was sent once more.
+    Second,
 }
 
 /// A failed attempt in two closed words.
@@ -369,7 +380,7 @@ pub(crate) mod tests {
             status: None,
             failure: Some(AttemptFailure::from(&failure)),
             took: Duration::from_millis(3),
-            reused: false,
+            over: Over::New,
             connect: None,
             thinking_stripped: 0,
             usage_asked: true,
@@ -383,7 +394,7 @@ pub(crate) mod tests {
             status: Some(200),
             failure: None,
             took: Duration::from_micros(1_230_500),
-            reused: true,
+            over: Over::Kept,
             connect: None,
             thinking_stripped: 2,
             usage_asked: true,

@@ -23,7 +23,7 @@ pub mod sticky;
 
 use crate::balance::rendezvous;
 use crate::config::Snapshot;
-use crate::config::snapshot::{Limits, ModelLimit};
+use crate::config::snapshot::{Channel, Limits, ModelLimit};
 use crate::id::{ChannelId, GroupId, KeyId};
 use crate::limit::Nanos;
 use crate::limit::quota::Spent;
@@ -49,6 +49,7 @@ pub struct Registry {
     gates: DashMap<GateName, Arc<Gate>>,
     health: DashMap<ChannelId, Arc<ChannelHealth>>,
     credentials: DashMap<(ChannelId, KeyDigest), Arc<Rest>>,
+    unasked: DashMap<(ChannelId, Signer), Arc<Rest>>,
     budgets: Budgets,
     queues: DashMap<ChannelId, Arc<Queue>>,
     turn: AtomicU64,
@@ -95,6 +96,9 @@ impl Registry {
             gate: gate(GateName::Channel(channel.id.clone()), &channel.limits),
             health: Arc::clone(&self.health.entry(channel.id.clone()).or_default()),
             signer: Signer::of(channel),
+            usage_unasked: Arc::clone(
+                &self.unasked.entry((channel.id.clone(), Signer::of(channel))).or_default(),
+            ),
             credentials: channel
                 .credentials
                 .iter()
@@ -115,23 +119,28 @@ impl Registry {
         });
         let channels: Vec<_> = channels.collect();
         self.gates.retain(|name, _| kept.contains(name));
-        let known: HashSet<_> = snapshot.channels.iter().map(|channel| &channel.id).collect();
-        self.health.retain(|name, _| known.contains(name));
-        self.queues.retain(|name, _| known.contains(name));
-        let held: HashSet<_> = snapshot
-            .channels
-            .iter()
-            .flat_map(|channel| {
-                channel.credentials.iter().map(|secret| (channel.id.clone(), secret.digest()))
-            })
-            .collect();
-        self.credentials.retain(|name, _| held.contains(name));
+        self.let_go(&snapshot);
         // Who waits may find more room than before.
         for channel in &channels {
             channel.queue.wake();
         }
         let quotas = self.quotas.bind(&snapshot);
         Live { snapshot, keys, groups, channels, quotas }
+    }
+
+    /// Forgets what belongs to channels and credentials that are gone.
+    fn let_go(&self, snapshot: &Snapshot) {
+        let known: HashSet<_> = snapshot.channels.iter().map(|channel| &channel.id).collect();
+        self.health.retain(|name, _| known.contains(name));
+        self.queues.retain(|name, _| known.contains(name));
+        let signed = |channel: &Arc<Channel>| (channel.id.clone(), Signer::of(channel));
+        let signed: HashSet<_> = snapshot.channels.iter().map(signed).collect();
+        self.unasked.retain(|name, _| signed.contains(name));
+        let held = snapshot.channels.iter().flat_map(|channel| {
+            channel.credentials.iter().map(|secret| (channel.id.clone(), secret.digest()))
+        });
+        let held: HashSet<_> = held.collect();
+        self.credentials.retain(|name, _| held.contains(name));
     }
 
     /// The next turn of the weighted choice.
@@ -267,6 +276,8 @@ pub struct ChannelState {
     pub health: Arc<ChannelHealth>,
     /// Whose signatures it verifies.
     pub signer: Signer,
+    /// Whether its streams are left unasked for their usage, because its provider refuses to be asked.
+    pub usage_unasked: Arc<Rest>,
     /// Whether each of its credentials rests, in the snapshot's order.
     pub credentials: Vec<Arc<Rest>>,
     /// Its name as a number, the same at every replica.

@@ -4,13 +4,12 @@
 //! nothing in time, or takes too long over its handshake, is closed; running out of file descriptors pauses the loop instead of spinning it.
 
 use crate::app::secured::Secured;
-use crate::gateway::guard::{Guarded, HeadBounds};
+use crate::gateway::guard::{Guarded, HeadBounds, Plain};
 use crate::telemetry::Telemetry;
 use crate::tls::ServerTls;
 use dashmap::DashMap;
 use pingora::apps::ServerApp;
-use pingora::protocols::l4::stream::Stream;
-use pingora::protocols::{GetSocketDigest, SocketDigest, Stream as BoxedStream};
+use pingora::protocols::{SocketDigest, Stream as BoxedStream};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
@@ -155,11 +154,10 @@ async fn greet(tcp: TcpStream, from: SocketAddr, caps: &Caps) -> Option<BoxedStr
 }
 
 fn plain(tcp: TcpStream, digest: SocketDigest, head: Option<HeadBounds>) -> BoxedStream {
-    let mut stream = Stream::from(tcp);
-    stream.set_socket_digest(digest);
+    let stream = Box::new(Plain::new(tcp, digest));
     match head {
-        Some(bounds) => Box::new(Guarded::new(Box::new(stream), bounds)),
-        None => Box::new(stream),
+        Some(bounds) => Box::new(Guarded::new(stream, bounds)),
+        None => stream,
     }
 }
 

@@ -93,7 +93,7 @@ impl Gateway {
             let refusal = match self.stand(exchange, &key, &mut permit, asked).await {
                 Ok(plan) => {
                     exchange.identified(key);
-                    exchange.held.push(permit);
+                    exchange.admitted = Some(permit);
                     return Ok((plan, others));
                 }
                 Err(refusal) => worth_telling(told, refusal),

@@ -15,7 +15,7 @@ use crate::protocol::signed::SignatureDigest;
 use crate::protocol::splice::Edit;
 use crate::protocol::{Dialect, Operation, entry::Entry};
 use crate::record::{
-    AttemptFailure, AttemptRecord, Cost, End, Excerpt, KeyFacts, Labels, Overhead, Path, Record, Text,
+    AttemptFailure, AttemptRecord, Cost, End, Excerpt, KeyFacts, Labels, Over, Overhead, Path, Record, Text,
 };
 use crate::stage::foreign::Thinking;
 use crate::stage::plan::{Attempt, Plan};
@@ -23,6 +23,7 @@ use crate::stage::rewrite::Original;
 use crate::state::Live;
 use crate::state::bodies::Share;
 use crate::state::charge::Charge;
+use crate::state::health::Why;
 use crate::state::lessons::Lesson;
 use crate::state::permit::Permit;
 use crate::state::quotas::QuotaHold;
@@ -49,9 +50,11 @@ pub struct Exchange {
     pub record: Record,
     /// Whose it is, once known.
     pub key: Option<Arc<Key>>,
-    /// The slots it holds: its key's, and its channel's while it is answered. Given back just before the end
-    /// of the answer, so that a client that waits for the end never meets its own slot.
-    pub held: Vec<Permit>,
+    /// The slots it holds at its key and group, while its client is there. Given back just before the end of the
+    /// answer, like those of its channel, so that a client that waits for the end never meets its own slot.
+    pub admitted: Option<Permit>,
+    /// The slots it holds at its channel and credential while it is answered, client or not.
+    pub slot: Option<Permit>,
     /// The signatures of the thinking in the answer.
     pub signatures: Vec<SignatureDigest>,
     /// The tokens reserved for it, at its key's limits and at those of the channel that answers. Settled just
@@ -104,9 +107,19 @@ impl Accepted {
     }
 
     /// What asks this channel for the usage of the stream, where the client did not.
-    pub fn ask_usage(&self, channel: &Channel) -> Option<&Edit> {
-        let may_ask = channel.conduct.include_usage && !self.usage_refused_by.contains(&channel.index);
+    pub fn ask_usage(&self, live: &Live, channel: &Channel, now: Nanos) -> Option<&Edit> {
+        let may_ask = channel.conduct.include_usage
+            && !self.usage_refused_by.contains(&channel.index)
+            && live.channel(channel.index).usage_unasked.at(now).is_none();
         self.inspection.ask_usage.as_ref().filter(|_| may_ask)
+    }
+
+    /// This channel answered: if it had refused to be asked for the usage and does without, that was the reason,
+    /// and others need not find it out again.
+    pub fn learn_usage(&self, live: &Live, channel: &Channel, now: Nanos) {
+        if self.usage_refused_by.contains(&channel.index) {
+            live.channel(channel.index).usage_unasked.begin(now, UNASKED, Why::Asked);
+        }
     }
 
     /// Books that this channel refused what we put into the request or left in it: it is asked once more.
@@ -166,6 +179,8 @@ pub struct Tunnel {
     pub began: Nanos,
     /// The slots it holds.
     pub permit: Permit,
+    /// The provider's status, where it answered and the client was told.
+    pub status: Option<u16>,
     /// What went wrong, where something did.
     pub failure: Option<Failure>,
 }
@@ -214,7 +229,8 @@ impl Exchange {
             live,
             record,
             key: None,
-            held: Vec::new(),
+            admitted: None,
+            slot: None,
             signatures: Vec::new(),
             charges: Vec::new(),
             quotas: QuotaHold::default(),
@@ -267,7 +283,7 @@ impl Exchange {
             status: tried.status,
             failure: tried.failure.map(AttemptFailure::from),
             took: tried.took,
-            reused: tried.reused,
+            over: tried.over,
             connect: tried.connect,
             thinking_stripped: tried.stripped,
             usage_asked: tried.usage_asked,
@@ -285,15 +301,20 @@ impl Exchange {
         if let Some(left) = &mut self.left {
             *left = left.saturating_sub(bytes);
             if *left == 0 {
-                self.held.clear();
-                self.settle_counted();
+                self.nearly_sent();
             }
         }
     }
 
+    /// Gives back the slots and settles what is counted, where all but its last bytes have gone down.
+    pub fn nearly_sent(&mut self) {
+        (self.admitted, self.slot) = (None, None);
+        self.settle_counted();
+    }
+
     /// Gives back all it takes of limits and quotas, as if it had never been let in.
     pub fn give_back(&mut self) {
-        for mut permit in self.held.drain(..) {
+        if let Some(mut permit) = self.admitted.take() {
             permit.refund();
         }
         self.charges.clear();
@@ -368,7 +389,7 @@ impl Exchange {
     /// Books how it ended; what is still to be written of the answer is ours, and short. Where the client
     /// has left, that was the end, whatever its provider did afterwards.
     pub fn ended(&mut self, end: End, code: Option<Code>) {
-        self.held.clear();
+        (self.admitted, self.slot) = (None, None);
         let left = self.has_left();
         self.record.end = if left { End::ClientClosed } else { end };
         self.record.code = code.filter(|_| !left);
@@ -382,6 +403,9 @@ impl Exchange {
         matches!(self.downstream, Downstream::Left(_))
     }
 }
+
+/// For how long a provider that refuses to be asked for the usage of streams is not asked: it may learn.
+const UNASKED: Duration = Duration::from_secs(3_600);
 
 /// What has become of the client's side, beside what was answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -403,8 +427,8 @@ pub struct Tried<'a> {
     pub failure: Option<&'a Failure>,
     /// How long it took.
     pub took: Duration,
-    /// Whether an open connection served it.
-    pub reused: bool,
+    /// The connection it went over.
+    pub over: Over,
     /// Time to a new connection.
     pub connect: Option<Duration>,
     /// How many blocks of foreign thinking it was not sent.

@@ -7,8 +7,10 @@
 //! are complete; the time to the first byte is bounded, and so is what is held until then.
 
 mod judge;
+mod resend;
 
-pub use self::judge::is_plain_success;
+pub use self::judge::{is_plain_success, retry_after};
+pub use self::resend::Origin;
 
 use crate::config::snapshot::Channel;
 use crate::failure::{Failure, FailureKind, Sent};
@@ -17,13 +19,15 @@ use crate::gateway::peer::Upstream;
 use crate::gateway::reply::Reply;
 use crate::gateway::seen::Seen;
 use crate::gateway::waiting::{Meanwhile, Silence};
-use crate::gateway::wire::{AnswerHead, Lost, Stage, Wire};
+use crate::gateway::wire::{AnswerHead, Lost, Wire};
 use crate::limit::Nanos;
 use crate::protocol::Operation;
 use crate::protocol::observe::StreamObserver;
 use crate::protocol::splice::Edit;
+use crate::record::Over;
 use crate::secret::Secret;
 use crate::stage::foreign::Stripped;
+use crate::stage::plan::Plan;
 use crate::stage::rewrite::Outgoing;
 use crate::state::bodies::Bodies;
 use bytes::Bytes;
@@ -49,6 +53,8 @@ pub struct Target<'a> {
     pub ask_usage: Option<&'a Edit>,
     /// Whether it creates something that must not be created twice.
     pub creates: bool,
+    /// Whose retry budget pays for a request that is sent once more.
+    pub plan: &'a Plan,
     /// After which silence a keep-alive opens the client's stream; `None`: none does.
     pub early_ping: Option<Duration>,
     /// The model's name to show, where it differs from the one sent.
@@ -100,7 +106,11 @@ impl Attempted {
             status,
             failure,
             took,
-            reused: self.link.reused,
+            over: match self.link {
+                Link { resent: true, .. } => Over::Second,
+                Link { origin: Origin::New, .. } => Over::New,
+                Link { origin: Origin::Idle | Origin::Shared, .. } => Over::Kept,
+            },
             connect: self.link.connect,
             stripped: target.stripped.blocks,
             usage_asked: target.ask_usage.is_some(),
@@ -111,10 +121,12 @@ impl Attempted {
 /// How a connection came about.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Link {
-    /// Taken from the pool.
-    pub reused: bool,
+    /// Whether it was kept.
+    pub origin: Origin,
     /// Time to a new one.
     pub connect: Option<Duration>,
+    /// Whether the request was sent once more, on another connection.
+    pub resent: bool,
 }
 
 /// An answer that has begun.
@@ -131,6 +143,14 @@ pub struct Answer {
     pub wire: Wire,
     /// When the wait for the first byte, and of a stream for its first event, is over.
     deadline: Nanos,
+}
+
+impl Answer {
+    /// How much silence is borne before the first byte of a whole's body: what is left of the wait for the answer,
+    /// and never less than between two bytes.
+    pub fn at_first(&self, now: Nanos, idle: Duration) -> Duration {
+        Duration::from_nanos(self.deadline.saturating_sub(now)).max(idle)
+    }
 }
 
 impl std::fmt::Debug for Answer {
@@ -166,12 +186,16 @@ pub async fn attempt(
                 Meanwhile::Done(outcome) => break outcome,
                 Meanwhile::Silent => {
                     silence.passed();
-                    if !reply.open_with_ping(target.operation).await && !reply.reads_on(target.channel) {
+                    if !reply.open_with_ping(target.operation).await && !reply.wants_rest(target.channel) {
                         break Outcome::ClientGone;
                     }
                 }
-                Meanwhile::Left if reply.reads_on(target.channel) => {}
-                Meanwhile::Left => break Outcome::ClientGone,
+                Meanwhile::Left => {
+                    reply.client_has_gone();
+                    if !reply.wants_rest(target.channel) {
+                        break Outcome::ClientGone;
+                    }
+                }
             }
         }
     };
@@ -180,24 +204,26 @@ pub async fn attempt(
 
 async fn run(upstream: &Upstream, target: &Target<'_>, outgoing: &Outgoing, link: &mut Link) -> Outcome {
     let channel = (target.channel, target.credential);
-    let mut stale_left = STALE_CONNECTIONS_MAX;
     loop {
-        let wire = match upstream.connect(channel, stale_left > 0, link).await {
+        let wire = match upstream.connect(channel, link).await {
             Ok(wire) => wire,
             Err(failure) => return Outcome::Failed(failure),
         };
         let began = upstream.now();
-        match exchange(upstream, wire, target, outgoing).await {
+        let lost = match exchange(upstream, wire, target, outgoing).await {
             Ok(answer) => return judge::judge(upstream, answer, target).await,
-            Err(failed) => {
-                let at_once = upstream.now().saturating_sub(began) < STALE_WITHIN;
-                let again = failed.may_be_stale(link.reused, at_once && !target.creates);
-                if !again || stale_left == 0 {
-                    return Outcome::Failed(failed.failure);
-                }
-            }
+            Err(NoAnswer::Failed(failure)) => return Outcome::Failed(failure),
+            Err(NoAnswer::Lost(lost)) => lost,
+        };
+        let now = upstream.now();
+        let again = !link.resent
+            && resend::may_resend(lost.stage, link.origin, now.saturating_sub(began), target.creates)
+            && target.plan.pays_resend(now);
+        if !again {
+            let (kind, sent) = resend::failure(lost.stage);
+            return Outcome::Failed(Failure::new(kind, sent, lost.detail));
         }
-        stale_left -= 1;
+        link.resent = true;
     }
 }
 
@@ -225,22 +251,30 @@ async fn exchange(
     Ok(Answer { head, held: Vec::new(), reading: Reading::Whole, complete: false, wire, deadline })
 }
 
-/// Waits until the request is out, or its answer begins before; a send that stands still is given up.
+/// Waits until the request is out, or its answer begins before; a send that stands still, or as good as, is given
+/// up.
 async fn send(wire: &mut Wire, stall: Duration) -> Result<Option<AnswerHead>, NoAnswer> {
     loop {
         let before = wire.moved();
         match timeout(stall, wire.sent_or_answered()).await {
             Ok(done) => return Ok(done?),
-            Err(_) if wire.moved() == before => return Err(NoAnswer::stalled()),
+            Err(_) if stands_still(wire.moved() - before, stall) => return Err(NoAnswer::stalled()),
             Err(_) => {}
         }
     }
 }
 
-/// A request that was lost on its way, before the head of an answer.
-struct NoAnswer {
-    failure: Failure,
-    stage: Stage,
+/// Whether so little has moved in this time that the end would never come.
+fn stands_still(moved: u64, within: Duration) -> bool {
+    u128::from(moved) * 1_000 < u128::from(SEND_BYTES_PER_SECOND_MIN) * within.as_millis().max(1)
+}
+
+/// Why there is no head of an answer.
+enum NoAnswer {
+    /// The request was lost on its way; it may perhaps be sent once more.
+    Lost(Lost),
+    /// Its time is over.
+    Failed(Failure),
 }
 
 impl NoAnswer {
@@ -250,35 +284,18 @@ impl NoAnswer {
             (true, false) => (FailureKind::FirstByteTimeout, "no answer within response_timeout"),
             (false, _) => (FailureKind::Reset, "the request broke off, and no answer came"),
         };
-        Self { failure: Failure::new(kind, Sent::MaybeBegun, detail), stage: Stage::Begun }
+        Self::Failed(Failure::new(kind, Sent::MaybeBegun, detail))
     }
 
     fn stalled() -> Self {
         let detail = "the provider stopped reading the request";
-        Self {
-            failure: Failure::new(FailureKind::SendTimeout, Sent::MaybeBegun, detail),
-            stage: Stage::Begun,
-        }
-    }
-
-    /// Whether another connection may simply be tried: the provider said that it has not begun, or a kept
-    /// connection had died unnoticed (then it is known at once, and nothing may be created twice).
-    fn may_be_stale(&self, reused: bool, harmless: bool) -> bool {
-        match self.stage {
-            Stage::Elsewhere => true,
-            Stage::Refused => reused,
-            Stage::Silent => reused && harmless,
-            Stage::Unfit | Stage::Begun => false,
-        }
+        Self::Failed(Failure::new(FailureKind::SendTimeout, Sent::MaybeBegun, detail))
     }
 }
 
 impl From<Lost> for NoAnswer {
     fn from(lost: Lost) -> Self {
-        let kind = if lost.garbled { FailureKind::Garbage } else { FailureKind::Reset };
-        let begun = matches!(lost.stage, Stage::Silent | Stage::Begun);
-        let sent = if begun { Sent::MaybeBegun } else { Sent::NotBegun };
-        Self { failure: Failure::new(kind, sent, lost.detail), stage: lost.stage }
+        Self::Lost(lost)
     }
 }
 
@@ -309,13 +326,33 @@ pub fn recycle(mut answer: Answer) {
     });
 }
 
-/// A write that moves nothing for this long is given up; the answer may still come.
+/// How often it is looked whether a request moves.
 const SEND_STALL_MAX: Duration = Duration::from_secs(30);
+/// Slower than any line a provider is reached by; at this pace the largest body would take most of a day.
+const SEND_BYTES_PER_SECOND_MIN: u64 = 1024;
 /// After a send that broke, an answer is either there or never comes.
 const AFTER_BROKEN_SEND: Duration = Duration::from_secs(2);
-/// A kept connection that had died says so as soon as something is sent on it.
-const STALE_WITHIN: Nanos = 1_000_000_000;
-/// Pooled connections that may turn out dead before the attempt counts as failed.
-const STALE_CONNECTIONS_MAX: usize = 2;
 const RECYCLED_BYTES_MAX: usize = 64 * 1024;
 const RECYCLE_WAIT: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_send_that_trickles_stands_still_and_one_over_a_slow_line_does_not() {
+        let half_minute = Duration::from_secs(30);
+        for (moved, within, still) in [
+            (0, half_minute, true),
+            (1, half_minute, true),
+            (30 * 1024 - 1, half_minute, true),
+            (30 * 1024, half_minute, false),
+            (64 * 1024, half_minute, false),
+            (0, Duration::ZERO, true),
+            (1024, Duration::from_secs(1), false),
+            (u64::MAX, half_minute, false),
+        ] {
+            assert_eq!(stands_still(moved, within), still, "{moved} {within:?}");
+        }
+    }
+}

@@ -1,14 +1,21 @@
-//! A connection that will not wait for ever for a request's head.
+//! A client's connection that will not wait for ever for a request's head, and that can end impolitely.
 //!
 //! Pingora's own deadline is per read, so one byte in a while holds a connection; and it takes a head of up
 //! to a megabyte. This wrapper counts from the first byte of a head to its end: too slow is answered with a
 //! plain 408, too long with a plain 431, and closed. There is no dialect yet to answer in and nothing to log,
 //! so it is only counted.
 //! Over TLS the clock began when the connection was accepted, so that the handshake and the first head share it.
+//! An answer whose end is the connection's end (HTTP/1.0) is cut by a reset, and over TLS by the missing farewell: [`cut`].
 //! Invariants: bodies and streams are not its business (the gateway says when a head has been parsed, and
 //! when the next may come); an HTTP/2 connection is left to its own rules.
 
+mod plain;
+
+pub use self::plain::Plain;
+
 use async_trait::async_trait;
+use http::Version;
+use http::header::CONTENT_LENGTH;
 use pingora::protocols::Stream as BoxedStream;
 use pingora::protocols::http::ServerSession;
 use pingora::protocols::raw_connect::ProxyDigest;
@@ -20,7 +27,7 @@ use pingora::protocols::{
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
@@ -45,6 +52,8 @@ pub struct Guarded {
     phase: AtomicU8,
     head_bytes: AtomicUsize,
     deadline: Option<Pin<Box<Sleep>>>,
+    /// It ends without a word: what it carried must not be taken for whole.
+    cut: AtomicBool,
 }
 
 /// No byte of the next head yet.
@@ -62,7 +71,15 @@ impl Guarded {
     /// Guards a fresh connection.
     pub fn new(inner: BoxedStream, bounds: HeadBounds) -> Self {
         let (phase, head_bytes) = (AtomicU8::new(WAITING), AtomicUsize::new(0));
-        Self { inner, peeked: Vec::new(), bounds, phase, head_bytes, deadline: None }
+        Self {
+            inner,
+            peeked: Vec::new(),
+            bounds,
+            phase,
+            head_bytes,
+            deadline: None,
+            cut: AtomicBool::new(false),
+        }
     }
 
     /// Guards a connection whose handshake is done; its first head must be there by `deadline`.
@@ -145,6 +162,18 @@ pub fn next_head(client: &ServerSession) {
     }
 }
 
+/// Makes the connection end impolitely where its end would be all that says that the answer is whole.
+pub fn cut(client: &ServerSession) {
+    let unframed = client.req_header().version < Version::HTTP_11
+        && client.response_written().is_some_and(|head| !head.headers.contains_key(CONTENT_LENGTH));
+    if let Some(guarded) = client.stream().filter(|_| unframed).and_then(guarded) {
+        guarded.cut.store(true, Ordering::Relaxed);
+        if let Some(plain) = (*guarded.inner).as_any().downcast_ref::<Plain>() {
+            plain.reset();
+        }
+    }
+}
+
 fn guarded(stream: &BoxedStream) -> Option<&Guarded> {
     (**stream).as_any().downcast_ref()
 }
@@ -189,7 +218,11 @@ impl AsyncWrite for Guarded {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().inner).poll_shutdown(context)
+        let this = self.get_mut();
+        if this.cut.load(Ordering::Relaxed) {
+            return Poll::Ready(Ok(()));
+        }
+        Pin::new(&mut this.inner).poll_shutdown(context)
     }
 
     fn poll_write_vectored(
@@ -208,7 +241,9 @@ impl AsyncWrite for Guarded {
 #[async_trait]
 impl Shutdown for Guarded {
     async fn shutdown(&mut self) {
-        self.inner.shutdown().await;
+        if !self.cut.load(Ordering::Relaxed) {
+            self.inner.shutdown().await;
+        }
     }
 }
 

@@ -8,7 +8,7 @@ mod trust;
 use crate::config::is_link_local;
 use crate::config::snapshot::{Channel, HttpVersion};
 use crate::failure::{Failure, FailureKind, Sent};
-use crate::gateway::forward::Link;
+use crate::gateway::forward::{Link, Origin};
 use crate::gateway::wire::{Http1, Http2, Wire};
 use crate::limit::Nanos;
 use crate::resolve::Resolver;
@@ -46,27 +46,24 @@ impl Upstream {
         Self { lines: Arc::new(Lines::new()), resolver, world }
     }
 
-    /// A connection to this channel, kept or new; several addresses are tried in turn and share the time.
-    pub async fn connect(
-        &self,
-        target: (&Channel, &Secret),
-        reuse: bool,
-        link: &mut Link,
-    ) -> Result<Wire, Failure> {
+    /// A connection to this channel, kept or new; several addresses are tried in turn and share the time, the first
+    /// of them half. For a request that one connection lost already it is a new one.
+    pub async fn connect(&self, target: (&Channel, &Secret), link: &mut Link) -> Result<Wire, Failure> {
         let (channel, credential) = target;
         let addresses = self.addresses(channel).await?;
-        let share = channel.timeouts.connect
-            / u32::try_from(addresses.len().clamp(1, ADDRESSES_TRIED_MAX)).unwrap_or(1);
-        let mut last = None;
-        for address in addresses.iter().take(ADDRESSES_TRIED_MAX) {
+        let (started, mut last) = (self.world.now(), None);
+        let tried = addresses.len().min(ADDRESSES_TRIED_MAX);
+        for (at, address) in addresses.iter().take(tried).enumerate() {
             let mut peer = peer(channel, credential, *address);
+            let began = self.world.now();
+            let passed = Duration::from_nanos(began.saturating_sub(started));
+            let share = connect_share(channel.timeouts.connect.saturating_sub(passed), tried - at);
             peer.options.connection_timeout = Some(share);
             peer.options.total_connection_timeout = Some(share);
-            let began = self.world.now();
-            match self.lines.open(peer, channel, reuse).await {
-                Ok((wire, reused)) => {
+            match self.lines.open(peer, channel, !link.resent).await {
+                Ok((wire, origin)) => {
                     let took = Duration::from_nanos(self.world.now().saturating_sub(began));
-                    *link = Link { reused, connect: (!reused).then_some(took) };
+                    *link = Link { origin, connect: (origin == Origin::New).then_some(took), ..*link };
                     return Ok(wire);
                 }
                 Err(error) => last = Some(error),
@@ -131,13 +128,13 @@ impl Lines {
         Self { transport, http2, trust: Trust::new() }
     }
 
-    /// A connection or a stream of one, and whether it was there already.
+    /// A connection or a stream of one, and where it came from.
     async fn open(
         self: &Arc<Self>,
         peer: HttpPeer,
         channel: &Channel,
         reuse: bool,
-    ) -> Result<(Wire, bool), BError> {
+    ) -> Result<(Wire, Origin), BError> {
         let (version, tls) = (channel.conduct.http_version, &*channel.tls.tls);
         let only_http1 = match version {
             HttpVersion::Http1 => true,
@@ -146,23 +143,21 @@ impl Lines {
         };
         if only_http1 {
             let kept = if reuse { self.transport.reused_stream(&peer).await } else { None };
-            let reused = kept.is_some();
-            let stream = match kept {
-                Some(stream) => stream,
-                None => self.trust.dial(&self.transport, &peer, tls).await?,
+            let (stream, origin) = match kept {
+                Some(stream) => (stream, Origin::Idle),
+                None => (self.trust.dial(&self.transport, &peer, tls).await?, Origin::New),
             };
-            return Ok((self.http1(stream, peer), reused));
+            return Ok((self.http1(stream, peer), origin));
         }
-        // One that cannot be used any more (the provider said goodbye) is no reason not to open another.
-        if reuse && let Ok(Some(session)) = self.http2.reused_http_session(&peer).await {
-            return Ok((self.http2(session, peer), true));
+        if reuse && let Some((session, origin)) = self.kept_http2(&peer).await {
+            return Ok((self.http2(session, peer), origin));
         }
         // A provider may turn out to speak HTTP/1.1 only; its connections are kept with the others.
         if reuse
             && version == HttpVersion::Auto
             && let Some(stream) = self.transport.reused_stream(&peer).await
         {
-            return Ok((self.http1(stream, peer), true));
+            return Ok((self.http1(stream, peer), Origin::Idle));
         }
         let stream = self.trust.dial(&self.transport, &peer, tls).await?;
         let is_http2 = match stream.selected_alpn_proto() {
@@ -171,12 +166,30 @@ impl Lines {
             None => version == HttpVersion::Http2 && !peer.is_tls(),
         };
         match is_http2 {
-            true => Ok((self.http2(self.first_stream(stream, &peer).await?, peer), false)),
-            false if version == HttpVersion::Auto => Ok((self.http1(stream, peer), false)),
+            true => Ok((self.http2(self.first_stream(stream, &peer).await?, peer), Origin::New)),
+            false if version == HttpVersion::Auto => Ok((self.http1(stream, peer), Origin::New)),
             false => {
                 Err(pingora::Error::explain(ErrorType::H2Downgrade, "the provider does not speak HTTP/2"))
             }
         }
+    }
+
+    /// A stream of a connection that is there already, and whether it is the only one on it; Pingora's
+    /// `reused_http_session`, which does not tell. One that cannot be used any more (the provider said goodbye) is no
+    /// reason not to open another.
+    async fn kept_http2(&self, peer: &HttpPeer) -> Option<(Http2Session, Origin)> {
+        let (in_use, key) = (self.http2.in_use_pool(), peer.reuse_hash());
+        let shared = in_use.get(key).filter(|connection| !connection.is_closed());
+        let connection = shared.or_else(|| self.http2.idle_pool().get(&key))?;
+        if !peer.matches_fd(connection.id()) {
+            return None;
+        }
+        let origin = if connection.is_idle() { Origin::Idle } else { Origin::Shared };
+        let session = connection.spawn_stream().await.ok().flatten();
+        if connection.more_streams_allowed() {
+            in_use.insert(key, connection);
+        }
+        session.map(|session| (session, origin))
     }
 
     /// Makes a connection one of HTTP/2 that others may use too, and begins the first stream on it.
@@ -218,6 +231,12 @@ impl Lines {
     pub(super) fn give_back(&self, session: Http2Session, peer: &HttpPeer) {
         self.http2.release_http_session(session, peer, peer.options.idle_timeout);
     }
+}
+
+/// How much of the time that is left the next of so many addresses gets: half, and the last one all of it. One that
+/// refuses at once leaves the others nearly everything.
+fn connect_share(left: Duration, addresses: usize) -> Duration {
+    if addresses > 1 { left / 2 } else { left }
 }
 
 /// A name may lead to a machine's own metadata service; that is only gone to where the operator says so.
@@ -285,3 +304,24 @@ const HTTP2_STREAM_WINDOW: u32 = 256 * 1024;
 /// Room for every stream's window, so that slow clients never hold up the other streams of the connection.
 const HTTP2_CONNECTION_WINDOW: u32 = 128 * HTTP2_STREAM_WINDOW;
 const ADDRESSES_TRIED_MAX: usize = 3;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_of_several_addresses_gets_half_of_the_time_and_all_of_them_no_more_than_all() {
+        let whole = Duration::from_secs(3);
+        for addresses in 1..=ADDRESSES_TRIED_MAX {
+            let mut left = whole;
+            let shares = (1..=addresses).rev().map(|to_try| {
+                let share = connect_share(left, to_try);
+                left -= share;
+                share
+            });
+            let shares: Vec<_> = shares.collect();
+            assert_eq!(shares.iter().sum::<Duration>(), whole);
+            assert!(shares[0] >= whole / 2, "{shares:?}");
+        }
+    }
+}

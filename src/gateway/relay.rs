@@ -2,7 +2,7 @@
 //!
 //! Invariants: an answer that did not end honestly never looks finished: a cut stream gets one error event
 //! of its dialect, a cut whole is aborted ([`Sent::Broken`] makes the page return an error, so that Pingora
-//! writes no last chunk); nothing is appended after a stream's terminal event; each upstream chunk is
+//! writes no last chunk, and `guard::cut` resets a connection whose end would be the answer's); nothing is appended after a stream's terminal event; each upstream chunk is
 //! written and flushed as it comes.
 
 mod events;
@@ -45,9 +45,9 @@ pub struct Relayed<'a> {
 }
 
 impl Relayed<'_> {
-    /// What bounds the provider's silence, and the client's where it gets events.
-    fn silence(&self, events: bool) -> Silence {
-        let ping = Some(self.channel.conduct.ping_interval).filter(|ping| events && !ping.is_zero());
+    /// What bounds the provider's silence within a stream, and the client's.
+    fn silence(&self) -> Silence {
+        let ping = Some(self.channel.conduct.ping_interval).filter(|ping| !ping.is_zero());
         Silence::new(Some(self.channel.timeouts.idle), ping)
     }
 }
@@ -86,7 +86,7 @@ impl Reply<'_> {
     async fn relay_whole(&mut self, mut answer: Answer, mut relayed: Relayed<'_>) -> Sent {
         let length = declared_length(&answer.head.headers).filter(|_| answer.head.status != 204);
         let head = self.client_head(&answer.head, length);
-        if !self.write_head(head).await && !self.reads_on(&relayed.channel) {
+        if !self.write_head(head).await && !self.wants_rest(&relayed.channel) {
             return self.client_left();
         }
         let share = std::mem::take(&mut relayed.share);
@@ -111,7 +111,11 @@ impl Reply<'_> {
 
     /// Passes a body on to its end, or to what ends it early.
     async fn pass_whole(&mut self, answer: &mut Answer, relayed: &Relayed<'_>, seen: &mut Seen) -> Chunk {
-        let mut silence = relayed.silence(false);
+        let idle = relayed.channel.timeouts.idle;
+        let mut silence = Silence::new(Some(idle), None);
+        if answer.held.is_empty() {
+            silence = silence.at_first(answer.at_first(self.world.now(), idle));
+        }
         let mut early = std::mem::take(&mut answer.held).into_iter();
         loop {
             let next = match early.next() {
@@ -185,17 +189,21 @@ impl Reply<'_> {
         loop {
             let read = match self.meanwhile(read.as_mut(), silence.wait()).await {
                 Meanwhile::Done(read) => read,
-                Meanwhile::Left if !satisfied && self.reads_on(&relayed.channel) => continue,
-                Meanwhile::Left => return Chunk::ClientGone,
+                Meanwhile::Left if satisfied => return Chunk::ClientGone,
+                Meanwhile::Left => {
+                    self.client_has_gone();
+                    if self.wants_rest(&relayed.channel) {
+                        continue;
+                    }
+                    return Chunk::ClientGone;
+                }
                 Meanwhile::Silent => {
                     return if silence.passed() == Due::Idle { Chunk::Idle } else { Chunk::Silent };
                 }
             };
             silence.heard();
             return match read {
-                Ok(Some(_)) if self.exchange.has_left() && !self.reads_on(&relayed.channel) => {
-                    Chunk::ClientGone
-                }
+                Ok(Some(_)) if !self.wants_rest(&relayed.channel) => Chunk::ClientGone,
                 Ok(Some(bytes)) => Chunk::Bytes(bytes),
                 Ok(None) => Chunk::End,
                 Err(_) => Chunk::Lost,
@@ -205,7 +213,7 @@ impl Reply<'_> {
 
     /// Writes, unless the client has left and the answer is read on without it. Whether to go on.
     async fn deliver(&mut self, piece: Bytes, channel: &Channel) -> bool {
-        self.write(piece).await || self.reads_on(channel)
+        self.write(piece).await || self.wants_rest(channel)
     }
 
     fn cut(&mut self, end: End, code: Option<Code>) -> Sent {

@@ -195,7 +195,11 @@ impl Reply<'_> {
         }
         // Pingora bounds the writes of a body, not those of a head and of the end.
         let written = timeout(CLIENT_STALL_MAX, self.client.write_response_header(Box::new(head)));
-        written.await.is_ok_and(|written| written.is_ok())
+        let written = written.await.is_ok_and(|written| written.is_ok());
+        if !written {
+            self.client_has_gone();
+        }
+        written
     }
 
     pub(super) async fn write(&mut self, piece: Bytes) -> bool {
@@ -206,6 +210,7 @@ impl Reply<'_> {
             let length = part.len() as u64;
             self.exchange.sends(length);
             if self.client.write_response_body(part, false).await.is_err() {
+                self.client_has_gone();
                 return false;
             }
             self.exchange.record.bytes_out += length;

@@ -65,6 +65,6 @@ impl Seen {
 }
 
 /// A larger JSON answer is relayed unread: its usage is missing and its model keeps the provider's name.
-const SEEN_MAX: usize = 32 * 1024 * 1024;
+pub const SEEN_MAX: usize = 32 * 1024 * 1024;
 /// What keeping a slice costs beside its bytes.
 pub const PIECE_OVERHEAD: usize = 64;

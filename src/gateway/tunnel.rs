@@ -6,10 +6,10 @@
 use crate::failure::{Failure, FailureKind, Sent as FailureSent};
 use crate::gateway::exchange::{Exchange, Tried, Tunnel};
 use crate::gateway::reply::elapsed;
-use crate::gateway::{Gateway, Stop, body};
+use crate::gateway::{Gateway, Stop, body, forward, guard};
 use crate::protocol::entry::Entry;
 use crate::protocol::key_forms;
-use crate::record::End;
+use crate::record::{End, Over};
 use crate::stage::plan;
 use crate::stage::route::Wanted;
 use crate::stage::{rewrite, route, verdict};
@@ -42,7 +42,7 @@ impl Gateway {
         // The expectation ends here, and so do the provider's own informational answers.
         body::go_ahead(client).await?;
         client.set_ignore_info_resp(true);
-        exchange.tunnel = Some(Tunnel { entry, attempt, began: now, permit, failure: None });
+        exchange.tunnel = Some(Tunnel { entry, attempt, began: now, permit, status: None, failure: None });
         Ok(())
     }
 
@@ -85,18 +85,22 @@ impl Gateway {
         };
         if let Some(kind) = kind {
             let failure = Failure::new(kind, FailureSent::NotBegun, "");
-            tunnel.failure = Some(Failure { status: Some(status), ..failure });
+            let retry_after = forward::retry_after(&head.headers, self.world.unix_ms() / 1000);
+            tunnel.failure = Some(Failure { status: Some(status), retry_after, ..failure });
             return Err(Error::new_up(ErrorType::HTTPStatus(status)));
         }
+        tunnel.status = Some(status);
         verdict::answered(&exchange.live, &mut tunnel.attempt, status);
         let mut kept = ResponseHeader::build(status, Some(head.headers.len() + 4))?;
         for (name, value) in &head.headers {
-            let framing = [CONTENT_LENGTH, TRANSFER_ENCODING].contains(name);
-            if framing || !key_forms::is_hidden(name) {
+            if !key_forms::is_hidden(name) {
                 kept.append_header(name.clone(), value.clone())?;
             }
         }
         let mut reply = self.reply(client, exchange);
+        if !kept.headers.contains_key(CONTENT_LENGTH) {
+            reply.frame(&mut kept);
+        }
         reply.identify_answer(&mut kept);
         exchange.record.status = status;
         exchange.record.ttfb = Some(elapsed(exchange.started, self.world.now()));
@@ -118,6 +122,7 @@ impl Gateway {
             return;
         }
         if committed {
+            guard::cut(client);
             exchange.ended(End::StreamTruncated, Some(crate::code::Code::StreamTruncated));
             return;
         }
@@ -140,14 +145,13 @@ impl Gateway {
         exchange.record.bytes_in = client.body_bytes_read() as u64;
         exchange.record.bytes_out = client.body_bytes_sent() as u64;
         let now = self.world.now();
-        let answered = tunnel.failure.is_none() && exchange.record.status != 0;
         let tried = Tried {
             stripped: 0,
             usage_asked: false,
-            status: tunnel.failure.as_ref().map_or(answered.then_some(exchange.record.status), |f| f.status),
+            status: tunnel.failure.as_ref().map_or(tunnel.status, |failure| failure.status),
             failure: tunnel.failure.as_ref(),
             took: elapsed(tunnel.began, now),
-            reused: false,
+            over: Over::New,
             connect: None,
         };
         exchange.attempted(&tunnel.attempt, tried);

@@ -32,6 +32,8 @@ pub enum Meanwhile<T> {
 #[derive(Debug)]
 pub struct Silence {
     idle: Option<Duration>,
+    /// What bounds it instead once something was heard.
+    idle_then: Option<Duration>,
     ping: Option<Duration>,
     unheard: Duration,
     unsaid: Duration,
@@ -50,7 +52,13 @@ pub enum Due {
 impl Silence {
     /// Nothing has passed yet; `idle` bounds the provider's silence, `ping` the client's.
     pub fn new(idle: Option<Duration>, ping: Option<Duration>) -> Self {
-        Self { idle, ping, unheard: Duration::ZERO, unsaid: Duration::ZERO, wait: None }
+        Self { idle, idle_then: idle, ping, unheard: Duration::ZERO, unsaid: Duration::ZERO, wait: None }
+    }
+
+    /// Until something is heard, so much silence is borne.
+    #[must_use]
+    pub fn at_first(self, idle: Duration) -> Self {
+        Self { idle: Some(idle), ..self }
     }
 
     /// How long to wait next; `None`: for ever.
@@ -75,6 +83,7 @@ impl Silence {
 
     /// The provider said something.
     pub fn heard(&mut self) {
+        self.idle = self.idle_then;
         self.unheard = Duration::ZERO;
         self.unsaid = Duration::ZERO;
     }
@@ -105,19 +114,19 @@ impl Reply<'_> {
         poll_fn(|context| Poll::Ready(gone.as_mut().poll(context).is_ready())).await
     }
 
-    /// Whether the answer is wanted although its client has left: for its usage, where the channel says so.
-    pub fn reads_on(&mut self, channel: &Channel) -> bool {
-        if channel.conduct.on_client_abort == ClientAbort::Cancel {
-            return false;
+    /// Books that the client is gone: its key's slots are given back, whether or not its answer is read on.
+    pub fn client_has_gone(&mut self) {
+        if !self.exchange.has_left() {
+            self.exchange.downstream = Downstream::Left(self.world.now());
+            self.exchange.admitted = None;
         }
-        let now = self.world.now();
-        match self.exchange.downstream {
-            Downstream::Left(since) => elapsed(since, now) < READ_ON_MAX,
-            Downstream::Waiting | Downstream::Opened => {
-                self.exchange.downstream = Downstream::Left(now);
-                true
-            }
-        }
+    }
+
+    /// Whether the rest of the answer is wanted: by its client, or for its usage where the channel says so.
+    pub fn wants_rest(&self, channel: &Channel) -> bool {
+        let Downstream::Left(since) = self.exchange.downstream else { return true };
+        let drains = channel.conduct.on_client_abort == ClientAbort::Drain;
+        drains && elapsed(since, self.world.now()) < READ_ON_MAX
     }
 
     /// Keeps a client alive that has heard nothing yet: opens its stream. Whether it is still there.
@@ -184,6 +193,14 @@ mod tests {
         assert_eq!(due, [(fifteen, Due::Ping), (fifteen, Due::Ping), (ten, Due::Idle)]);
         silence.heard();
         assert_eq!((silence.wait(), silence.passed()), (fifteen, Due::Ping));
+    }
+
+    #[test]
+    fn the_first_word_may_take_longer_than_the_next() {
+        let mut silence = Silence::new(Some(SECOND), None).at_first(9 * SECOND);
+        assert_eq!(silence.wait(), Some(9 * SECOND));
+        silence.heard();
+        assert_eq!((silence.wait(), silence.passed()), (Some(SECOND), Due::Idle));
     }
 
     #[test]

@@ -40,8 +40,6 @@ pub struct AnswerHead {
 /// Why nothing more comes.
 #[derive(Debug)]
 pub struct Lost {
-    /// What came was no answer, or no sound one.
-    pub garbled: bool,
     /// How far the request can have got.
     pub stage: Stage,
     /// For the operator's log.
@@ -61,6 +59,8 @@ pub enum Stage {
     Silent,
     /// The provider may have worked on it.
     Begun,
+    /// What came was no answer, or no sound one.
+    Garbled,
 }
 
 /// How the request is getting on.
@@ -198,11 +198,11 @@ impl Wire {
 
 impl Lost {
     fn new(stage: Stage, detail: impl Into<String>) -> Self {
-        Self { garbled: false, stage, detail: detail.into() }
+        Self { stage, detail: detail.into() }
     }
 
     fn garbled(detail: impl Into<String>) -> Self {
-        Self { garbled: true, stage: Stage::Begun, detail: detail.into() }
+        Self { stage: Stage::Garbled, detail: detail.into() }
     }
 }
 

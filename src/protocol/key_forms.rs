@@ -82,11 +82,12 @@ pub fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
 }
 
 /// Response headers of a provider that never reach a client: they describe the operator's account, the
-/// provider's own edge, or one connection. `retry-after` is not among them; who relays decides.
+/// provider's own edge, or one connection, or are orders to a proxy before us (`x-accel-redirect`). `retry-after` is
+/// not among them; who relays decides.
 pub fn is_hidden(name: &HeaderName) -> bool {
     let name = name.as_str();
     is_hop_by_hop(name)
-        || ["x-ratelimit-", "anthropic-ratelimit-", "cf-", "access-control-"]
+        || ["x-ratelimit-", "anthropic-ratelimit-", "cf-", "access-control-", "x-accel-"]
             .iter()
             .any(|prefix| name.starts_with(prefix))
         || matches!(
@@ -97,6 +98,7 @@ pub fn is_hidden(name: &HeaderName) -> bool {
                 | "anthropic-organization-id"
                 | "server"
                 | "x-powered-by"
+                | "x-sendfile"
                 | "alt-svc"
                 | "strict-transport-security"
                 | "www-authenticate"
@@ -308,6 +310,9 @@ mod tests {
             ("cf-ray", false, true),
             ("server", false, true),
             ("x-powered-by", false, true),
+            ("x-accel-redirect", false, true),
+            ("x-accel-buffering", false, true),
+            ("x-sendfile", false, true),
             ("alt-svc", false, true),
             ("strict-transport-security", false, true),
             ("www-authenticate", false, true),

@@ -150,6 +150,11 @@ impl Plan {
         self.retries.is_denied()
     }
 
+    /// Whether the retry budget pays for sending the request of this attempt once more.
+    pub fn pays_resend(&self, now: Nanos) -> bool {
+        self.retries.resend(now)
+    }
+
     /// Says what the exchange is estimated to amount; until then nothing.
     pub fn expect(&mut self, amount: Amount) {
         self.amount = amount;
@@ -373,6 +378,7 @@ pub fn upstream_failed(failure: &Failure, soonest: Option<Duration>) -> Refusal 
             "The AI provider refused this gateway's own credential. Your API key is fine; tell the operator."
         }
         FailureKind::RateLimited => "The AI provider is limiting requests for this model.",
+        FailureKind::Unfit => "The request's path or headers hold characters that HTTP does not allow.",
         FailureKind::Overloaded => "The AI provider is overloaded.",
         FailureKind::ServerError | FailureKind::StreamError => "The AI provider failed to answer.",
         FailureKind::StreamRefused => "The AI provider refused the request after it had begun to answer.",

@@ -49,6 +49,11 @@ impl Retries {
         self.step != Step::Denied
     }
 
+    /// Takes a retry for a request that is sent once more within its attempt.
+    pub fn resend(&self, now: Nanos) -> bool {
+        self.budget.as_ref().is_some_and(|budget| budget.take(now))
+    }
+
     /// How long to wait before the same channel is asked again with another credential; `last` is how the one before
     /// failed. Only a rate limit makes it wait: two accounts of one provider often share one, by address or
     /// organization. A refused credential (401, 402, 403) says nothing of its siblings.

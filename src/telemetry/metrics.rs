@@ -17,7 +17,7 @@ use crate::code::Code;
 use crate::id::{ChannelId, KeyId};
 use crate::ledger::{Counters, State};
 use crate::protocol::Operation;
-use crate::record::{AttemptRecord, Cost, End, Record, Text};
+use crate::record::{AttemptRecord, Cost, End, Over, Record, Text};
 use crate::tls::word::Word;
 use crate::usage::UsageSource;
 use arc_swap::ArcSwap;
@@ -277,7 +277,7 @@ impl Metrics {
         if let Some(connect) = attempt.connect {
             families.upstream_connect_seconds.with_label_values(&[channel]).observe(connect.as_secs_f64());
         }
-        if attempt.reused {
+        if attempt.over == Over::Kept {
             families.upstream_reused_total.with_label_values(&[channel]).inc();
         }
         if attempt.thinking_stripped > 0 {
@@ -294,7 +294,9 @@ impl Metrics {
         let families = &self.families;
         let channel = names.channel(channel.as_str());
         let model = names.model(record.model_upstream.as_ref().map(Text::as_str));
-        if let Some(ttfb) = record.ttfb {
+        // What we say where every attempt failed is no provider's first byte.
+        let answered = record.attempts.last().is_some_and(|last| last.failure.is_none());
+        if let Some(ttfb) = record.ttfb.filter(|_| answered) {
             families
                 .time_to_first_byte_seconds
                 .with_label_values(&[channel, model])

@@ -349,3 +349,39 @@ async fn five_hundred_failing_exchanges_reach_the_providers_six_hundred_times() 
     let attempts = failed(10, Duration::from_millis(100)).await;
     assert_eq!(attempts, 20, "where there is little traffic each of ten a second may be retried");
 }
+
+/// What a provider does to every request for one model, on connections that it keeps for the others.
+#[tokio::test]
+async fn no_way_to_fail_makes_more_of_the_requests_than_the_retry_budget_pays_for() {
+    let http2 = "http_version = \"2\"";
+    for (fault, version) in [
+        (status(403), ""),
+        (Fault::Refuse, http2),
+        (Fault::Reset, http2),
+        (Fault::CloseSilently, http2),
+        (Fault::CloseSilently, ""),
+        (Fault::Reset, ""),
+    ] {
+        let (one, two, world) = (provider().await, provider().await, StillWorld::new());
+        for upstream in [&one, &two] {
+            upstream.script_forever(Selector::Model("m".to_owned()), fault.clone());
+        }
+        let text =
+            key() + &channel("one", "openai", &one, version) + &channel("two", "openai", &two, version);
+        let gateway = Gateway::in_world("", &text, Arc::<StillWorld>::clone(&world)).await;
+        let mut client = Kept::open(&gateway).await;
+        let mut lost = 0;
+        for _ in 0..250 {
+            // What goes well keeps the breakers closed and the connections open.
+            for (model, expected) in [("n", 200), ("n", 200), ("m", 502)] {
+                let answer = client.ask(&Speaks::OpenAi.request(KEY, model, false, &[])).await;
+                assert_eq!(answer.status, expected, "{fault:?} {version} {}", answer.text());
+                lost += usize::from(expected != 200);
+                world.advance(Duration::from_millis(2));
+            }
+        }
+        let sent = one.request_count() + two.request_count() - 500;
+        assert_eq!(lost, 250);
+        assert!(sent <= 250 + 150 + 11, "{fault:?} {version}: {sent} for 250, of 750");
+    }
+}

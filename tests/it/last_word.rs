@@ -348,3 +348,18 @@ async fn lower_priorities_wait_and_what_is_off_is_never_asked() {
     assert!(answer.header("retry-after").is_some());
     assert_eq!((off.request_count(), weightless.request_count()), (0, 0));
 }
+
+#[tokio::test]
+async fn our_own_word_is_no_first_byte_of_a_provider() {
+    let upstream = provider().await;
+    let gateway =
+        Gateway::start(&(channel("main", "openai", &upstream, &format!("models = [\"{MODEL}\"]")) + &key()))
+            .await;
+    let count = format!("tollgate_time_to_first_byte_seconds_count{{channel=\"main\",model=\"{MODEL}\"}}");
+    upstream.script(Selector::Any, vec![status(500, None)]);
+    for (status, counted) in [(502, 0), (200, 1)] {
+        assert_eq!(Speech::ask_plainly(gateway.addr()).await, status);
+        gateway.log.lines(usize::from(status == 200) + 1).await;
+        assert_eq!(gateway.count(&count).await, counted);
+    }
+}

@@ -135,3 +135,21 @@ async fn a_client_that_leaves_with_the_whole_answer_has_not_left_early() {
     assert_eq!((&line["end"], &line["code"]), (&json!("ok"), &Value::Null));
     assert_eq!(line["usage_source"], "reported");
 }
+
+/// The standard knows three ends of a line; each is passed on as it came, and read.
+#[tokio::test]
+async fn a_stream_whose_lines_end_in_carriage_returns_is_read_and_passed_on() {
+    for (map, shown) in [("", "up"), ("model_map = { some-model = \"up\" }", MODEL)] {
+        let events = "data: {\"model\":\"up\",\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\r\r\
+                      data: {\"model\":\"up\",\"choices\":[],\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":4}}\r\r\
+                      data: [DONE]\r\r";
+        let upstream = provider().await;
+        upstream.script(Selector::Any, vec![Fault::Raw(format!("{HEAD}connection: close\r\n\r\n{events}"))]);
+        let gateway = Gateway::start(&(channel("main", "openai", &upstream, map) + &key())).await;
+        let answer = Speech::Chat.ask(gateway.addr(), MODEL, true).await;
+        assert_eq!((answer.status, answer.ended), (200, Ended::Whole));
+        assert_eq!(answer.text(), events.replace("\"up\"", &format!("\"{shown}\"")));
+        let line = gateway.log.line().await;
+        assert_eq!((&line["end"], &line["tokens"]["output"]), (&json!("ok"), &json!(4)), "{line}");
+    }
+}

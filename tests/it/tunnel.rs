@@ -2,8 +2,9 @@
 //! for credentials as everything else.
 
 use crate::support::client::{self, Answer, Connection, Ended};
-use crate::support::{Gateway, KEY, channel, credential, key, provider};
+use crate::support::{Gateway, KEY, StillWorld, channel, credential, key, provider};
 use serde_json::{Value, json};
+use std::sync::Arc;
 use tollgate_loadtest::{Fault, Provider, ReservedPort, Selector};
 
 const BEARER: (&str, &str) = ("authorization", "Bearer sk-test-alice-0123456789");
@@ -295,4 +296,33 @@ async fn a_tunnel_is_refused_before_anything_is_sent() {
     let answer = client::post(gateway.addr(), "/v1/files", &[MULTIPART], &form).await;
     assert_eq!((answer.status, answer.code().as_str()), (401, "missing_api_key"));
     assert_eq!(upstream.total_connections(), 0);
+}
+
+#[tokio::test]
+async fn what_a_limited_provider_asks_for_counts_for_files_too() {
+    let (upstream, world) = (provider().await, StillWorld::new());
+    let text = channel("main", "openai", &upstream, "") + &key();
+    for (status, path, pointer) in
+        [(429, "/api/status", "/credentials_away/0/left_ms"), (503, "/api/channels", "/0/cooling_ms")]
+    {
+        let gateway = Gateway::in_world("", &text, Arc::<StillWorld>::clone(&world)).await;
+        upstream.script(Selector::Any, vec![Fault::status_with(status, &[("retry-after", "7")])]);
+        assert_eq!(call(&gateway, "GET", "/v1/files").await.status, status);
+        let view = client::get(gateway.running.admin, path).await.json();
+        assert_eq!(view.pointer(pointer), Some(&json!(7_000)), "{status} {view}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_before_the_answer_leaves_an_attempt_without_a_status() {
+    let (upstream, gateway) = house("").await;
+    upstream.script(Selector::Any, vec![Fault::Hang]);
+    let mut client = Connection::open(gateway.addr()).await;
+    let request = format!("GET /v1/files HTTP/1.1\r\nhost: a\r\n{}: {}\r\n\r\n", BEARER.0, BEARER.1);
+    client.send(request.as_bytes()).await;
+    upstream.wait_for_holding(1).await;
+    drop(client);
+    let line = gateway.log.line().await;
+    assert_eq!((&line["end"], &line["status"]), (&json!("client_closed"), &json!(499)), "{line}");
+    assert_eq!(line["attempts"][0]["status"], Value::Null, "{line}");
 }

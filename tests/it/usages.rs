@@ -3,8 +3,10 @@
 
 use crate::support::client::{self, Answer, Connection, Ended};
 use crate::support::speech::{MODEL, Speech};
-use crate::support::{Gateway, KEY, channel, key, provider};
+use crate::support::{Gateway, KEY, StillWorld, channel, key, provider};
 use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::Duration;
 use tollgate_loadtest::{Cut, Fault, Options, Provider, Selector, full_text};
 
 const BEFORE: &str =
@@ -299,6 +301,28 @@ const REFUSALS: [(u16, &str); 2] = [
 ];
 
 #[tokio::test]
+async fn who_refuses_to_be_asked_is_left_in_peace_for_an_hour() {
+    let (upstream, world) = (provider().await, StillWorld::new());
+    let text = channel("main", "openai", &upstream, "") + &key();
+    let gateway = Gateway::in_world("", &text, Arc::<StillWorld>::clone(&world)).await;
+    let wish = body("chat/completions", WISHES[0].0);
+    let asked = async || {
+        let before = upstream.request_count();
+        assert_eq!(ask(gateway.addr(), "chat/completions", &wish).await.status, 200);
+        let bodies = bodies(&upstream);
+        bodies[before..].iter().map(|body| body.contains("include_usage")).collect::<Vec<_>>()
+    };
+    let refuses = || Fault::Status { status: 400, headers: Vec::new(), body: Some(REFUSALS[1].1.to_owned()) };
+    upstream.script(Selector::Any, vec![refuses()]);
+    assert_eq!(asked().await, [true, false]);
+    assert_eq!(asked().await, [false], "it is known");
+    gateway.reload("", &(text.clone() + "[upstream]\nattempts = 2\n")).expect("it loads");
+    assert_eq!(asked().await, [false], "a reload that changes nothing of it forgets nothing");
+    world.advance(Duration::from_secs(3_600));
+    assert_eq!(asked().await, [true], "it may have learnt");
+}
+
+#[tokio::test]
 async fn who_refuses_to_be_asked_is_asked_once_more_without() {
     for (status, refusal) in REFUSALS {
         let refuses = || Fault::Status { status, headers: Vec::new(), body: Some(refusal.to_owned()) };
@@ -318,14 +342,24 @@ async fn who_refuses_to_be_asked_is_asked_once_more_without() {
             );
             assert_eq!((&line["usage_source"], &line["code"]), (&json!("estimated"), &Value::Null));
             // Who refuses the client's own body is believed.
-            upstream.script(Selector::Any, vec![refuses(), refuses()]);
+            upstream.script(Selector::Any, vec![refuses()]);
             let answer = ask(gateway.addr(), "chat/completions", &wish).await;
             assert_eq!((answer.status, answer.text()), (status, refusal.to_owned()));
-            assert_eq!(upstream.request_count(), 4);
+            assert_eq!(upstream.request_count(), 3);
             assert_eq!(gateway.count("tollgate_channel_up{channel=\"main\"}").await, 1);
             assert_eq!(gateway.count("tollgate_leases_open").await, 0);
         }
     }
+    // A refusal that nothing helped against says nothing of the next request.
+    let refuses = || Fault::Status { status: 400, headers: Vec::new(), body: Some(REFUSALS[1].1.to_owned()) };
+    let (upstream, wish) = (provider().await, body("chat/completions", WISHES[0].0));
+    let own = gateway(&upstream, "").await;
+    upstream.script(Selector::Any, vec![refuses(), refuses()]);
+    for (status, asked) in [(400, 2), (200, 3)] {
+        assert_eq!(ask(own.addr(), "chat/completions", &wish).await.status, status);
+        assert_eq!(upstream.request_count(), asked);
+    }
+    assert!(upstream.requests()[2].body.windows(13).any(|window| window == b"include_usage"));
     // What is not about our member is the client's to see, and so is a refusal of what it asked for itself.
     let other = Fault::Status {
         status: 400,

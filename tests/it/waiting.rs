@@ -1,5 +1,6 @@
 //! What happens while a provider is waited for: the client leaves, the time is over, the stream is kept alive.
 
+mod codings;
 mod deadlines;
 mod drain;
 mod early;

@@ -4,6 +4,9 @@ use crate::support::client::{self, Connection, Ended};
 use crate::support::speech::{MODEL, Speech};
 use crate::support::{Gateway, KEY, channel, key, provider};
 use serde_json::json;
+use std::net::SocketAddr;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use tollgate_loadtest::{Cut, Fault, Provider, Selector, UsageNumbers};
 
 async fn gateway(speech: Speech, upstream: &Provider, more: &str) -> Gateway {
@@ -122,6 +125,42 @@ async fn an_answer_the_provider_cut_never_ends_cleanly() {
                 assert_eq!(line["end"], "stream_truncated", "{context} {line}");
             }
             assert_eq!(upstream.request_count(), 2, "what began is not begun again");
+        }
+    }
+}
+
+/// All that comes, and whether the connection ended in peace.
+async fn read_out(addr: SocketAddr, request: &[u8]) -> (String, bool) {
+    let mut stream = TcpStream::connect(addr).await.expect("the gateway listens");
+    stream.write_all(request).await.expect("it reads");
+    let mut all = Vec::new();
+    let ended = stream.read_to_end(&mut all).await.is_ok();
+    (String::from_utf8_lossy(&all).into_owned(), ended)
+}
+
+#[tokio::test]
+async fn a_client_that_knows_no_chunks_is_told_of_a_cut_by_a_reset() {
+    let upstream = provider().await;
+    let text = channel("main", "openai", &upstream, "") + &key();
+    let gateway = Gateway::start(&text).await;
+    let chat = Speech::Chat.request(KEY, MODEL, false);
+    let chat = String::from_utf8(chat).expect("text").replace(" HTTP/1.1", " HTTP/1.0");
+    let file = format!("GET /v1/files HTTP/1.0\r\nhost: a\r\nauthorization: Bearer {KEY}\r\n\r\n");
+    let raw = |body: &str| {
+        let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n";
+        Fault::Raw(format!("{head}{body}"))
+    };
+    for request in [&chat, &file] {
+        for (body, whole) in
+            [("5\r\n{\"a\":\r\n1\r\n1\r\n1\r\n}\r\n0\r\n\r\n", true), ("5\r\n{\"a\":\r\n", false)]
+        {
+            upstream.script(Selector::Any, vec![raw(body)]);
+            let (answer, ended) = read_out(gateway.addr(), request.as_bytes()).await;
+            assert_eq!(ended, whole, "{answer}");
+            // A reset may overtake what came before it.
+            assert!(!whole || answer.starts_with("HTTP/1.") && answer.ends_with("{\"a\":1}"), "{answer}");
+            let line = gateway.log.lines(upstream.request_count()).await.pop().expect("a line");
+            assert_eq!(line["end"], if whole { "ok" } else { "stream_truncated" }, "{line}");
         }
     }
 }

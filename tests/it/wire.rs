@@ -205,3 +205,66 @@ async fn a_stream_that_answers_a_plain_request_is_relayed_as_what_it_is() {
     let lines = gateway.log.lines(2).await;
     assert!(lines.iter().all(|line| line["end"] == json!("ok") && line["code"] == Value::Null), "{lines:?}");
 }
+
+/// A stream of the shared connection loses its answer: its exchange is another candidate's, or its own again, and those
+/// beside it notice nothing.
+#[tokio::test]
+async fn what_befalls_one_stream_of_a_shared_connection_befalls_no_other() {
+    for (fault, resent) in [
+        (Fault::Refuse, false),
+        (Fault::Reset, false),
+        (Fault::CloseAfterAnswer, false),
+        (Fault::CutBody { after_bytes: 20 }, false),
+    ] {
+        let (first, second) = (provider().await, provider().await);
+        let text = key()
+            + &channel("first", "openai", &first, "priority = 0\nhttp_version = \"2\"")
+            + &channel("second", "openai", &second, "priority = 1");
+        let gateway = Gateway::start(&text).await;
+        let addr = gateway.addr();
+        let ask =
+            |model: &'static str| tokio::spawn(async move { Speech::Chat.ask(addr, model, true).await });
+        first.script(Selector::Model("beside".to_owned()), vec![Fault::HoldMidStream { after_events: 2 }]);
+        first.script(Selector::Model("odd".to_owned()), vec![fault.clone()]);
+        let beside = ask("beside");
+        first.wait_for_holding(1).await;
+        let odd = ask("odd").await.expect("no panic");
+        assert_eq!((odd.status, odd.ended), (200, Ended::Whole), "{fault:?} {}", odd.text());
+        assert_eq!(first.request_count(), 2, "{fault:?}: nothing is sent again beside others");
+        let line = &gateway.log.lines(1).await[0];
+        assert_eq!(line["attempts"][0]["resent"], resent, "{fault:?} {line}");
+        assert_eq!(line["attempts"][0]["reused"], true, "{fault:?} {line}");
+        first.release();
+        let answer = beside.await.expect("no panic");
+        assert_eq!(
+            answer.text(),
+            Speech::Chat.spoken_by("beside", true, Fault::None).await.text(),
+            "{fault:?}"
+        );
+        assert_eq!((first.total_connections(), answer.ended), (1, Ended::Whole), "{fault:?}");
+    }
+}
+
+/// The connection itself ends: each of its exchanges is told, and none of them is sent again on its account.
+#[tokio::test]
+async fn a_shared_connection_that_breaks_is_broken_for_each_of_its_exchanges_once() {
+    let (first, second) = (provider().await, provider().await);
+    let text = key()
+        + &channel("first", "openai", &first, "priority = 0\nhttp_version = \"2\"")
+        + &channel("second", "openai", &second, "priority = 1");
+    let gateway = Gateway::start(&text).await;
+    let addr = gateway.addr();
+    let ask = |model: &'static str| tokio::spawn(async move { Speech::Chat.ask(addr, model, false).await });
+    first.script(Selector::Model("beside".to_owned()), vec![Fault::Hang]);
+    // It says goodbye and ends every stream of the connection.
+    first.script(Selector::Model("odd".to_owned()), vec![Fault::CloseSilently]);
+    let beside = ask("beside");
+    first.wait_for_holding(1).await;
+    let odd = ask("odd");
+    for asked in [beside, odd] {
+        assert_eq!(asked.await.expect("no panic").status, 200);
+    }
+    assert_eq!((first.request_count(), second.request_count()), (2, 2));
+    let lines = gateway.log.lines(2).await;
+    assert!(lines.iter().all(|line| line["attempts"][0]["resent"] == false), "{lines:?}");
+}

@@ -6,9 +6,10 @@ use super::{Answer, Outcome, Reading, Target, recycle};
 use crate::balance;
 use crate::failure::{Failure, FailureKind, Sent};
 use crate::gateway::peer::Upstream;
-use crate::gateway::seen::{PIECE_OVERHEAD, Seen};
+use crate::gateway::seen::{PIECE_OVERHEAD, SEEN_MAX, Seen};
 use crate::gateway::status;
 use crate::gateway::wire::{AnswerHead, Wire};
+use crate::protocol::encoding;
 use crate::protocol::observe::{self, Phase, Progress, StreamObserver};
 use bytes::Bytes;
 use http::HeaderMap;
@@ -20,11 +21,12 @@ use tokio::time::timeout;
 pub(super) async fn judge(upstream: &Upstream, mut answer: Answer, target: &Target<'_>) -> Outcome {
     let status = answer.head.status.as_u16();
     if status < 300 {
+        let encoded = coding(&answer.head.headers).is_some();
         if is_event_stream(&answer.head.headers) {
-            return first_event(upstream, answer, target).await;
+            return if encoded { unreadable(&answer) } else { first_event(upstream, answer, target).await };
         }
-        if target.rename.is_some() && is_plain_success(&answer.head) {
-            return whole(answer, target).await;
+        if encoded || target.rename.is_some() && is_plain_success(&answer.head) {
+            return whole(upstream, answer, target).await;
         }
         return Outcome::Answered(Box::new(answer));
     }
@@ -41,12 +43,10 @@ pub(super) async fn judge(upstream: &Upstream, mut answer: Answer, target: &Targ
         status::mask(&mut answer.held, target.credential);
         return Outcome::Answered(Box::new(answer));
     };
-    let header = |name| answer.head.headers.get(name).and_then(|value| value.to_str().ok());
-    let retry_after = balance::retry_after(header("retry-after-ms"), header("retry-after"), target.now_unix);
     let failure = Failure {
         kind,
         status: Some(status),
-        retry_after,
+        retry_after: retry_after(&answer.head.headers, target.now_unix),
         sent: status::progress(kind),
         detail: status::detail(&body, target.credential),
     };
@@ -54,7 +54,14 @@ pub(super) async fn judge(upstream: &Upstream, mut answer: Answer, target: &Targ
     Outcome::Failed(failure)
 }
 
-/// The beginning of an error's body, kept in `held` so that it can still be passed on whole.
+/// What the provider asks us to wait.
+pub fn retry_after(headers: &HeaderMap, now_unix: u64) -> Option<Duration> {
+    let header = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    balance::retry_after(header("retry-after-ms"), header("retry-after"), now_unix)
+}
+
+/// The beginning of an error's body, kept in `held` so that it can still be passed on whole; without its coding,
+/// which nobody asked for.
 async fn error_body(answer: &mut Answer) -> Vec<u8> {
     let mut body = Vec::new();
     let read = timeout(ERROR_BODY_WAIT, async {
@@ -74,21 +81,34 @@ async fn error_body(answer: &mut Answer) -> Vec<u8> {
     });
     // What came in time is enough to judge by; the rest, if any, is relayed or dropped.
     drop(read.await);
+    if let Some(coding) = coding(&answer.head.headers).filter(|_| answer.complete)
+        && let Ok(plain) = encoding::decode(coding, &body, ERROR_BODY_MAX)
+    {
+        answer.head.headers.remove(CONTENT_ENCODING);
+        body.clone_from(&plain);
+        answer.held = vec![plain.into()];
+    }
     body
 }
 
-/// Reads a JSON answer to its end, so that its model can be shown under the name the client asked for; until
-/// then nothing goes down, so one that breaks off is a failure like any other.
-async fn whole(mut answer: Answer, target: &Target<'_>) -> Outcome {
+/// Reads an answer to its end, so that its model can be shown under the name the client asked for, or its coding
+/// undone; until then nothing goes down, so one that breaks off is a failure like any other.
+async fn whole(upstream: &Upstream, mut answer: Answer, target: &Target<'_>) -> Outcome {
     let mut seen = Seen::new(target.bodies.share());
     let failed = |kind, detail: &str| {
         let status = Some(answer.head.status.as_u16());
         Outcome::Failed(Failure { status, ..Failure::new(kind, Sent::MaybeBegun, detail) })
     };
+    let idle = target.channel.timeouts.idle;
+    let mut wait = answer.at_first(upstream.now(), idle);
     loop {
-        match timeout(target.channel.timeouts.idle, answer.wire.read()).await {
+        match timeout(wait, answer.wire.read()).await {
             Ok(Ok(Some(chunk))) => {
+                wait = idle;
                 if !seen.keep(&chunk) {
+                    if coding(&answer.head.headers).is_some() {
+                        return unreadable(&answer);
+                    }
                     // Too large to hold: passed on as it is, under the provider's name for the model.
                     answer.held = seen.into_pieces();
                     answer.held.push(chunk);
@@ -101,8 +121,34 @@ async fn whole(mut answer: Answer, target: &Target<'_>) -> Outcome {
         }
     }
     answer.complete = true;
+    if let Some(coding) = coding(&answer.head.headers) {
+        let body = seen.take().unwrap_or_default();
+        let mut plain = Seen::new(target.bodies.share());
+        let decoded = encoding::decode(coding, &body, SEEN_MAX);
+        if !decoded.is_ok_and(|decoded| plain.keep(&decoded.into())) {
+            return unreadable(&answer);
+        }
+        answer.head.headers.remove(CONTENT_ENCODING);
+        seen = plain;
+    }
     answer.reading = Reading::Held(seen);
     Outcome::Answered(Box::new(answer))
+}
+
+/// What the body is encoded in, although the answer was asked for as it is.
+fn coding(headers: &HeaderMap) -> Option<&str> {
+    let coding = headers.get(CONTENT_ENCODING)?;
+    // One that is no text is one we do not know.
+    let coding = coding.to_str().unwrap_or("unknown").trim();
+    (!coding.is_empty() && !coding.eq_ignore_ascii_case("identity")).then_some(coding)
+}
+
+/// An answer in a coding that nobody asked for and that cannot be undone here: a stream, or too much, or garbled.
+fn unreadable(answer: &Answer) -> Outcome {
+    let coding = coding(&answer.head.headers).unwrap_or_default();
+    let detail = format!("answered in content-encoding {coding}, though identity was asked for");
+    let failure = Failure::new(FailureKind::Garbage, Sent::MaybeBegun, detail);
+    Outcome::Failed(Failure { status: Some(answer.head.status.as_u16()), ..failure })
 }
 
 /// Holds a stream until its first real event: an error there is a failure like any other.
@@ -169,7 +215,7 @@ fn is_event_stream(headers: &HeaderMap) -> bool {
 pub fn is_plain_success(head: &AnswerHead) -> bool {
     let json =
         head.headers.get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"application/json"));
-    let plain = head.headers.get(CONTENT_ENCODING).is_none_or(|coding| coding == "identity");
+    let plain = coding(&head.headers).is_none();
     head.status.is_success() && json && plain
 }
 

@@ -5,13 +5,13 @@
 
 use super::{Chunk, Relayed};
 use crate::code::Code;
-use crate::gateway::exchange::UnderWay;
+use crate::gateway::exchange::{Downstream, UnderWay};
 use crate::gateway::forward::{self, Answer, Reading};
 use crate::gateway::reply::{Reply, Sent, set};
 use crate::protocol::observe::{Phase, Progress, StreamObserver};
 use crate::protocol::{Operation, render};
 use crate::record::End;
-use bytes::Bytes;
+use bytes::{Buf as _, Bytes};
 use http::header::CACHE_CONTROL;
 
 /// What the end of the upstream's bytes means for the stream.
@@ -34,11 +34,15 @@ impl Reply<'_> {
         set(&mut head, "x-accel-buffering", "no");
         // The first event is known already, and what it says is booked whoever reads it.
         self.observed(&observer);
-        if !self.write_head(head).await && !self.reads_on(&relayed.channel) {
+        if !self.write_head(head).await && !self.wants_rest(&relayed.channel) {
             self.observed(&observer);
             return self.client_left();
         }
         let mut out = std::mem::take(&mut answer.held);
+        if self.exchange.downstream == Downstream::Opened {
+            // Behind a keep-alive of ours it would not stand at the beginning, where alone it means nothing.
+            skip_bom(&mut out);
+        }
         let ending = self.pass_on(&mut answer, &relayed, &mut observer, &mut out).await;
         self.observed(&observer);
         for piece in out {
@@ -65,10 +69,15 @@ impl Reply<'_> {
         observer: &mut StreamObserver,
         out: &mut Vec<Bytes>,
     ) -> Ending {
-        let mut silence = relayed.silence(true);
+        let mut silence = relayed.silence();
         // The first event may have been the last.
         let mut over = observer.is_over();
         loop {
+            if over {
+                // Many clients go on at the last event, before the end of the answer.
+                self.observed(observer);
+                self.exchange.nearly_sent();
+            }
             for piece in out.drain(..) {
                 if !self.deliver(piece, &relayed.channel).await {
                     return Ending::Left;
@@ -77,22 +86,16 @@ impl Reply<'_> {
             if over {
                 return ending(observer, &Chunk::End, out);
             }
-            let satisfied = observer.phase() == Phase::Terminal;
+            let satisfied = matches!(observer.phase(), Phase::Terminal | Phase::Failed);
             match self.next_chunk(answer, relayed, &mut silence, satisfied).await {
-                Chunk::Bytes(chunk) => {
-                    over = observer.feed(&chunk, out) == Progress::Terminal;
-                    // Many clients go on at the last event, before the end of the answer.
-                    if over {
-                        self.observed(observer);
-                        self.exchange.settle_counted();
-                    }
-                }
+                Chunk::Bytes(chunk) => over = observer.feed(&chunk, out) == Progress::Terminal,
                 // Nothing stands inside an event, nor after the last word, be it an end or an error.
                 Chunk::Silent if observer.at_boundary() && observer.phase() == Phase::Content => {
                     out.push(Bytes::from_static(render::ping(relayed.operation)));
                 }
                 Chunk::Silent => {}
-                // It has the whole answer (Gemini's has no word for the end but the end itself).
+                // It has the whole answer (Gemini's has no word for the end but the end itself), or the error.
+                Chunk::ClientGone if observer.phase() == Phase::Failed => return Ending::OwnError,
                 Chunk::ClientGone if satisfied => return Ending::Honest,
                 Chunk::ClientGone => return Ending::Left,
                 ended => return ending(observer, &ended, out),
@@ -134,6 +137,22 @@ impl Reply<'_> {
         self.write_last(Bytes::new()).await
     }
 }
+
+/// Takes off the byte order mark that a stream may begin with.
+fn skip_bom(pieces: &mut [Bytes]) {
+    let begins = pieces.iter().flatten().take(BOM.len());
+    if !begins.eq(BOM) {
+        return;
+    }
+    let mut left = BOM.len();
+    for piece in pieces {
+        let here = left.min(piece.len());
+        piece.advance(here);
+        left -= here;
+    }
+}
+
+const BOM: &[u8] = "\u{feff}".as_bytes();
 
 fn ending(observer: &mut StreamObserver, ended: &Chunk, out: &mut Vec<Bytes>) -> Ending {
     drop(observer.finish(out));

@@ -114,6 +114,8 @@ impl Http2 {
         let read = ready!(pin!(session.read_response_header()).poll(context));
         if let Err(error) = read {
             if error.etype == ErrorType::H2Downgrade {
+                // Whatever comes next needs a connection that can be an HTTP/1.1 one.
+                session.conn.mark_shutdown();
                 self.lines.prefer_http1(&self.peer);
             }
             return Poll::Ready(Err(lost(&error, false)));
@@ -219,14 +221,20 @@ fn lost(error: &BError, answering: bool) -> Lost {
     }
     let stage = match &error.retry {
         _ if answering => Stage::Begun,
-        _ if error.etype == ErrorType::H2Downgrade => Stage::Elsewhere,
         // What Pingora marks so was not begun (RFC 9113 section 8.7), or lay on a connection that had ended.
+        RetryType::Decided(true) if asks_for_another(error) => Stage::Elsewhere,
         RetryType::Decided(true) => Stage::Refused,
         // The connection broke; a stream that was reset in so many words is another matter.
         RetryType::ReusedOnly => Stage::Silent,
         RetryType::Decided(false) => Stage::Begun,
     };
     Lost::new(stage, detail)
+}
+
+/// Whether the provider wants another connection for it: this one says goodbye, or is of the wrong HTTP.
+fn asks_for_another(error: &BError) -> bool {
+    let said = error.root_cause().downcast_ref::<h2::Error>();
+    error.etype == ErrorType::H2Downgrade || said.is_some_and(h2::Error::is_go_away)
 }
 
 /// How much of a body may wait inside the connection for its turn.

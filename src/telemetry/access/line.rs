@@ -6,7 +6,7 @@
 use crate::code::Code;
 use crate::id::{ChannelId, ProfileId, TraceId};
 use crate::price::decimal;
-use crate::record::{AttemptRecord, Excerpt, Labels, Record, Text};
+use crate::record::{AttemptRecord, Excerpt, Labels, Over, Record, Text};
 use crate::usage::Usage;
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
 use serde_json::value::RawValue;
@@ -131,6 +131,7 @@ struct AttemptLine<'a> {
     reason: Option<&'static str>,
     model_upstream: Option<&'a str>,
     reused: bool,
+    resent: bool,
     connect_ms: Option<f64>,
 }
 
@@ -143,7 +144,8 @@ impl<'a> AttemptLine<'a> {
             ms: millis(attempt.took),
             reason: attempt.failure.map(|failure| failure.reason),
             model_upstream: attempt.model_upstream.as_ref().map(Text::as_str),
-            reused: attempt.reused,
+            reused: attempt.over == Over::Kept,
+            resent: attempt.over == Over::Second,
             connect_ms: attempt.connect.map(millis),
         }
     }

@@ -79,7 +79,7 @@ families! {
     overhead_seconds: HistogramVec, ["phase"], OVERHEAD_SECONDS,
         "Time the gateway itself added, on the way up (request) and down (response).";
     time_to_first_byte_seconds: HistogramVec, ["channel", "model"], SECONDS,
-        "Time from the first byte of a request to the first byte of its answer.";
+        "Time from the first byte of a request to the first byte of its answer, where that is a provider's.";
     stream_aborts_total: IntCounterVec, ["side"], NONE,
         "Streams that ended before their end, by who ended them: client, upstream or drain.";
     upstream_requests_total: IntCounterVec, ["channel", "model", "code"], NONE,

@@ -1,11 +1,12 @@
 //! Every wait for a provider has an end with a name of its own, and what was slow is not asked twice by impatience.
 
-use super::{Blackhole, House, VERSIONS, channel_at, gateway};
-use crate::support::client;
+use super::{Blackhole, House, Puppet, VERSIONS, channel_at, gateway};
+use crate::support::client::{self, Ended};
 use crate::support::speech::{MODEL, Speech};
 use crate::support::{Gateway, KEY, channel, key, provider};
 use serde_json::{Value, json};
 use std::time::Duration;
+use tokio::io::AsyncWriteExt as _;
 use tollgate_loadtest::{DripFrom, Fault, Options, Provider, Selector, Then};
 
 /// A wait that ends without an answer.
@@ -89,6 +90,39 @@ async fn a_wait_that_is_over_is_told_by_its_name() {
                 "{context} {line}"
             );
         }
+    }
+}
+
+/// Providers that send the head of an answer at once and work on its body afterwards are not rare.
+#[tokio::test]
+async fn the_first_byte_of_a_whole_has_the_time_of_the_answer() {
+    for map in ["", "model_map = { some-model = \"other\" }"] {
+        let (slow, silent) = (Puppet::new().await, provider().await);
+        let lines =
+            format!("models = [\"{MODEL}\"]\nidle_timeout = \"100ms\"\nresponse_timeout = \"600s\"\n{map}");
+        let idle = "models = [\"silent\"]\nidle_timeout = \"150ms\"";
+        let text =
+            key() + &slow.channel("slow", Speech::Chat, &lines) + &channel("silent", "openai", &silent, idle);
+        let gateway = Gateway::start(&text).await;
+        let addr = gateway.addr();
+        let asking = tokio::spawn(async move { Speech::Chat.ask(addr, MODEL, false).await });
+        let mut socket = slow.request().await;
+        let body = r#"{"model":"other","choices":[]}"#;
+        let head = format!(
+            "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        );
+        socket.write_all(head.as_bytes()).await.expect("it is read");
+        // Others go silent for longer meanwhile, and that is their end.
+        for at in 0..2 {
+            silent.script(Selector::Any, vec![Fault::HoldMidStream { after_events: 1 }]);
+            assert_eq!(Speech::Chat.ask(addr, "silent", false).await.ended, Ended::Cut);
+            assert_eq!(gateway.log.lines(at + 1).await[at]["end"], "stream_idle_timeout", "{map}");
+        }
+        socket.write_all(body.as_bytes()).await.expect("it is still waited for");
+        let answer = asking.await.expect("no panic");
+        assert_eq!((answer.status, answer.ended), (200, Ended::Whole), "{map} {}", answer.text());
+        assert!(answer.text().ends_with("\"choices\":[]}"), "{map} {}", answer.text());
     }
 }
 

@@ -157,3 +157,34 @@ async fn a_provider_that_breaks_off_after_the_client_left_is_no_news() {
     assert_eq!((&line["usage_source"], &line["tokens"]["cache_read"]), (&json!("reported"), &json!(10)));
     upstream.wait_for_aborted(1).await;
 }
+
+#[tokio::test]
+async fn an_answer_that_is_read_on_holds_its_channels_slot_and_not_its_keys() {
+    for (fault, seen) in [(Fault::HoldFirstByte, false), (Fault::HoldMidStream { after_events: 2 }, true)] {
+        let upstream = provider().await;
+        let limited = key() + "limits = { concurrency = 1 }\n";
+        let text = limited
+            + &channel("main", "openai", &upstream, &format!("{DRAIN}\nlimits = {{ concurrency = 2 }}"));
+        let gateway = Gateway::start(&text).await;
+        upstream.script(Selector::Any, vec![fault.clone()]);
+        let body = Speech::Chat.body(MODEL, true);
+        let mut client = Leaver::ask(Way::Rst, gateway.addr(), Speech::Chat, true, &body).await;
+        upstream.wait_for_holding(1).await;
+        if seen {
+            client.read_some().await;
+        }
+        assert_eq!(Speech::ask_plainly(gateway.addr()).await, 429, "{fault:?}: the key is busy");
+        client.leave(Way::Rst);
+        gateway.count_reaches("tollgate_key_inflight{key=\"alice\"}", 0).await;
+        assert_eq!(Speech::ask_plainly(gateway.addr()).await, 200, "{fault:?}");
+        assert_eq!(gateway.count("tollgate_channel_inflight{channel=\"main\"}").await, 1, "{fault:?}");
+        upstream.release();
+        let line = gateway.log.lines(3).await.remove(2);
+        assert_eq!(
+            (&line["end"], &line["tokens"]["output"]),
+            (&json!("client_closed"), &json!(17)),
+            "{line}"
+        );
+        gateway.count_reaches("tollgate_leases_open", 0).await;
+    }
+}

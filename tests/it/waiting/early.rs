@@ -247,3 +247,24 @@ async fn a_provider_that_cannot_be_reached_is_told_in_the_stream() {
         assert!(event.contains("connect timeout"), "{speech:?} {event}");
     }
 }
+
+/// At the beginning of a stream it means nothing; behind our ping it would be part of the first event.
+#[tokio::test]
+async fn a_byte_order_mark_behind_our_pings_is_taken_off() {
+    for speech in Speech::ALL {
+        let own = speech.spoken_by(MODEL, true, Fault::None).await.text();
+        let upstream = Puppet::new().await;
+        let gateway = Gateway::start(&(key() + &upstream.channel("main", speech, EARLY))).await;
+        let mut client = Connection::open(gateway.addr()).await;
+        client.send(&speech.request(KEY, MODEL, true)).await;
+        let mut socket = upstream.request().await;
+        let mut answer = client.head().await.expect("a head");
+        answer.body.extend(client.chunk().await.expect("a ping"));
+        super::begin_stream(&mut socket, &format!("\u{feff}{own}")).await;
+        drop(socket);
+        while let Some(chunk) = client.chunk().await.filter(|chunk| !chunk.is_empty()) {
+            answer.body.extend(chunk);
+        }
+        assert_eq!(opened(speech, &answer, "BOM"), own, "{speech:?}");
+    }
+}

@@ -1,10 +1,11 @@
 //! The client leaves at any moment, in every way, whatever HTTP its provider speaks: the provider is let go at once,
 //! nobody else is asked, and nobody is blamed.
 
-use super::{Blackhole, House, Puppet, VERSIONS, channel_at};
+use super::{Blackhole, House, Puppet, VERSIONS, begin_stream, channel_at, own_stream};
+use crate::support::client::Connection;
 use crate::support::leaver::{Leaver, Way};
 use crate::support::speech::{MODEL, Speech};
-use crate::support::{Gateway, channel, key, provider};
+use crate::support::{Gateway, KEY, channel, key, provider};
 use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::io::AsyncReadExt as _;
@@ -43,7 +44,7 @@ fn moments() -> Vec<Moment> {
 /// Every way once, on one gateway: four in a row, and three failures in a row would have made the channel rest.
 async fn check(speech: Speech, moment: &Moment, version: &str) {
     let house = House::build(speech, &format!("{version}\n{}", moment.map)).await;
-    let (clock, mut fastest) = (System::start(), Duration::MAX);
+    let clock = System::start();
     for (at, way) in Way::ALL.into_iter().enumerate() {
         let context = format!("{speech:?} {moment:?} {version} {way:?}");
         house.first.script(Selector::Any, vec![moment.fault.clone()]);
@@ -56,7 +57,12 @@ async fn check(speech: Speech, moment: &Moment, version: &str) {
         let left = clock.now();
         client.leave(way);
         house.first.wait_for_aborted(at + 1).await;
-        fastest = fastest.min(Duration::from_nanos(clock.now() - left));
+        let dropped = Duration::from_nanos(clock.now() - left);
+        // What the same way there and back takes on this machine now: to be looked at, and to be seen by the test.
+        let asked = clock.now();
+        house.gateway.metrics().await;
+        let busy = Duration::from_nanos(clock.now() - asked);
+        assert!(dropped < DROPPED_WITHIN + busy * BUSY_ALLOWANCE, "{context}: {dropped:?}, {busy:?}");
         let line = house.check_left(at, &context).await;
         let status = if moment.seen || house.first.requests()[at].sent.status.is_some() && !moment.stream {
             // A whole is passed on as it comes, and only one that is held back has not begun.
@@ -75,7 +81,6 @@ async fn check(speech: Speech, moment: &Moment, version: &str) {
             assert_eq!(line["tokens"]["cache_read"], 10, "{context} {line}");
         }
     }
-    assert!(fastest < DROPPED_WITHIN, "{speech:?} {moment:?} {version}: {fastest:?}");
     check_health(speech, &house).await;
 }
 
@@ -127,6 +132,33 @@ async fn a_client_that_leaves_while_its_request_goes_up_resets_it() {
         house.first.wait_for(|counts| counts.holding == 0).await;
     }
     check_health(Speech::Chat, &house).await;
+}
+
+/// It was told of the failure, and leaves because of it.
+#[tokio::test]
+async fn a_client_that_leaves_after_its_providers_own_error_leaves_a_failure() {
+    for (speech, error) in [
+        (Speech::Chat, "data: {\"error\":{\"message\":\"overloaded\"}}\n\n"),
+        (
+            Speech::Messages,
+            "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":\"o\"}}\n\n",
+        ),
+    ] {
+        for drain in ["", "on_client_abort = \"drain\""] {
+            let (first, (said, _)) = (Puppet::new().await, own_stream(speech, 2).await);
+            let gateway = Gateway::start(&(key() + &first.channel("first", speech, drain))).await;
+            let mut client = Connection::open(gateway.addr()).await;
+            client.send(&speech.request(KEY, MODEL, true)).await;
+            let mut upstream = first.request().await;
+            begin_stream(&mut upstream, &format!("{said}{error}")).await;
+            assert_eq!(client.head().await.expect("a head").status, 200);
+            client.chunks_until(error).await;
+            drop(client);
+            let line = gateway.log.line().await;
+            let booked = (&line["end"], &line["code"]);
+            assert_eq!(booked, (&json!("failed"), &json!("upstream_error")), "{speech:?} {drain} {line}");
+        }
+    }
 }
 
 /// What the kernel had taken in still arrives, and then the request ends in its middle: nobody begins with that.
@@ -241,6 +273,7 @@ async fn a_client_that_reads_nothing_and_leaves_is_noticed() {
     }
 }
 
-/// What is promised. A step that waits for anything but an event takes longer than this, every time; a busy machine
-/// does not, or not every time.
+/// What is promised, of each way to leave.
 const DROPPED_WITHIN: Duration = Duration::from_millis(250);
+/// So many times what a request to the same process takes meanwhile: a few milliseconds, unless the machine is busy.
+const BUSY_ALLOWANCE: u32 = 10;
