@@ -21,7 +21,10 @@ impl Redis {
     /// Starts one with further arguments.
     #[expect(clippy::print_stdout, reason = "what was not tested is said")]
     pub(crate) async fn with(arguments: &[&str]) -> Option<Self> {
-        let runs = |program: &&'static str| Command::new(program).arg("--version").output().is_ok();
+        let runs = |program: &&'static str| {
+            // One that lacks its libraries is as good as none, and would be waited for without end.
+            Command::new(program).arg("--version").output().is_ok_and(|said| said.status.success())
+        };
         let Some(program) = ["redis-server", "valkey-server"].into_iter().find(runs) else {
             println!("skipped: there is neither redis-server nor valkey-server in PATH");
             return None;
