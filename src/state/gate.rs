@@ -296,24 +296,31 @@ impl Gate {
     /// Gives it its limits; what was used stays used.
     pub(super) fn configure(self: &Arc<Self>, limits: &Limits, now: Nanos) {
         let Some(shared) = self.fleet.get() else { return self.count(limits, 1, now) };
-        *shared.limits.lock().unwrap_or_else(PoisonError::into_inner) = limits.clone();
-        self.reshare(now);
+        let mut held = shared.limits.lock().unwrap_or_else(PoisonError::into_inner);
+        *held = limits.clone();
+        self.spread(shared, &held, now);
     }
 
     /// The same limits, for another number of replicas.
     pub(super) fn reshare(self: &Arc<Self>, now: Nanos) {
         let Some(shared) = self.fleet.get() else { return };
-        let limits = shared.limits.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let limits = shared.limits.lock().unwrap_or_else(PoisonError::into_inner);
+        self.spread(shared, &limits, now);
+    }
+
+    /// Under the lock of the limits to its end: a reload and news of the fleet may come at once, and who comes later must not
+    /// be overtaken by what the other has read before.
+    fn spread(self: &Arc<Self>, shared: &Shared, limits: &Limits, now: Nanos) {
         let replicas = if shared.lender.mode() == Mode::Off { 1 } else { shared.lender.replicas() };
         for kind in Kind::ALL {
-            let shape = shape(&limits, kind);
+            let shape = shape(limits, kind);
             if shape.burst > 0 || shared.account(kind).is_some() {
                 let account = shared.accounts[kind as usize]
                     .get_or_init(|| Account::new(kind, &shared.name, &shared.lender, Arc::downgrade(self)));
                 account.configure(shape, replicas);
             }
         }
-        self.count(&limits, replicas, now);
+        self.count(limits, replicas, now);
     }
 
     /// Sets its own count to one replica's share, rounded up.
@@ -393,4 +400,37 @@ fn shape(limits: &Limits, kind: Kind) -> Shape {
         }
     };
     rate.map_or(Shape::default(), |rate| Shape { burst: rate.burst.max(1), per_minute: rate.per_minute })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Barrier;
+
+    #[test]
+    fn a_reload_is_the_last_word_whatever_the_fleet_says_at_the_same_time() {
+        let (gate, turn) = (Arc::new(Gate::default()), Barrier::new(3));
+        gate.share(&Arc::default(), || "key:k".to_owned());
+        let rounds = 1..60_000_u64;
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    for _ in rounds.clone() {
+                        turn.wait();
+                        gate.reshare(1);
+                        turn.wait();
+                    }
+                });
+            }
+            let reload = |burst: u64| {
+                let rpm = Some(Rate { per_minute: 60, burst });
+                turn.wait();
+                gate.configure(&Limits { rpm, ..Limits::default() }, 1);
+                turn.wait();
+                gate.rpm.level(1).map(|level| level.limit) != Some(burst)
+            };
+            let lost = rounds.clone().filter(|burst| reload(*burst)).count();
+            assert_eq!(lost, 0);
+        });
+    }
 }
