@@ -1,9 +1,10 @@
 //! Rates, slots, quotas, retry budgets and breakers, exact under any concurrency, in atomics; time comes in as an argument.
 //!
-//! Invariants: a [`Bucket`] never admits more than burst + rate × time, whatever the number of callers; a
-//! [`Slots`] never has more than its limit taken; [`Tokens`] are like a bucket, for amounts that are known only
-//! afterwards; a [`Meter`] is three of them, and [`Learned`] what to expect of such an amount. A
-//! [`quota::Quota`] is what may be spent in a window of the calendar. All are lock-free: one compare-and-swap per decision.
+//! Invariants: a [`Bucket`] never admits more than burst + rate × time in any window, whatever the number of callers and
+//! whatever reload meets them; a [`Slots`] never has more than its limit taken; [`Tokens`] are like a bucket, for
+//! amounts that are known only afterwards; a [`Meter`] is three of them, and [`Learned`] what to expect of such an
+//! amount. A [`quota::Quota`] is what may be spent in a window of the calendar. All are lock-free: one compare-and-swap
+//! per decision. Decision 0015 says how that is shown.
 //! Nothing here refuses in words: callers turn a wait into an answer.
 
 pub mod breaker;

@@ -112,3 +112,18 @@ fn a_reader_sees_one_rate_or_the_other() {
         assert!([(4, 3), (8, 7), (16, 15)].contains(&(level.limit, level.remaining)), "{level:?}");
     });
 }
+
+#[test]
+fn what_a_fleet_has_admitted_is_booked_once_whatever_it_meets() {
+    model(3, || {
+        let bucket = bucket(60, 8);
+        let other = with(&bucket, |bucket| {
+            bucket.charge(SECOND);
+            bucket.take(SECOND)
+        });
+        bucket.configure(Some((600, 8)), SECOND);
+        bucket.charge(SECOND);
+        assert_eq!(other.join().expect("no panic"), Ok(()));
+        assert_eq!(remaining(&bucket, SECOND), 5);
+    });
+}

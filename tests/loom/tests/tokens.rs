@@ -157,3 +157,19 @@ fn an_exchange_is_let_in_by_all_three_buckets_or_holds_nothing_of_any() {
         assert_eq!(left, [20 - 2 * spent, 10 - spent, 10 - spent]);
     });
 }
+
+#[test]
+fn what_a_fleet_has_admitted_is_booked_and_settled_once_whatever_it_meets() {
+    model(3, || {
+        let tokens = tokens(60, 100);
+        let other = with(&tokens, |tokens| {
+            let charged = tokens.charge(20, HOUR);
+            tokens.settle(charged, 5);
+        });
+        tokens.configure(Some((600, 50)), HOUR);
+        let charged = tokens.charge(10, HOUR);
+        other.join().expect("no panic");
+        tokens.settle(charged, 30);
+        assert_eq!(left(&tokens, HOUR), 15);
+    });
+}
