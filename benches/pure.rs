@@ -173,7 +173,7 @@ fn limiting(criterion: &mut Criterion) {
         assert!(quotas.iter().all(|named| named.quota.spent(black_box(NOW_UNIX)).is_none()), "there is room");
         let (permit, charge) = gates(now);
         let expected = Spent { nano_usd: 5_000, tokens: 1_500, requests: 1 };
-        let mut hold = QuotaHold::take(quotas, expected, NOW_UNIX).expect("room");
+        let mut hold = QuotaHold::take(quotas, expected, NOW_UNIX, 0).expect("room");
         charge.settle(Amount { input: 900, output: 100 });
         hold.settle(Spent { nano_usd: 1, tokens: 1, requests: 0 });
         drop(permit);
@@ -247,7 +247,7 @@ fn spending(criterion: &mut Criterion) {
         let spent = quotas.iter().any(|named| named.quota.spent(black_box(NOW_UNIX)).is_some());
         assert!(!spent, "there is room");
         let expected = Spent { nano_usd: 5_000, tokens: 1_500, requests: 1 };
-        let mut hold = QuotaHold::take(quotas, expected, NOW_UNIX).expect("room");
+        let mut hold = QuotaHold::take(quotas, expected, NOW_UNIX, 0).expect("room");
         hold.settle(Spent { nano_usd: 1, tokens: 1, requests: 0 });
     };
     criterion.bench_function("quotas", |bencher| bencher.iter(spend));

@@ -8,15 +8,17 @@
 //! spent meanwhile; at its end everything held is given back. Changes of state are logged once each, and a store
 //! that comes and goes is looked for more and more rarely.
 
+mod quotas;
 mod store;
 
 use crate::config::snapshot::{Fleet, OnError};
-use crate::limit::Nanos;
-use crate::limit::lease::Answer;
+use crate::limit::{Nanos, allot, lease};
 use crate::state::Registry;
 use crate::state::lending::{Account, Lender, Mode};
+use crate::state::quotas::Window;
 use crate::telemetry::Telemetry;
 use crate::world::World;
+use quotas::Windows;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -98,6 +100,7 @@ async fn run(
     mut told: watch::Receiver<bool>,
     stage: watch::Sender<Stage>,
 ) {
+    let process = name(&*parts.world);
     loop {
         let fleet = settings.borrow_and_update().clone();
         let end = match fleet {
@@ -105,13 +108,21 @@ async fn run(
                 stage.send_replace(Stage::Settled);
                 next(&mut settings, &mut told).await
             }
-            Some(fleet) => Member::new(parts.clone(), fleet).belong(&mut settings, &mut told, &stage).await,
+            Some(fleet) => {
+                let member = Member::new(parts.clone(), fleet, process.clone());
+                member.belong(&mut settings, &mut told, &stage).await
+            }
         };
         if matches!(end, End::Leaving) {
             stage.send_replace(Stage::Left);
             return;
         }
     }
+}
+
+/// A name that nobody else has.
+fn name(world: &dyn World) -> String {
+    format!("{:016x}{:016x}", world.random(), world.random())
 }
 
 /// What ends every session.
@@ -133,8 +144,11 @@ struct Member {
     lender: Arc<Lender>,
     /// What the store knows it by: another one after each start, so that nobody speaks for who was before.
     id: String,
+    /// The same for quotas, as long as the process lives.
+    process: String,
     /// The limits of which something is held or owed, by their address.
     open: HashMap<usize, Arc<Account>>,
+    windows: Windows,
     asked: JoinSet<Asked>,
     retry: Duration,
     shared_since: Nanos,
@@ -144,16 +158,18 @@ struct Member {
 
 /// A question that came back.
 enum Asked {
-    Limit { account: Arc<Account>, seq: u64, answer: Result<Option<Answer>, Lost>, took: Duration },
+    Limit { account: Arc<Account>, seq: u64, answer: Result<Option<lease::Answer>, Lost>, took: Duration },
+    Quota { window: Arc<Window>, seq: u64, answer: Result<Option<allot::Answer>, Lost>, took: Duration },
     Replicas { answer: Result<u64, Lost>, took: Duration },
 }
 
 impl Member {
-    fn new(parts: Parts, fleet: Fleet) -> Self {
-        let id = format!("{:016x}{:016x}", parts.world.random(), parts.world.random());
+    fn new(parts: Parts, fleet: Fleet, process: String) -> Self {
+        let id = name(&*parts.world);
         let lender = Arc::clone(parts.registry.lender());
-        let (open, asked) = (HashMap::new(), JoinSet::new());
-        Self { parts, fleet, lender, id, open, asked, retry: RETRY_MIN, shared_since: 0, doubt: None }
+        let (open, windows, asked) = (HashMap::new(), Windows::default(), JoinSet::new());
+        let (retry, shared_since, doubt) = (RETRY_MIN, 0, None);
+        Self { parts, fleet, lender, id, process, open, windows, asked, retry, shared_since, doubt }
     }
 
     async fn belong(
@@ -198,7 +214,7 @@ impl Member {
     async fn join(&mut self, store: &Store, replicas: u64) -> Result<(), Lost> {
         let now = self.parts.world.now();
         self.counted(replicas);
-        self.parts.registry.rejoin(now);
+        self.parts.registry.rejoin(now, self.unix());
         self.exchange(store).await?;
         self.shared_since = now;
         self.doubt = None;
@@ -241,8 +257,13 @@ impl Member {
 
     fn clear_desk(&mut self, store: &Store) {
         while self.asked.len() < QUESTIONS_MAX {
-            let Some(account) = self.lender.next() else { return };
-            self.ask(store, account);
+            if let Some(account) = self.lender.next() {
+                self.ask(store, account);
+            } else if let Some(window) = self.lender.next_quota() {
+                self.ask_quota(store, window);
+            } else {
+                return;
+            }
         }
     }
 
@@ -273,6 +294,7 @@ impl Member {
                     Err(lost) => self.doubts(lost, took)?,
                 }
             }
+            Asked::Quota { window, seq, answer, took } => self.hear_quota((&window, seq), answer, took)?,
             Asked::Limit { account, seq, answer, took } => {
                 metrics.store_answered(account.kind().word(), took);
                 if answer.is_ok() {
@@ -315,6 +337,7 @@ impl Member {
         for account in self.open.values() {
             self.lender.want(account);
         }
+        self.windows.beat(self.parts.world.now(), self.unix());
         let (store, world) = (store.clone(), Arc::clone(&self.parts.world));
         self.asked.spawn(async move {
             let began = world.now();
@@ -366,6 +389,11 @@ impl Member {
         for account in self.open.values() {
             account.interrupt();
         }
+        self.windows.interrupt(&self.lender);
+    }
+
+    fn unix(&self) -> u64 {
+        self.parts.world.unix_ms() / 1000
     }
 
     /// The fleet is no longer this one: what is held is given back, as far as the store is there to take it.
@@ -379,6 +407,8 @@ impl Member {
                 account.retire();
                 self.lender.want(account);
             }
+            self.windows.is_leaving = matches!(end, End::Leaving);
+            self.windows.retire();
             let back = timeout(LEAVE_MAX, async {
                 self.exchange(&store).await?;
                 store.live(Duration::ZERO).await

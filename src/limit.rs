@@ -5,8 +5,10 @@
 //! amounts that are known only afterwards; a [`Meter`] is three of them, and [`Learned`] what to expect of such an
 //! amount. A [`quota::Quota`] is what may be spent in a window of the calendar. All are lock-free: one compare-and-swap
 //! per decision. Decision 0015 says how that is shown.
+//! What a fleet shares ([`lease`], [`allot`]) is arithmetic that its owner keeps behind a lock.
 //! Nothing here refuses in words: callers turn a wait into an answer.
 
+pub mod allot;
 pub mod breaker;
 pub mod budget;
 pub mod calendar;

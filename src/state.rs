@@ -124,7 +124,7 @@ impl Registry {
         for channel in &channels {
             channel.queue.wake();
         }
-        let quotas = self.quotas.bind(&snapshot);
+        let quotas = self.quotas.bind(&snapshot, &self.lender);
         Live { snapshot, keys, groups, channels, quotas }
     }
 
@@ -191,10 +191,11 @@ impl Registry {
     }
 
     /// The store is back: what was spent meanwhile will be told.
-    pub fn rejoin(&self, now: Nanos) {
+    pub fn rejoin(&self, now: Nanos, unix: u64) {
         for gate in &self.gates {
             gate.rejoin(now);
         }
+        self.quotas.rejoin(unix);
     }
 
     /// Books what this scope is known to have spent in the window that began then, as far as it is more than what is
@@ -299,10 +300,14 @@ enum GateName {
     Credential(ChannelId, KeyDigest),
 }
 
+/// A name in one word of the store's.
+fn plain(name: &str) -> String {
+    name.replace('%', "%25").replace(':', "%3A")
+}
+
 /// As the store knows it: the same at every replica, in one word without a `:` that a name brought along.
 impl std::fmt::Display for GateName {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let plain = |name: &str| name.replace('%', "%25").replace(':', "%3A");
         match self {
             Self::Key(key) => write!(f, "key:{}", plain(key.as_str())),
             Self::KeyModel(key, model) => write!(f, "model:{}:{}", plain(key.as_str()), plain(model)),

@@ -6,12 +6,13 @@ use crate::state::Live;
 use crate::state::quotas::NamedQuota;
 use crate::telemetry::metrics::QuotaLive;
 use serde_json::{Map, Value, json};
+use std::sync::Arc;
 
 /// For Prometheus: every measure of every quota.
 pub(super) fn gauges(live: &Live, now_unix: u64) -> Vec<QuotaLive<'_>> {
     let mut gauges = Vec::new();
     for named in live.quotas().all() {
-        for (measure, max, settled, reserved) in named.quota.standing(now_unix).measures() {
+        for (measure, max, settled, reserved) in named.standing(now_unix).measures() {
             gauges.push(QuotaLive {
                 scope: named.scope.word(),
                 name: named.scope.name(),
@@ -37,7 +38,7 @@ pub(super) fn of_key(live: &Live, key: &Key, now_unix: u64) -> Value {
 /// How many there are, and which are used up.
 pub(super) fn glance(live: &Live, now_unix: u64) -> Value {
     let quotas = live.quotas().all();
-    let used_up: Vec<_> = quotas.iter().filter(|named| named.quota.standing(now_unix).is_used_up()).collect();
+    let used_up: Vec<_> = quotas.iter().filter(|named| named.standing(now_unix).is_used_up()).collect();
     let shown = used_up.iter().take(USED_UP_SHOWN_MAX).map(|named| row(named, now_unix));
     json!({ "configured": quotas.len(), "used_up": used_up.len(), "first_used_up": shown.collect::<Value>() })
 }
@@ -45,8 +46,8 @@ pub(super) fn glance(live: &Live, now_unix: u64) -> Value {
 /// A look at the whole is no list: that is `/api/quotas`.
 const USED_UP_SHOWN_MAX: usize = 20;
 
-fn row(named: &NamedQuota, now_unix: u64) -> Value {
-    let standing = named.quota.standing(now_unix);
+fn row(named: &Arc<NamedQuota>, now_unix: u64) -> Value {
+    let standing = named.standing(now_unix);
     json!({
         "scope": named.scope.word(),
         "name": named.scope.name(),

@@ -71,10 +71,6 @@ pub(super) fn compile(
     compiler.channels(files, &upstream);
     let keys = compiler.keys(files);
     let projects = compiler.projects(files);
-    let has_quotas = !projects.is_empty()
-        || keys.listed.iter().any(|key| key.quota.is_some())
-        || compiler.groups.iter().any(|group| group.quota.is_some());
-    compiler.fleet_of_quotas(fleet.as_ref(), has_quotas);
     let prices = compiler.prices(files);
     compiler.look_for_the_useless(files, &keys.listed);
     let snapshot = Snapshot {

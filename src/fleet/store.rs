@@ -1,11 +1,11 @@
-//! The store over the wire: one multiplexed connection, three scripts, and what can go wrong in one closed list.
+//! The store over the wire: one multiplexed connection, four scripts, and what can go wrong in one closed list.
 //!
 //! The names of the store's keys carry the layout's version ([`LAYOUT`]), so that replicas of two programs count
 //! apart rather than wrongly while an upgrade rolls. A script is sent by its digest, and whole where the store has
 //! never seen it (redis's own `EVALSHA`, `NOSCRIPT`, `SCRIPT LOAD`).
 
 use crate::config::snapshot::Fleet;
-use crate::limit::lease::Answer;
+use crate::limit::{allot, lease::Answer};
 use crate::state::lending::{Kind, Question};
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, ErrorKind, RedisError, Script, ServerErrorKind};
@@ -95,7 +95,21 @@ pub(super) struct Store {
 struct Scripts {
     rate: Script,
     slots: Script,
+    quota: Script,
     replicas: Script,
+}
+
+/// What is said with each question about a quota.
+#[derive(Debug)]
+pub(super) struct Told {
+    /// Who asks.
+    pub(super) process: String,
+    /// The ledger that knows of earlier processes.
+    pub(super) books: String,
+    /// How long the window's count is of use; `None`: for good.
+    pub(super) keep: Option<Duration>,
+    /// Whether it says nothing more.
+    pub(super) leaves: bool,
 }
 
 fn scripts() -> &'static Scripts {
@@ -103,6 +117,7 @@ fn scripts() -> &'static Scripts {
     SCRIPTS.get_or_init(|| Scripts {
         rate: Script::new(include_str!("scripts/rate.lua")),
         slots: Script::new(include_str!("scripts/slots.lua")),
+        quota: Script::new(include_str!("scripts/quota.lua")),
         replicas: Script::new(include_str!("scripts/replicas.lua")),
     })
 }
@@ -168,6 +183,35 @@ impl Store {
         })
     }
 
+    /// Asks about one window of a quota; `None`: a later question of this process has been answered already.
+    pub(super) async fn ask_quota(
+        &self,
+        name: &str,
+        told: &Told,
+        call: allot::Call,
+    ) -> Result<Option<allot::Answer>, Lost> {
+        let mut connection = self.connection.clone();
+        let mut script = self.scripts.quota.key(format!("{}{LAYOUT}:quota:{name}", self.prefix));
+        script.arg(&told.process).arg(call.seq).arg(&told.books);
+        script.arg(millis(QUOTA_HOLD) + millis(QUOTA_HOLD) / 10);
+        script.arg(told.keep.map_or(0, millis)).arg(u8::from(told.leaves));
+        for at in 0..3 {
+            script.arg(call.settled[at]).arg(call.top[at]).arg(call.base[at]).arg(call.known[at]);
+            script.arg(call.need[at]).arg(call.least[at]).arg(call.extra[at]);
+            script.arg(call.limits[at].map_or(-1, |limit| i64::try_from(limit).unwrap_or(i64::MAX)));
+        }
+        let said: Vec<i64> = self.bounded(script.invoke_async(&mut connection)).await?;
+        let parts = |said: &[i64]| [0, 1, 2].map(|at| u64::try_from(said[at]).unwrap_or(0));
+        Ok(match &said[..] {
+            [1, parts_of @ ..] if parts_of.len() == 9 => Some(allot::Answer {
+                granted: parts(&parts_of[..3]),
+                held: parts(&parts_of[3..6]),
+                settled: parts(&parts_of[6..]),
+            }),
+            _ => None,
+        })
+    }
+
     async fn bounded<T>(&self, asked: impl Future<Output = redis::RedisResult<T>>) -> Result<T, Lost> {
         Ok(timeout(self.limit, asked).await.map_err(|_| Lost::in_time(self.limit))??)
     }
@@ -185,6 +229,9 @@ fn millis(time: Duration) -> u64 {
 
 const RATE_HOLD: Duration = Duration::from_millis(2_500);
 const SLOTS_HOLD: Duration = Duration::from_secs(5);
+/// The same of quotas: as they last for days, what a replica that died had reserved can be missing for a while, and what a
+/// hanging store forgets cannot be refused any more.
+pub(super) const QUOTA_HOLD: Duration = Duration::from_secs(10);
 /// How long a replica that died still counts as one of so many.
 pub(super) const REPLICA_HOLD: Duration = Duration::from_secs(10);
 /// A connection with TLS takes several round trips.

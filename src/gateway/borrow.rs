@@ -6,14 +6,18 @@
 use crate::code::Code;
 use crate::config::snapshot::Key;
 use crate::gateway::Gateway;
+use crate::gateway::exchange::Exchange;
 use crate::limit::Amount;
+use crate::protocol::Operation;
 use crate::refusal::Refusal;
 use crate::stage::admit::{self, Denied};
 use crate::stage::plan::{Attempt, Plan};
+use crate::stage::quota;
 use crate::state::Live;
 use crate::state::charge::Charge;
 use crate::state::lending::{Loan, Mode};
 use crate::state::permit::Permit;
+use crate::state::quotas::QuotaHold;
 use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
@@ -28,7 +32,7 @@ impl Gateway {
                     if may_look_again && refusal.code == Code::ConcurrencyLimitExceeded =>
                 {
                     may_look_again = false;
-                    sleep(SLOT_ON_ITS_WAY).await;
+                    sleep(BACK_ON_ITS_WAY).await;
                 }
                 Err(Denied::Refused(refusal)) => return Err(refusal),
                 Err(Denied::Borrow(loan)) => lent(loan).await,
@@ -56,6 +60,36 @@ impl Gateway {
         Err(admit::unknown())
     }
 
+    /// reserve, of quotas: with what has to be borrowed for it.
+    pub(super) async fn held(
+        &self,
+        exchange: &Exchange,
+        key: &Key,
+        size: (Operation, &Plan, Amount),
+    ) -> Result<QuotaHold, Refusal> {
+        let mut may_look_again = self.registry.lender().mode() == Mode::Shared;
+        // Until it is taken, what was lent is wanted: else it would go back at the next word to the store.
+        let mut lent_before: Option<Loan> = None;
+        for _ in 0..LOANS_MAX {
+            match quota::reserve(&exchange.live, key, size, self.when(exchange)) {
+                Ok(held) => return Ok(held),
+                Err(Denied::Refused(refusal))
+                    if may_look_again && refusal.code == Code::InsufficientQuota =>
+                {
+                    may_look_again = false;
+                    sleep(BACK_ON_ITS_WAY).await;
+                }
+                Err(Denied::Refused(refusal)) => return Err(refusal),
+                Err(Denied::Borrow(loan)) => {
+                    drop(lent_before.take());
+                    answered(&loan).await;
+                    lent_before = Some(loan);
+                }
+            }
+        }
+        Err(admit::unknown())
+    }
+
     /// The next attempt, for what cannot wait for a place; with what has to be borrowed for it.
     pub(super) async fn attempt_at_once(&self, live: &Live, plan: &mut Plan) -> Result<Attempt, Refusal> {
         loop {
@@ -70,13 +104,17 @@ impl Gateway {
 
 /// Returns when it is worth asking again.
 pub(super) async fn lent(loan: Loan) {
+    answered(&loan).await;
+}
+
+async fn answered(loan: &Loan) {
     // The store's deadline ends every question; this is for the day that somebody forgets one.
     drop(timeout(ANSWER_MAX, loan.settled()).await);
 }
 
-/// A client that waits for its answer at one replica and goes on at another may be faster than the slot it gave back:
-/// the store is asked twice before a slot is refused.
-const SLOT_ON_ITS_WAY: Duration = Duration::from_millis(25);
+/// A client that waits for its answer at one replica and goes on at another may be faster than the slot it gave back, or
+/// what it had reserved of a quota: the store is asked twice before either is refused.
+const BACK_ON_ITS_WAY: Duration = Duration::from_millis(25);
 /// How often one exchange asks for one step. Others may take what it was lent before it does.
 const LOANS_MAX: usize = 32;
 /// Longer than the longest deadline of a question that can be configured, twice: one may be under way already.

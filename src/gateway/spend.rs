@@ -39,7 +39,7 @@ impl Gateway {
         (operation, requested, amount): (Operation, &str, Amount),
     ) -> Result<(), Refusal> {
         let live = Arc::clone(&exchange.live);
-        let held = quota::reserve(&live, key, (operation, plan, amount), self.when(exchange));
+        let held = self.held(exchange, key, (operation, plan, amount)).await;
         let held = held.inspect_err(|_| permit.refund())?;
         let charge = self.reserved(&live, key, permit, (requested, amount)).await?;
         exchange.charges.push(charge);
@@ -61,8 +61,9 @@ impl Gateway {
         exchange.quotas.settle(spent);
     }
 
-    fn when(&self, exchange: &Exchange) -> When {
-        When { began_unix: exchange.record.ts_unix_ms / 1000, now_unix: self.world.unix_ms() / 1000 }
+    pub(super) fn when(&self, exchange: &Exchange) -> When {
+        let began_unix = exchange.record.ts_unix_ms / 1000;
+        When { began_unix, now_unix: self.world.unix_ms() / 1000, now: self.world.now() }
     }
 }
 

@@ -113,6 +113,12 @@ impl Reader {
         Ok(Self { connection: opened.map_err(|fault| schema::explain(path, &fault))? })
     }
 
+    /// The ledger's own name, which no other has.
+    pub fn name(&self) -> Result<String, String> {
+        let found = self.connection.query_row("SELECT name FROM identity", (), |row| row.get(0));
+        found.map_err(|error| failed(&error))
+    }
+
     /// Usage over a period.
     pub fn usage(&self, by: By, period: Period) -> Result<Report, String> {
         self.report(by, period).map_err(|error| failed(&error))

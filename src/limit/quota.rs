@@ -8,7 +8,7 @@
 
 use super::calendar::Period;
 use super::sync::{ArcSwap, AtomicU64, Ordering};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// What a quota counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -56,11 +56,13 @@ impl Spent {
         }
     }
 
-    fn parts(self) -> [u64; 3] {
+    /// In the order of [`Measure::ALL`].
+    pub fn parts(self) -> [u64; 3] {
         Measure::ALL.map(|measure| self.of(measure))
     }
 
-    fn from_parts([nano_usd, tokens, requests]: [u64; 3]) -> Self {
+    /// Of parts in the order of [`Measure::ALL`].
+    pub fn from_parts([nano_usd, tokens, requests]: [u64; 3]) -> Self {
         Self { nano_usd, tokens, requests }
     }
 }
@@ -76,7 +78,7 @@ pub struct Quota {
 }
 
 /// No limit: more than can be counted.
-const UNLIMITED: u64 = u64::MAX;
+pub(super) const UNLIMITED: u64 = u64::MAX;
 const PERIODS: [Period; 4] = [Period::Total, Period::Month, Period::Week, Period::Day];
 
 /// The latest window and one before it, for exchanges that began there. Where the clock is set back, the other is
@@ -94,8 +96,25 @@ struct Window {
     counters: Arc<Counters>,
 }
 
+/// What was spent and is reserved in one window.
 #[derive(Debug, Default)]
-struct Counters([Counter; 3]);
+pub struct Counters {
+    all: [Counter; 3],
+    /// The part of what is settled that was told from elsewhere, and not counted here.
+    base: Mutex<[u64; 3]>,
+}
+
+/// The counters of one window at one moment, in the order of [`Measure::ALL`]. What was told from elsewhere is not in
+/// the first two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Figures {
+    /// Settled and reserved by this process.
+    pub used: [u64; 3],
+    /// Settled by this process.
+    pub settled: [u64; 3],
+    /// Settled before it, as far as it was told.
+    pub base: [u64; 3],
+}
 
 #[derive(Debug, Default)]
 struct Counter {
@@ -205,11 +224,7 @@ impl Quota {
         if self.window_start(start_unix) != start_unix {
             return false;
         }
-        let counters = self.counters(start_unix);
-        for (counter, sum) in counters.0.iter().zip(spent.parts()) {
-            let known = counter.settled.fetch_max(sum, Ordering::AcqRel);
-            add(&counter.used, sum.saturating_sub(known));
-        }
+        self.counters(start_unix).resume(spent);
         true
     }
 
@@ -217,7 +232,7 @@ impl Quota {
     pub fn standing(&self, unix: u64) -> Standing {
         let (counters, period) = (self.counters(unix), self.period());
         let settled = Measure::ALL.map(|measure| counters.settled(measure));
-        let used = counters.0.each_ref().map(|counter| counter.used.load(Ordering::Acquire));
+        let used = counters.all.each_ref().map(|counter| counter.used.load(Ordering::Acquire));
         let reserved = [0, 1, 2].map(|at| used[at].saturating_sub(settled[at]));
         Standing {
             period,
@@ -229,11 +244,30 @@ impl Quota {
         }
     }
 
+    /// The window that this moment lies in: for who decides otherwise than by these counters alone.
+    pub fn window(&self, unix: u64) -> Arc<Counters> {
+        self.counters(unix)
+    }
+
+    /// Every window that is known: when it began.
+    pub fn windows(&self) -> impl Iterator<Item = u64> {
+        let windows = self.windows.load();
+        let starts = [Some(windows.latest.start), windows.other.as_ref().map(|other| other.start)];
+        let is_of_period = windows.period == self.period();
+        starts.into_iter().flatten().filter(move |_| is_of_period)
+    }
+
+    /// What it admits, in the order of [`Measure::ALL`]; the largest number: everything.
+    pub fn limits_now(&self) -> [u64; 3] {
+        Measure::ALL.map(|measure| self.limit(measure))
+    }
+
     fn limit(&self, measure: Measure) -> u64 {
         self.limits[measure as usize].load(Ordering::Acquire)
     }
 
-    fn period(&self) -> Period {
+    /// What it is given for.
+    pub fn period(&self) -> Period {
         let at = usize::try_from(self.period.load(Ordering::Acquire)).unwrap_or(0);
         PERIODS.get(at).copied().unwrap_or_default()
     }
@@ -280,12 +314,41 @@ impl Windows {
 
 impl Counters {
     fn settled(&self, measure: Measure) -> u64 {
-        self.0[measure as usize].settled.load(Ordering::Acquire)
+        self.all[measure as usize].settled.load(Ordering::Acquire)
+    }
+
+    fn resume(&self, spent: Spent) {
+        for (at, (counter, sum)) in self.all.iter().zip(spent.parts()).enumerate() {
+            let known = counter.settled.fetch_max(sum, Ordering::AcqRel);
+            let more = sum.saturating_sub(known);
+            // Never held over what another thread may be in the middle of.
+            let mut base = self.base.lock().unwrap_or_else(PoisonError::into_inner);
+            base[at] = base[at].saturating_add(more);
+            drop(base);
+            add(&counter.used, more);
+        }
+    }
+
+    /// How it stands. What is settled is never more than what is used.
+    pub fn figures(&self) -> Figures {
+        let base = *self.base.lock().unwrap_or_else(PoisonError::into_inner);
+        let settled = Measure::ALL.map(|measure| self.settled(measure));
+        let used = self.all.each_ref().map(|counter| counter.used.load(Ordering::Acquire));
+        let own = |count: [u64; 3]| [0, 1, 2].map(|at| count[at].saturating_sub(base[at]));
+        let (settled, used) = (own(settled), own(used));
+        Figures { used: [0, 1, 2].map(|at| used[at].max(settled[at])), settled, base }
+    }
+
+    /// Takes what an exchange is expected to spend, whatever there is.
+    pub fn charge(self: &Arc<Self>, expected: Spent) -> Held {
+        let mut held = Held { counters: Arc::clone(self), parts: [0; 3] };
+        held.revise(expected);
+        held
     }
 
     fn take(&self, measure: Measure, amount: u64, limit: u64) -> Result<(), ()> {
         let admit = |used: u64| (used < limit).then(|| used.saturating_add(amount));
-        let used = &self.0[measure as usize].used;
+        let used = &self.all[measure as usize].used;
         used.fetch_update(Ordering::AcqRel, Ordering::Acquire, admit).map(|_| ()).map_err(|_| ())
     }
 }
@@ -306,7 +369,7 @@ pub struct Held {
 impl Held {
     /// Puts what is known by now in the place of what was expected. It is still only reserved.
     pub fn revise(&mut self, known: Spent) {
-        for ((counter, held), known) in self.counters.0.iter().zip(&mut self.parts).zip(known.parts()) {
+        for ((counter, held), known) in self.counters.all.iter().zip(&mut self.parts).zip(known.parts()) {
             let (before, known) = (*held, known.min(AMOUNT_MAX));
             let replace = |used: u64| Some(used.saturating_sub(before).saturating_add(known));
             if before != known {
@@ -319,7 +382,7 @@ impl Held {
     /// It has spent this much.
     pub fn settle(mut self, spent: Spent) {
         self.revise(spent);
-        for (counter, held) in self.counters.0.iter().zip(&mut self.parts) {
+        for (counter, held) in self.counters.all.iter().zip(&mut self.parts) {
             add(&counter.settled, std::mem::take(held));
         }
     }

@@ -45,6 +45,7 @@ impl Shared {
         }
         ledger.flush();
         let reader = ledger.reader()?;
+        self.registry.lender().set_books(reader.name()?);
         // One look for each kind and beginning, however many keys there are.
         let mut looked: HashMap<(Scope, u64), HashMap<String, Spent>> = HashMap::new();
         for (who, since) in windows {

@@ -7,14 +7,16 @@
 
 use crate::code::Code;
 use crate::config::snapshot::Key;
-use crate::limit::Amount;
 use crate::limit::calendar::Period;
 use crate::limit::quota::{Measure, Spent, UsedUp};
+use crate::limit::{Amount, Nanos};
 use crate::protocol::Operation;
 use crate::refusal::{Refusal, quoted};
+use crate::stage::admit::{Denied, unknown};
 use crate::stage::plan::Plan;
 use crate::state::Live;
-use crate::state::quotas::{NamedQuota, QuotaHold, QuotaScope};
+use crate::state::quotas::{Barred, NamedQuota, QuotaHold, QuotaScope};
+use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 /// When an exchange began, which decides the window in which it counts, and what time it is now.
@@ -24,13 +26,15 @@ pub struct When {
     pub began_unix: u64,
     /// In Unix seconds.
     pub now_unix: u64,
+    /// The same on the clock of limits.
+    pub now: Nanos,
 }
 
 /// Refuses what would be refused anyway, before its body is read: where all of a quota is spent. What is reserved
 /// for exchanges under way does not count yet: it may come back while the body arrives.
 pub fn check(live: &Live, key: &Key, operation: Operation, when: When) -> Result<(), Refusal> {
     for named in live.quotas().of_key(key).iter().filter(|_| operation.has_usage()) {
-        if let Some(measure) = named.quota.spent(when.began_unix) {
+        if let Some(measure) = named.spent(when.began_unix) {
             return Err(refuse(key, named, UsedUp { measure, settled: true }, when));
         }
     }
@@ -43,14 +47,17 @@ pub fn reserve(
     key: &Key,
     (operation, plan, amount): (Operation, &Plan, Amount),
     when: When,
-) -> Result<QuotaHold, Refusal> {
+) -> Result<QuotaHold, Denied> {
     let quotas = live.quotas().of_key(key);
     if quotas.is_empty() || !operation.has_usage() {
         return Ok(QuotaHold::default());
     }
     let expected = expected(live, plan, amount, when.began_unix);
-    QuotaHold::take(quotas, expected, when.began_unix)
-        .map_err(|(at, used_up)| refuse(key, &quotas[at], used_up, when))
+    QuotaHold::take(quotas, expected, when.began_unix, when.now).map_err(|(at, barred)| match barred {
+        Barred::UsedUp(used_up) => Denied::Refused(refuse(key, &quotas[at], used_up, when)),
+        Barred::Ask => Denied::Borrow(QuotaHold::loan(quotas, expected, when.began_unix, when.now)),
+        Barred::Unknown => Denied::Refused(unknown()),
+    })
 }
 
 /// By the price at the channel that is asked first; a model without a price costs nothing that could be counted.
@@ -64,8 +71,8 @@ fn expected(live: &Live, plan: &Plan, amount: Amount, began_unix: u64) -> Spent 
     Spent { nano_usd: nano_usd.unwrap_or(0), tokens: amount.total(), requests: 1 }
 }
 
-fn refuse(key: &Key, named: &NamedQuota, used_up: UsedUp, when: When) -> Refusal {
-    let standing = named.quota.standing(when.began_unix);
+fn refuse(key: &Key, named: &Arc<NamedQuota>, used_up: UsedUp, when: When) -> Refusal {
+    let standing = named.standing(when.began_unix);
     let group = quoted(key.group.id.as_str());
     let whose = match &named.scope {
         QuotaScope::Key(_) => format!("this API key (group {group})"),

@@ -9,11 +9,13 @@
 
 use super::gate::Gate;
 use super::queue::Signal;
+use super::quotas::Window;
 use crate::limit::lease::{Answer, Call, Lease, Shape, Short};
+use crate::limit::quota::Spent;
 use crate::limit::{Amount, Level, Nanos, Slots};
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 /// Who counts the limits.
@@ -70,6 +72,9 @@ pub struct Lender {
     mode: AtomicU8,
     replicas: AtomicU64,
     desk: Mutex<VecDeque<Arc<Account>>>,
+    quotas: Mutex<VecDeque<Arc<Window>>>,
+    /// What earlier processes have spent is known from this ledger, by its own name.
+    books: OnceLock<String>,
     signal: Signal,
 }
 
@@ -119,6 +124,29 @@ impl Lender {
             self.desk().push_back(Arc::clone(account));
             self.signal.set();
         }
+    }
+
+    /// The next quota that wants to ask.
+    pub fn next_quota(&self) -> Option<Arc<Window>> {
+        let window = self.quotas.lock().unwrap_or_else(PoisonError::into_inner).pop_front()?;
+        window.taken();
+        Some(window)
+    }
+
+    /// Puts a quota on the desk; it is not there.
+    pub(super) fn put(&self, window: Arc<Window>) {
+        self.quotas.lock().unwrap_or_else(PoisonError::into_inner).push_back(window);
+        self.signal.set();
+    }
+
+    /// The ledger that says what earlier processes have spent; the first that is told counts.
+    pub fn books(&self) -> &str {
+        self.books.get().map_or(NO_BOOKS, String::as_str)
+    }
+
+    /// Names that ledger.
+    pub fn set_books(&self, name: String) {
+        let _first = self.books.set(name);
     }
 
     fn desk(&self) -> MutexGuard<'_, VecDeque<Arc<Account>>> {
@@ -318,7 +346,7 @@ impl Inner {
 }
 
 /// What an exchange needs from the store before it can go on.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 #[must_use = "nothing is asked for unless it is waited for"]
 pub struct Loan {
     places: Vec<Place>,
@@ -327,16 +355,21 @@ pub struct Loan {
 
 #[derive(Debug)]
 struct Place {
-    account: Arc<Account>,
-    units: u64,
+    what: What,
     /// The number of the question that asks for it.
     wanted: u64,
+}
+
+#[derive(Debug)]
+enum What {
+    Limit(Arc<Account>, u64),
+    Quota(Arc<Window>, Spent),
 }
 
 impl Loan {
     /// What all these gates lack: one more to pass each, or these tokens.
     pub fn of(gates: &[&Arc<Gate>], wanted: Option<Amount>, now: Nanos) -> Self {
-        let mut loan = Self { places: Vec::new(), signal: Arc::default() };
+        let mut loan = Self::default();
         for gate in gates {
             gate.ask(&mut loan, wanted, now);
         }
@@ -353,7 +386,13 @@ impl Loan {
         inner.waiting.insert(Arc::as_ptr(&self.signal).addr(), Arc::clone(&self.signal));
         drop(inner);
         account.lender.want(account);
-        self.places.push(Place { account: Arc::clone(account), units, wanted });
+        self.places.push(Place { what: What::Limit(Arc::clone(account), units), wanted });
+    }
+
+    pub(super) fn add_quota(&mut self, window: &Arc<Window>, expected: Spent, now: Nanos) {
+        if let Some(wanted) = window.join(expected, &self.signal, now) {
+            self.places.push(Place { what: What::Quota(Arc::clone(window), expected), wanted });
+        }
     }
 
     /// Returns once everything that was lacking has been asked for, successfully or not.
@@ -367,19 +406,31 @@ impl Loan {
 
 impl Place {
     fn is_open(&self) -> bool {
-        self.account.lender.mode() == Mode::Shared && self.account.inner().lease.answered() < self.wanted
+        match &self.what {
+            What::Limit(account, _) => {
+                account.lender.mode() == Mode::Shared && account.inner().lease.answered() < self.wanted
+            }
+            What::Quota(window, _) => window.awaits(self.wanted),
+        }
     }
 }
 
 impl Drop for Loan {
     fn drop(&mut self) {
         for place in &self.places {
-            let mut inner = place.account.inner();
-            inner.lease.leave(place.units);
-            inner.waiting.remove(&Arc::as_ptr(&self.signal).addr());
+            match &place.what {
+                What::Quota(window, expected) => window.leave(*expected, &self.signal),
+                What::Limit(account, units) => {
+                    let mut inner = account.inner();
+                    inner.lease.leave(*units);
+                    inner.waiting.remove(&Arc::as_ptr(&self.signal).addr());
+                }
+            }
         }
     }
 }
 
 /// More exchanges than this do not wait for one limit's answer: they look again, and again, and are refused.
 const WAITING_MAX: usize = 4_096;
+/// What stands for the name of a ledger where there is none.
+const NO_BOOKS: &str = "-";

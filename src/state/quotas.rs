@@ -3,14 +3,21 @@
 //! Invariants: a reload keeps what was spent under a name whose quota stays, whatever its amount and period; an
 //! exchange is let in by all the quotas of its key or by none, and settles where it reserved.
 
+mod shared;
+
+pub use shared::{Barred, Window};
+
+use super::lending::{Lender, Loan, Mode};
 use crate::config::Snapshot;
 use crate::config::snapshot::{Key, Per, Quota as Configured};
 use crate::id::{GroupId, KeyId};
+use crate::limit::Nanos;
 use crate::limit::calendar::Period;
-use crate::limit::quota::{Held, Quota, Spent, UsedUp};
+use crate::limit::quota::{Held, Measure, Quota, Spent, Standing};
 use dashmap::DashMap;
+use shared::Shared;
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// Who has a quota.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -43,6 +50,13 @@ impl QuotaScope {
     }
 }
 
+/// As the store knows it, without a `:` that a name brought along.
+impl std::fmt::Display for QuotaScope {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}", self.word(), super::plain(self.name()))
+    }
+}
+
 /// A quota and who has it.
 #[derive(Debug)]
 pub struct NamedQuota {
@@ -50,6 +64,58 @@ pub struct NamedQuota {
     pub scope: QuotaScope,
     /// Its counters.
     pub quota: Quota,
+    /// There once it was shared.
+    fleet: OnceLock<Box<Shared>>,
+}
+
+impl NamedQuota {
+    /// The first measure of which everything is spent, whatever is reserved.
+    pub fn spent(self: &Arc<Self>, unix: u64) -> Option<Measure> {
+        match self.shared() {
+            None => self.quota.spent(unix),
+            // Where nobody can count, what comes later decides.
+            Some((_, Mode::Deny | Mode::Allow)) => None,
+            Some((shared, _)) => shared.window(self, unix).spent(),
+        }
+    }
+
+    /// How it stands, as far as this replica knows what the others have spent.
+    pub fn standing(self: &Arc<Self>, unix: u64) -> Standing {
+        let mut standing = self.quota.standing(unix);
+        if let Some((shared, _)) = self.shared() {
+            shared.window(self, unix).complete(&mut standing);
+        }
+        standing
+    }
+
+    fn reserve(self: &Arc<Self>, expected: Spent, began_unix: u64, now: Nanos) -> Result<Kept, Barred> {
+        let Some((shared, mode)) = self.shared() else {
+            let held = self.quota.reserve(expected, began_unix).map_err(Barred::UsedUp)?;
+            return Ok(Kept { held: Some(held), window: None });
+        };
+        let window = shared.window(self, began_unix);
+        let held = window.reserve(mode, expected, now)?;
+        Ok(Kept { held: Some(held), window: Some(window) })
+    }
+
+    /// The fleet's part of it, where there is a fleet.
+    fn shared(&self) -> Option<(&Shared, Mode)> {
+        let shared = self.fleet.get()?;
+        match shared.lender.mode() {
+            Mode::Off => None,
+            mode => Some((shared, mode)),
+        }
+    }
+
+    /// The store is back: it hears of each window anew, and says what the others have spent.
+    fn rejoin(self: &Arc<Self>, unix: u64) {
+        let Some(shared) = self.fleet.get() else { return };
+        shared.window(self, unix).rejoin();
+        let now = self.quota.window_start(unix);
+        for start in self.quota.windows().filter(|start| *start != now) {
+            shared.window(self, start).rejoin();
+        }
+    }
 }
 
 /// The quotas of one snapshot, bound to their counters.
@@ -78,7 +144,7 @@ pub struct Quotas(DashMap<QuotaScope, Arc<NamedQuota>>);
 
 impl Quotas {
     /// Joins a snapshot's quotas with their counters; those of names that have none any more are let go.
-    pub fn bind(&self, snapshot: &Snapshot) -> BoundQuotas {
+    pub fn bind(&self, snapshot: &Snapshot, lender: &Arc<Lender>) -> BoundQuotas {
         let keys = snapshot.keys.iter().map(|key| (QuotaScope::Key(key.id.clone()), key.quota));
         let groups = snapshot.groups.iter().map(|group| (QuotaScope::Group(group.id.clone()), group.quota));
         let projects = snapshot
@@ -87,6 +153,9 @@ impl Quotas {
             .map(|project| (QuotaScope::Project(project.name.clone()), Some(project.quota)));
         let given = keys.chain(groups).chain(projects);
         let all: Vec<_> = given.filter_map(|(scope, quota)| Some(self.configure(&scope, quota?))).collect();
+        for named in all.iter().filter(|_| snapshot.fleet.is_some()) {
+            named.fleet.get_or_init(|| Box::new(Shared::new(lender)));
+        }
         let by_scope: HashMap<&QuotaScope, &Arc<NamedQuota>> =
             all.iter().map(|named| (&named.scope, named)).collect();
         let of_key = |key: &Arc<Key>| {
@@ -112,8 +181,18 @@ impl Quotas {
         self.0.get(scope).is_some_and(|named| named.quota.resume(window_start_unix, spent))
     }
 
+    /// The store is back.
+    pub fn rejoin(&self, unix: u64) {
+        for named in &self.0 {
+            named.rejoin(unix);
+        }
+    }
+
     fn configure(&self, scope: &QuotaScope, configured: Configured) -> Arc<NamedQuota> {
-        let fresh = || Arc::new(NamedQuota { scope: scope.clone(), quota: Quota::default() });
+        let fresh = || {
+            let (scope, fleet) = (scope.clone(), OnceLock::new());
+            Arc::new(NamedQuota { scope, quota: Quota::default(), fleet })
+        };
         let named = Arc::clone(&self.0.entry(scope.clone()).or_insert_with(fresh));
         let period = match configured.per {
             Per::Day => Period::Day,
@@ -128,20 +207,51 @@ impl Quotas {
 
 /// What an exchange holds of the quotas of its key; given back when dropped.
 #[derive(Debug, Default)]
-pub struct QuotaHold(Vec<Held>);
+pub struct QuotaHold(Vec<Kept>);
+
+/// Its part of one quota.
+#[derive(Debug)]
+struct Kept {
+    /// There until it is settled or given back.
+    held: Option<Held>,
+    /// The fleet's, where it decided.
+    window: Option<Arc<Window>>,
+}
 
 impl QuotaHold {
     /// Takes what an exchange that began then is expected to spend of all these quotas, or of none; says which one
-    /// is used up, by its position.
+    /// does not let it in, by its position.
     pub fn take(
         quotas: &[Arc<NamedQuota>],
         expected: Spent,
         began_unix: u64,
-    ) -> Result<Self, (usize, UsedUp)> {
-        let take = |(at, named): (usize, &Arc<NamedQuota>)| {
-            named.quota.reserve(expected, began_unix).map_err(|used_up| (at, used_up))
-        };
-        quotas.iter().enumerate().map(take).collect::<Result<_, _>>().map(Self)
+        now: Nanos,
+    ) -> Result<Self, (usize, Barred)> {
+        let mut hold = Self(Vec::with_capacity(quotas.len()));
+        for (at, named) in quotas.iter().enumerate() {
+            match named.reserve(expected, began_unix, now) {
+                Ok(kept) => hold.0.push(kept),
+                Err(barred) => {
+                    if barred == Barred::Ask {
+                        // It comes back for it in a moment: nobody else is told.
+                        hold.0.iter_mut().for_each(|kept| kept.window = None);
+                    }
+                    return Err((at, barred));
+                }
+            }
+        }
+        Ok(hold)
+    }
+
+    /// What all these quotas lack of this at the fleet's store.
+    pub fn loan(quotas: &[Arc<NamedQuota>], expected: Spent, began_unix: u64, now: Nanos) -> Loan {
+        let mut loan = Loan::default();
+        for named in quotas {
+            if let Some((shared, Mode::Shared)) = named.shared() {
+                loan.add_quota(&shared.window(named, began_unix), expected, now);
+            }
+        }
+        loan
     }
 
     /// Whether it holds nothing.
@@ -151,15 +261,35 @@ impl QuotaHold {
 
     /// Puts what is known by now in the place of what was expected.
     pub fn revise(&mut self, known: Spent) {
-        for held in &mut self.0 {
-            held.revise(known);
+        for kept in &mut self.0 {
+            if let Some(held) = &mut kept.held {
+                held.revise(known);
+            }
+            kept.tell();
         }
     }
 
     /// It has spent this much.
     pub fn settle(&mut self, spent: Spent) {
-        for held in self.0.drain(..) {
-            held.settle(spent);
+        for mut kept in self.0.drain(..) {
+            if let Some(held) = kept.held.take() {
+                held.settle(spent);
+            }
         }
+    }
+}
+
+impl Kept {
+    fn tell(&self) {
+        if let Some(window) = &self.window {
+            window.changed();
+        }
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        drop(self.held.take());
+        self.tell();
     }
 }

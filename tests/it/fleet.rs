@@ -1,6 +1,7 @@
 //! Several gateways before one Redis: together they keep each limit, whatever happens to the store.
 
 mod outage;
+mod quotas;
 mod scripts;
 
 use crate::support::ask::{Speaks, channels, key_named};

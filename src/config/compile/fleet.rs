@@ -40,14 +40,6 @@ impl Compiler<'_, '_> {
         Some(Fleet { redis: redis?, on_error, prefix, replicas, timeout })
     }
 
-    /// Warns where the fleet does not count what an operator may think it does.
-    pub(super) fn fleet_of_quotas(&mut self, fleet: Option<&Fleet>, has_quotas: bool) {
-        if fleet.is_some() && has_quotas {
-            let what = "limits are shared, quotas are not: each replica counts them for itself".to_owned();
-            self.warning(&At::section(0, "fleet"), what, Some("divide them by the replicas".to_owned()));
-        }
-    }
-
     fn without_a_store(&mut self, at: &At, replicas: Option<u32>) {
         match replicas {
             Some(replicas) if replicas > 1 => {

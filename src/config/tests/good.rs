@@ -487,12 +487,7 @@ fn a_fleet_is_what_is_written_and_what_it_does_not_do_is_said() {
             "t.toml:2: fleet.replicas: 3 replicas without a store: each counts for itself, so together they admit up to 3 times every limit (redis = \"redis://…\" lets them count together)",
         ],
     );
-    warns(
-        &format!("[fleet]\nredis = 'redis://h'\n{rest}quota = {{ usd = 1, per = 'day' }}\n"),
-        &[
-            "t.toml:1: fleet: limits are shared, quotas are not: each replica counts them for itself (divide them by the replicas)",
-        ],
-    );
+    warns(&format!("[fleet]\nredis = 'redis://h'\n{rest}quota = {{ usd = 1, per = 'day' }}\n"), &[]);
     let loaded = stands(&[(
         "t.toml",
         &format!(

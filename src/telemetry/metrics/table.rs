@@ -153,7 +153,7 @@ families! {
     limit_store_replicas: GaugeVec, [], NONE,
         "Replicas that share the limits, as far as this one knows; absent without [fleet].";
     limit_store_call_seconds: HistogramVec, ["call"], OVERHEAD_SECONDS,
-        "Time to the store's answer, or to giving it up, by the limit that was asked about, or replicas.";
+        "Time to the store's answer, or to giving it up, by the limit that was asked about, quota or replicas.";
     limit_store_errors_total: IntCounterVec, ["reason"], NONE,
         "Times the store was lost or not found: timeout, unreachable, denied, read_only, out_of_memory, loading, other.";
     limit_store_lent_total: IntCounterVec, ["limit"], NONE,

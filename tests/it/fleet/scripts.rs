@@ -6,6 +6,7 @@ use redis::aio::MultiplexedConnection;
 
 const RATE: &str = include_str!("../../../src/fleet/scripts/rate.lua");
 const SLOTS: &str = include_str!("../../../src/fleet/scripts/slots.lua");
+const QUOTA: &str = include_str!("../../../src/fleet/scripts/quota.lua");
 const REPLICAS: &str = include_str!("../../../src/fleet/scripts/replicas.lua");
 /// Long enough for a test on a busy machine.
 const LONG: u64 = 60_000;
@@ -103,4 +104,74 @@ async fn replicas_are_counted_until_they_leave_or_fall_silent() {
     while count != 1 {
         count = script.key("replicas").arg("a").arg(LONG).invoke_async(&mut to).await.expect("it runs");
     }
+}
+
+/// A question about requests alone: id, number, ledger, ttl, leaves; settled, top, base, known, need, least, extra; of 100.
+async fn quota(
+    to: &mut MultiplexedConnection,
+    (id, number, ledger, ttl, leaves): (&str, u64, &str, u64, u64),
+    figures: [u64; 7],
+) -> Vec<i64> {
+    let figures = figures.map(|figure| figure.to_string()).join(" ");
+    let none = "0 0 0 0 0 0 0 -1";
+    let words = format!("{id} {number} {ledger} {ttl} 0 {leaves} {none} {none} {figures} 100");
+    let said = call(to, QUOTA, "quota", &words).await;
+    // Granted, held by the others, settled by them.
+    if said.len() == 1 { said } else { vec![said[3], said[6], said[9]] }
+}
+
+#[tokio::test]
+async fn a_quotas_tops_are_raised_while_their_sum_is_below_it_and_by_the_last_one() {
+    let Some(redis) = Redis::start().await else { return };
+    let to = &mut redis.connection().await;
+    let a = |number| ("a", number, "-", LONG, 0);
+    let b = |number| ("b", number, "-", LONG, 0);
+    assert_eq!(quota(to, a(1), [0, 0, 0, 0, 60, 60, 0]).await, [60, 0, 0]);
+    assert_eq!(quota(to, a(1), [0, 0, 0, 0, 60, 60, 0]).await, [0], "the same again");
+    assert_eq!(quota(to, b(1), [0, 0, 0, 0, 70, 70, 9]).await, [70, 60, 0], "the last one, whole");
+    assert_eq!(quota(to, a(2), [0, 60, 0, 0, 1, 1, 0]).await, [0, 70, 0]);
+    // Settled at less than was reserved, and the others' part is there again.
+    assert_eq!(quota(to, b(2), [20, 20, 0, 0, 0, 0, 0]).await, [0, 60, 0]);
+    // Several that wait: of the rest of twenty what three of eight need, no more.
+    assert_eq!(quota(to, a(3), [10, 60, 0, 0, 64, 8, 5]).await, [24, 20, 20]);
+    assert_eq!(quota(to, b(3), [20, 20, 0, 0, 1, 1, 0]).await, [0, 84, 10]);
+    // Who remembers more of the others than the store does is believed.
+    assert_eq!(quota(to, a(4), [10, 10, 0, 90, 5, 5, 0]).await, [0, 20, 20]);
+}
+
+#[tokio::test]
+async fn of_a_silent_process_the_settled_part_stays_and_one_that_leaves_is_booked() {
+    let Some(redis) = Redis::start().await else { return };
+    let to = &mut redis.connection().await;
+    quota(to, ("a", 1, "-", 1, 0), [30, 50, 0, 0, 0, 0, 0]).await;
+    let mut number = 0;
+    loop {
+        number += 1;
+        let seen = quota(to, ("b", number, "-", LONG, 0), [1, 1, 0, 0, 0, 0, 0]).await;
+        if seen == [0, 30, 30] {
+            break;
+        }
+        assert_eq!(seen, [0, 50, 30]);
+    }
+    // It comes back, and says what it has settled all in all.
+    assert_eq!(quota(to, ("a", 2, "-", LONG, 0), [45, 45, 0, 0, 0, 0, 0]).await, [0, 1, 1]);
+    quota(to, ("a", 3, "-", LONG, 1), [46, 46, 0, 0, 0, 0, 0]).await;
+    assert_eq!(quota(to, ("b", 999_999, "-", LONG, 0), [1, 1, 0, 0, 0, 0, 0]).await, [0, 46, 46]);
+    let left: Vec<String> = redis.command(&["HKEYS", "quota"]).await;
+    assert!(left.len() == 2 && left.contains(&"l:-".to_owned()), "{left:?}");
+}
+
+#[tokio::test]
+async fn a_ledgers_history_counts_once_whoever_tells_it() {
+    let Some(redis) = Redis::start().await else { return };
+    let to = &mut redis.connection().await;
+    // The store is new, the ledger knows of forty.
+    assert_eq!(quota(to, ("a", 1, "x", LONG, 0), [0, 0, 40, 0, 0, 0, 0]).await, [0, 40, 40]);
+    assert_eq!(quota(to, ("a", 2, "x", LONG, 0), [5, 5, 40, 0, 0, 0, 0]).await, [0, 40, 40]);
+    // An upgrade: the next process of the same ledger begins with what the last one has written down.
+    assert_eq!(quota(to, ("b", 1, "x", LONG, 0), [0, 0, 44, 0, 0, 0, 0]).await, [0, 45, 45]);
+    quota(to, ("a", 3, "x", LONG, 1), [6, 6, 40, 0, 0, 0, 0]).await;
+    assert_eq!(quota(to, ("b", 2, "x", LONG, 0), [1, 1, 44, 0, 0, 0, 0]).await, [0, 46, 46]);
+    // Another ledger has another history.
+    assert_eq!(quota(to, ("c", 1, "y", LONG, 0), [0, 0, 10, 0, 0, 0, 0]).await, [0, 57, 57]);
 }
