@@ -163,7 +163,7 @@ fn limiting(criterion: &mut Criterion) {
     let key = &live.snapshot.keys[0];
     let clock = AtomicU64::new(1_000_000_000);
     let gates = |now| {
-        let mut permit = admit::admit(&live, &registry, key, now).expect("room");
+        let mut permit = admit::admit(&live, &registry, key, None, now).expect("room");
         let amount = Amount { input: 1_000, output: 500 };
         let charge = admit::reserve(&live, key, &mut permit, (black_box("gpt-4.1"), amount), now);
         (permit, charge.expect("room"))

@@ -39,7 +39,6 @@ use crate::gateway::relay::Relayed;
 use crate::gateway::reply::{Reply, Sent, elapsed};
 use crate::protocol::entry::{self, Entry};
 use crate::protocol::inspect;
-use crate::protocol::observe::estimate::request_tokens;
 use crate::record::{End, Path, Text};
 use crate::refusal::Refusal;
 use crate::stage::plan::{Attempt, Next};
@@ -155,7 +154,7 @@ impl Gateway {
         let (body, received) = body::read(client, bounds, &mut share).await?;
         exchange.record.bytes_in = received;
         let read_at = self.world.now();
-        let inspection = inspect::inspect(entry.operation, &body)?;
+        let inspection = inspect::read(entry.operation, &client.req_header().headers, &body)?;
         let named = inspection.model.as_ref().map(|model| model.name.clone());
         let requested = entry.model.clone().or(named).ok_or_else(no_model)?;
         exchange.record.model_requested = Some(Text::new(&requested));
@@ -283,7 +282,7 @@ impl Gateway {
             channel: Arc::clone(&attempt.channel),
             streams: self.registry.streams(),
             share: self.registry.bodies().share(),
-            request_tokens: request_tokens(&accepted.body),
+            request_tokens: accepted.request_tokens(),
         };
         // From the first byte on nothing is sent again: the body's memory goes now.
         drop(accepted);
@@ -297,7 +296,7 @@ impl Gateway {
 
     /// Nobody is left to ask. What broke off is billed all the same, and nobody has counted it.
     fn exhausted(&self, exchange: &mut Exchange, accepted: &Accepted) {
-        exchange.complete_usage(request_tokens(&accepted.body));
+        exchange.complete_usage(accepted.request_tokens());
         if accepted.plan.is_over_budget() {
             self.telemetry.metrics.retry_budget_exhausted();
         }
@@ -391,7 +390,9 @@ impl ProxyHttp for Gateway {
         let sent = match self.receive(client, exchange) {
             _ if local::is_preflight(client) => self.preflight(client, exchange).await,
             Err(refusal) => self.reply(client, exchange).refuse(&refusal).await,
-            Ok(entry) if entry.operation.is_exchange() => self.exchange(client, exchange, entry).await,
+            Ok(entry) if entry.operation.is_exchange() => {
+                Box::pin(self.exchange(client, exchange, entry)).await
+            }
             Ok(entry) if entry.operation.is_tunnel() => {
                 match self.open_tunnel(client, exchange, entry).await {
                     Ok(()) => return Ok(false),

@@ -46,13 +46,15 @@ pub enum Unit {
     OutputVideo,
     /// A search of the web.
     WebSearch,
+    /// A second of sound, where sound is billed by time.
+    AudioSecond,
     /// The request itself.
     Request,
 }
 
 impl Unit {
     /// Every unit, in the order of its number.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Input,
         Self::Output,
         Self::CacheRead,
@@ -68,6 +70,7 @@ impl Unit {
         Self::OutputImage,
         Self::OutputVideo,
         Self::WebSearch,
+        Self::AudioSecond,
         Self::Request,
     ];
 
@@ -89,6 +92,7 @@ impl Unit {
             Self::OutputImage => "output_image",
             Self::OutputVideo => "output_video",
             Self::WebSearch => "web_search",
+            Self::AudioSecond => "audio_second",
             Self::Request => "request",
         }
     }
@@ -102,7 +106,7 @@ impl Unit {
                 Some(Self::Input)
             }
             Self::Reasoning | Self::OutputAudio | Self::OutputImage | Self::OutputVideo => Some(Self::Output),
-            Self::Input | Self::Output | Self::WebSearch | Self::Request => None,
+            Self::Input | Self::Output | Self::WebSearch | Self::AudioSecond | Self::Request => None,
         }
     }
 
@@ -134,7 +138,7 @@ impl Rates {
 
     /// Nano-dollars; `None`: something was used that has no rate.
     fn amount(&self, usage: &Usage) -> Option<u64> {
-        // Sixteen times 2^64 units at most 2^47: far from 2^128.
+        // Seventeen times 2^64 units at most 2^47: far from 2^128.
         let mut sum: u128 = 0;
         for (unit, count) in parts(usage) {
             match self.effective(unit) {
@@ -170,6 +174,7 @@ pub fn parts(usage: &Usage) -> [(Unit, u64); Unit::ALL.len()] {
         (Unit::OutputVideo, take(&mut output, media.output_video)),
         (Unit::Output, output),
         (Unit::WebSearch, usage.web_searches),
+        (Unit::AudioSecond, usage.audio_seconds),
         (Unit::Request, 1),
     ]
 }

@@ -2,7 +2,7 @@
 //!
 //! Read in the order of the sentence: [`entry`] (which address means what), [`key_forms`] (where a key may
 //! stand), [`encoding`] (compressed bodies), [`inspect`] (what the body asks for), [`signed`] (which thinking in
-//! it a provider signed), [`splice`] (other values in the same bytes), [`sse`] and [`observe`] (what an answer says while it passes), [`render`] (an
+//! it a provider signed), [`splice`] (other values in the same bytes), [`sse`], [`skim`] and [`observe`] (what an answer says while it passes), [`render`] (an
 //! answer of our own in the caller's dialect).
 //! Invariant: nothing here allocates in proportion to a body, except where a compressed one is decoded.
 
@@ -14,6 +14,7 @@ pub mod key_forms;
 pub mod observe;
 pub mod render;
 pub mod signed;
+pub mod skim;
 pub mod splice;
 pub mod sse;
 
@@ -55,6 +56,22 @@ pub enum Operation {
     Responses,
     /// `POST embeddings`.
     Embeddings,
+    /// `POST moderations`.
+    Moderations,
+    /// `POST rerank`, as Jina and Cohere have it.
+    Rerank,
+    /// `POST images/generations`.
+    ImageGenerations,
+    /// `POST images/edits`: a form, or JSON.
+    ImageEdits,
+    /// `POST images/variations`: a form.
+    ImageVariations,
+    /// `POST audio/speech`: its answer is sound.
+    Speech,
+    /// `POST audio/transcriptions`: a form.
+    Transcriptions,
+    /// `POST audio/translations`: a form.
+    Translations,
     /// `POST messages`.
     Messages,
     /// `POST messages/count_tokens`.
@@ -85,6 +102,10 @@ impl Operation {
             Self::Completions => "completions",
             Self::Responses => "responses",
             Self::Embeddings | Self::EmbedContent => "embeddings",
+            Self::Moderations => "moderations",
+            Self::Rerank => "rerank",
+            Self::ImageGenerations | Self::ImageEdits | Self::ImageVariations => "images",
+            Self::Speech | Self::Transcriptions | Self::Translations => "audio",
             Self::Messages => "messages",
             Self::CountTokens | Self::GeminiCountTokens => "count_tokens",
             Self::GenerateContent | Self::StreamGenerateContent => "generate_content",
@@ -96,7 +117,26 @@ impl Operation {
 
     /// Whether repeating it after the provider may have begun could create a thing twice.
     pub fn creates(self) -> bool {
-        matches!(self, Self::Files)
+        self == Self::Files || self.medium() == Some(Medium::Images)
+    }
+
+    /// What it makes or reads beside text, which keys and groups may have a rate of its own for.
+    pub fn medium(self) -> Option<Medium> {
+        match self {
+            Self::ImageGenerations | Self::ImageEdits | Self::ImageVariations => Some(Medium::Images),
+            Self::Speech | Self::Transcriptions | Self::Translations => Some(Medium::Audio),
+            _ => None,
+        }
+    }
+
+    /// Whether its body is a form with files (`multipart/form-data`), of which the model is a part.
+    pub fn takes_form(self) -> bool {
+        matches!(self, Self::ImageEdits | Self::ImageVariations | Self::Transcriptions | Self::Translations)
+    }
+
+    /// Whether its body may be JSON.
+    pub fn takes_json(self) -> bool {
+        !self.takes_form() || self == Self::ImageEdits
     }
 
     /// Whether its body is read, inspected and replayed (an exchange), as opposed to a tunnel or a local answer.
@@ -118,9 +158,17 @@ impl Operation {
             | Self::StreamGenerateContent
             | Self::GeminiCountTokens
             | Self::EmbedContent => Grammar::Gemini,
+            Self::ImageGenerations
+            | Self::ImageEdits
+            | Self::ImageVariations
+            | Self::Speech
+            | Self::Transcriptions
+            | Self::Translations => Grammar::Media,
             Self::ChatCompletions
             | Self::Completions
             | Self::Embeddings
+            | Self::Moderations
+            | Self::Rerank
             | Self::ListModels
             | Self::GetModel
             | Self::Files
@@ -128,13 +176,65 @@ impl Operation {
         }
     }
 
-    /// Whether an answer says how many tokens were used; counting tokens uses none.
+    /// Whether it uses anything that is billed; counting tokens and moderations are free.
     pub fn has_usage(self) -> bool {
-        self.is_exchange() && !matches!(self, Self::CountTokens | Self::GeminiCountTokens)
+        self.is_exchange() && !matches!(self, Self::CountTokens | Self::GeminiCountTokens | Self::Moderations)
+    }
+
+    /// Whether what nobody counted can be estimated from the bytes: of text, not of pictures and sound, nor where
+    /// searches are billed.
+    pub fn is_estimated(self) -> bool {
+        self.has_usage() && self.medium().is_none() && self != Self::Rerank
     }
 }
 
-/// The four shapes of answers and streams.
+/// What is made or read beside text, for rates of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Medium {
+    /// Pictures.
+    Images,
+    /// Sound.
+    Audio,
+}
+
+impl Medium {
+    /// Every one, in the order of its number.
+    pub const ALL: [Self; 2] = [Self::Images, Self::Audio];
+
+    /// The limit of its requests per minute, as it is written and shown.
+    pub fn limit(self) -> &'static str {
+        match self {
+            Self::Images => "images_rpm",
+            Self::Audio => "audio_rpm",
+        }
+    }
+
+    /// How many may come at once, as it is written.
+    pub fn burst(self) -> &'static str {
+        match self {
+            Self::Images => "images_burst",
+            Self::Audio => "audio_burst",
+        }
+    }
+
+    /// The same limit at a group.
+    pub fn group_limit(self) -> &'static str {
+        match self {
+            Self::Images => "group_images_rpm",
+            Self::Audio => "group_audio_rpm",
+        }
+    }
+
+    /// What a request of it is called.
+    pub fn requests(self) -> &'static str {
+        match self {
+            Self::Images => "image requests",
+            Self::Audio => "audio requests",
+        }
+    }
+}
+
+/// The five shapes of answers and streams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Grammar {
     /// Chunks with `choices`, then `data: [DONE]`.
@@ -145,4 +245,6 @@ pub enum Grammar {
     Messages,
     /// Chunks with `candidates`; no terminal event.
     Gemini,
+    /// Pictures and sound: whole, or in named events up to `….done` or `….completed`.
+    Media,
 }

@@ -24,6 +24,8 @@ pub struct Usage {
     pub media: Media,
     /// Searches of the web the provider did for the answer; no tokens.
     pub web_searches: u64,
+    /// Seconds of sound, where a provider counts those; no tokens.
+    pub audio_seconds: u64,
 }
 
 /// Tokens that were no text, each part of the type its name begins with.
@@ -71,7 +73,7 @@ impl Usage {
     }
 
     /// What has a price of its own beside the types, by name.
-    pub fn apart(&self) -> [(&'static str, u64); 10] {
+    pub fn apart(&self) -> [(&'static str, u64); 11] {
         [
             ("cache_write_1h", self.cache_write_1h),
             ("input_audio", self.media.input_audio),
@@ -83,6 +85,7 @@ impl Usage {
             ("output_image", self.media.output_image),
             ("output_video", self.media.output_video),
             ("web_searches", self.web_searches),
+            ("audio_seconds", self.audio_seconds),
         ]
     }
 }

@@ -7,6 +7,7 @@ use crate::body::{Facts, Vectors};
 use crate::errors::Refused;
 use crate::faults::Fault;
 use crate::files::Files;
+use crate::openai::media;
 use crate::reply::Reply;
 use crate::route::Route;
 use crate::story::Story;
@@ -60,6 +61,7 @@ impl Answers {
         }
         // The number of inputs, and a fault that changes the text, make an answer unlike the others of its model.
         let unusual = facts.inputs > 1 || facts.vectors == Vectors::Base64;
+        let unusual = unusual || facts.digest.is_some() || !facts.format.is_empty();
         let unique = unusual || matches!(fault, Fault::BigEvent { .. } | Fault::Usage(_));
         if unique {
             return Ok(answer(&route.operation, facts, &self.story(facts, fault)));
@@ -134,6 +136,16 @@ fn answer(operation: &Operation, facts: &Facts, story: &Story) -> Reply {
         Operation::Responses => openai::responses::whole(story),
         Operation::Embeddings => openai::embeddings(story, facts),
         Operation::Moderations => openai::moderations(story, facts),
+        Operation::Rerank(v2) => media::rerank(story, facts, *v2),
+        Operation::ImageGenerations if facts.stream => media::image_stream(story, "image_generation"),
+        Operation::ImageEdits if facts.stream => media::image_stream(story, "image_edit"),
+        Operation::ImageGenerations | Operation::ImageEdits | Operation::ImageVariations => {
+            media::images(story, facts)
+        }
+        Operation::Speech if facts.stream => media::speech_stream(story),
+        Operation::Speech => media::speech(story),
+        Operation::Transcriptions if facts.stream => media::transcript_stream(story),
+        Operation::Transcriptions | Operation::Translations => media::transcript(story, facts),
         Operation::Messages if facts.stream => anthropic::stream(story),
         Operation::Messages => anthropic::message(story),
         Operation::CountTokens => anthropic::count_tokens(story),

@@ -18,6 +18,14 @@ pub(crate) enum Operation {
     Responses,
     Embeddings,
     Moderations,
+    /// The flag: Cohere's second version.
+    Rerank(bool),
+    ImageGenerations,
+    ImageEdits,
+    ImageVariations,
+    Speech,
+    Transcriptions,
+    Translations,
     Models,
     Model(String),
     FileCreate,
@@ -33,4 +41,18 @@ pub(crate) enum Operation {
     GeminiCount,
     EmbedContent,
     BatchEmbedContents,
+}
+
+impl Operation {
+    /// Whether its body is a multipart form.
+    pub(crate) fn takes_form(&self) -> bool {
+        matches!(
+            self,
+            Self::FileCreate
+                | Self::ImageEdits
+                | Self::ImageVariations
+                | Self::Transcriptions
+                | Self::Translations
+        )
+    }
 }

@@ -24,6 +24,10 @@ pub(crate) struct Facts {
     /// How many inputs an embedding request has.
     pub(crate) inputs: usize,
     pub(crate) vectors: Vectors,
+    /// The form an answer is wanted in, where there are several.
+    pub(crate) format: String,
+    /// The digest of a file that was sent.
+    pub(crate) digest: Option<String>,
 }
 
 /// How an embedding is written.
@@ -62,6 +66,25 @@ pub(crate) fn check(route: &Route, body: &[u8]) -> Result<Facts, Refused> {
             if judge.field("encoding_format").is_some_and(|value| value.get() == "\"base64\"") {
                 facts.vectors = Vectors::Base64;
             }
+        }
+        Operation::Rerank(_) => {
+            judge.text("query")?;
+            facts.inputs = judge.list("documents")?.len();
+        }
+        Operation::ImageGenerations => {
+            judge.text("prompt")?;
+            judge.stream(&mut facts)?;
+            facts.format = judge.read("response_format", "a string")?.unwrap_or_default();
+        }
+        Operation::Speech => {
+            judge.text("input")?;
+            judge.present("voice")?;
+            let format: Option<String> = judge.read("stream_format", "a string")?;
+            facts.stream = match format.as_deref() {
+                Some("sse") => true,
+                Some("audio") | None => false,
+                Some(_) => return Err(judge.bad("stream_format: sse or audio is needed")),
+            };
         }
         Operation::Messages | Operation::CountTokens => {
             judge.conversation("messages", ANTHROPIC_ROLES)?;
@@ -188,6 +211,18 @@ impl<'a> Judge<'a> {
         }
         facts.include_usage = options.include_usage.unwrap_or(false);
         Ok(())
+    }
+
+    fn text(&self, name: &str) -> Result<(), Refused> {
+        match self.read::<String>(name, "a string")? {
+            Some(text) if !text.is_empty() => Ok(()),
+            _ => Err(self.bad(format!("Missing required parameter: '{name}'."))),
+        }
+    }
+
+    fn present(&self, name: &str) -> Result<(), Refused> {
+        let missing = || self.bad(format!("Missing required parameter: '{name}'."));
+        self.field(name).map(|_| ()).ok_or_else(missing)
     }
 
     fn max_tokens(&self) -> Result<(), Refused> {

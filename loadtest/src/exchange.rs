@@ -11,6 +11,7 @@ use crate::deliver::{self, Frame, Plan};
 use crate::errors::Refused;
 use crate::faults::Fault;
 use crate::http::Head;
+use crate::media;
 use crate::options::Options;
 use crate::record::{Log, Protocol, Recorded};
 use crate::reply::{Body, Reply};
@@ -172,12 +173,16 @@ fn respond(
     (route, credential): (&Route, &str),
     body: &Bytes,
 ) -> Result<(Reply, Fault), Refused> {
-    let json = head.method == "POST" && route.operation != Operation::FileCreate;
-    let facts = if json { body::check(route, body)? } else { body::Facts::default() };
+    let content_type = head.first("content-type").unwrap_or_default();
+    let facts = match &route.operation {
+        Operation::FileCreate => body::Facts::default(),
+        operation if operation.takes_form() => media::check_form(operation, content_type, body)?,
+        _ if head.method == "POST" => body::check(route, body)?,
+        _ => body::Facts::default(),
+    };
     let known =
         Known { model: (!facts.model.is_empty()).then_some(&facts.model), credential: Some(credential) };
     let fault = shared.scripts.take(known, |_| true).unwrap_or(Fault::None);
-    let content_type = head.first("content-type").unwrap_or_default();
     let reply = match &route.operation {
         Operation::FileCreate
         | Operation::FileList

@@ -5,6 +5,7 @@
 
 use crate::api::{Api, Operation};
 use crate::errors::Refused;
+use crate::form::Form;
 use crate::reply::{Reply, hex};
 use crate::story::{fill, quote};
 use bytes::Bytes;
@@ -68,10 +69,10 @@ impl Files {
 impl Kept {
     fn create(&mut self, content_type: &str, body: &Bytes) -> Result<Reply, Refused> {
         let bad = |message: &str| Refused::bad(Api::OpenAi, message);
-        let form =
-            parse_form(content_type, body).ok_or_else(|| bad("The multipart form could not be read."))?;
-        let purpose = form.purpose.ok_or_else(|| bad("Missing required parameter: 'purpose'."))?;
-        let (name, bytes) = form.file.ok_or_else(|| bad("Missing required parameter: 'file'."))?;
+        let form = Form::read(content_type, body)?;
+        let purpose =
+            form.text("purpose")?.ok_or_else(|| bad("Missing required parameter: 'purpose'."))?.to_owned();
+        let (name, bytes) = form.file("file").ok_or_else(|| bad("Missing required parameter: 'file'."))?;
         let kept_bytes: usize = self.list.iter().map(|file| file.bytes.len()).sum();
         if self.list.len() >= FILES_MAX || kept_bytes + bytes.len() > FILE_BYTES_MAX {
             return Err(bad("You have exceeded your file storage quota."));
@@ -107,56 +108,4 @@ impl Kept {
             ],
         )
     }
-}
-
-#[derive(Default)]
-struct Form {
-    purpose: Option<String>,
-    file: Option<(String, Bytes)>,
-}
-
-/// Reads a multipart form strictly: CRLF line ends, a closing boundary, nothing unnamed.
-fn parse_form(content_type: &str, body: &Bytes) -> Option<Form> {
-    let boundary = content_type.split(';').find_map(|part| part.trim().strip_prefix("boundary="))?;
-    let opening = format!("--{}", boundary.trim_matches('"'));
-    let between = format!("\r\n{opening}");
-    let mut at = body.starts_with(opening.as_bytes()).then_some(opening.len())?;
-    let mut form = Form::default();
-    loop {
-        let rest = body.get(at..)?;
-        if rest.starts_with(b"--") {
-            return Some(form);
-        }
-        let head_end = find(rest, b"\r\n\r\n")?;
-        let head = std::str::from_utf8(rest.get(..head_end)?.strip_prefix(b"\r\n")?).ok()?;
-        let start = at + head_end + 4;
-        let length = find(body.get(start..)?, between.as_bytes())?;
-        form.add(head, body.slice(start..start + length))?;
-        at = start + length + between.len();
-    }
-}
-
-impl Form {
-    fn add(&mut self, head: &str, value: Bytes) -> Option<()> {
-        let line =
-            head.split("\r\n").find(|line| line.to_ascii_lowercase().starts_with("content-disposition:"))?;
-        match parameter(line, "name")? {
-            "purpose" => self.purpose = Some(String::from_utf8(value.to_vec()).ok()?),
-            "file" => self.file = Some((parameter(line, "filename").unwrap_or("upload").to_owned(), value)),
-            _ => {}
-        }
-        Some(())
-    }
-}
-
-fn parameter<'a>(line: &'a str, name: &str) -> Option<&'a str> {
-    let parts = line.split(';').map(str::trim);
-    parts
-        .filter_map(|part| part.split_once('='))
-        .find(|(known, _)| *known == name)
-        .map(|(_, value)| value.trim_matches('"'))
-}
-
-fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
-    bytes.windows(wanted.len()).position(|window| window == wanted)
 }

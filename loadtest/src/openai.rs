@@ -3,6 +3,7 @@
 //! The templates are the published formats, key by key in the published order, with every field the official SDKs'
 //! types require.
 
+pub(crate) mod media;
 pub(crate) mod responses;
 
 use crate::body::{Facts, Vectors};

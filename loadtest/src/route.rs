@@ -68,6 +68,14 @@ fn operations(api: Api, parts: &[&str]) -> Option<Allowed> {
         (Api::OpenAi, ["v1", "responses"]) => vec![("POST", Op::Responses)],
         (Api::OpenAi, ["v1", "embeddings"]) => vec![("POST", Op::Embeddings)],
         (Api::OpenAi, ["v1", "moderations"]) => vec![("POST", Op::Moderations)],
+        (Api::OpenAi, ["v1", "rerank"]) => vec![("POST", Op::Rerank(false))],
+        (Api::OpenAi, ["v2", "rerank"]) => vec![("POST", Op::Rerank(true))],
+        (Api::OpenAi, ["v1", "images", "generations"]) => vec![("POST", Op::ImageGenerations)],
+        (Api::OpenAi, ["v1", "images", "edits"]) => vec![("POST", Op::ImageEdits)],
+        (Api::OpenAi, ["v1", "images", "variations"]) => vec![("POST", Op::ImageVariations)],
+        (Api::OpenAi, ["v1", "audio", "speech"]) => vec![("POST", Op::Speech)],
+        (Api::OpenAi, ["v1", "audio", "transcriptions"]) => vec![("POST", Op::Transcriptions)],
+        (Api::OpenAi, ["v1", "audio", "translations"]) => vec![("POST", Op::Translations)],
         (Api::OpenAi, ["v1", "files"]) => vec![("POST", Op::FileCreate), ("GET", Op::FileList)],
         (Api::OpenAi, ["v1", "files", id]) => {
             vec![("GET", Op::FileGet((*id).to_owned())), ("DELETE", Op::FileDelete((*id).to_owned()))]

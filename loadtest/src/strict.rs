@@ -3,7 +3,7 @@
 //! Invariant: a leak is loud. A second credential, a cookie, the client's address, a hop-by-hop header: each is a 400
 //! in the provider's shape that names the header (never its value), and is recorded like any other request.
 
-use crate::api::{Api, Operation};
+use crate::api::Api;
 use crate::errors::Refused;
 use crate::http::{Framing, Head};
 use crate::route::{Route, split_target};
@@ -74,8 +74,7 @@ fn check_framing(head: &Head, route: &Route) -> Result<(), Refused> {
         return Err(Refused::new(api, 415, format!("content-encoding {coding} is not understood")));
     }
     let types: Vec<&str> = head.all("content-type").collect();
-    let wanted =
-        if route.operation == Operation::FileCreate { "multipart/form-data" } else { "application/json" };
+    let wanted = if route.operation.takes_form() { "multipart/form-data" } else { "application/json" };
     match types.as_slice() {
         [one] if one.to_ascii_lowercase().starts_with(wanted) => Ok(()),
         _ => Err(Refused::new(api, 415, format!("exactly one content-type, {wanted}, is needed"))),

@@ -5,6 +5,7 @@ use crate::config::Snapshot;
 use crate::limit::breaker::Phase;
 use crate::process::Shared;
 use crate::process::reload::Last;
+use crate::protocol::Medium;
 use crate::state::Live;
 use crate::state::lending::Mode;
 use crate::telemetry::{access, metrics};
@@ -74,6 +75,10 @@ fn limits(live: &Live, index: usize, now: u64) -> Vec<metrics::LimitLive> {
         max: level.limit,
         remaining: level.remaining,
     });
+    let media = Medium::ALL.into_iter().filter_map(|medium| {
+        let level = gate.medium_level(medium, now)?;
+        Some(metrics::LimitLive { limit: medium.limit(), max: level.limit, remaining: level.remaining })
+    });
     let tokens = gate.token_levels(now).map(|(counted, level)| metrics::LimitLive {
         limit: counted.word(),
         max: level.limit,
@@ -84,7 +89,7 @@ fn limits(live: &Live, index: usize, now: u64) -> Vec<metrics::LimitLive> {
         max: limit,
         remaining,
     });
-    rpm.into_iter().chain(tokens).chain(slots).collect()
+    rpm.into_iter().chain(media).chain(tokens).chain(slots).collect()
 }
 
 /// Why a channel takes no requests now; `None`: it does.

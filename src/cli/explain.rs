@@ -5,11 +5,12 @@
 use super::offline::{NOW, live, table_or_json};
 use super::{ExplainArgs, Failed, Format, online, print};
 use crate::protocol::inspect::Inspection;
-use crate::protocol::splice::{self, Edit};
+use crate::protocol::splice;
 use crate::protocol::{Dialect, entry, inspect};
 use crate::stage::explain;
 use bytes::Bytes;
-use http::{HeaderMap, Method};
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderValue, Method};
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -44,7 +45,8 @@ impl Asked {
             Some(file) => Some(std::fs::read(file).map_err(|error| format!("{}: {error}", file.display()))?),
             None => None,
         };
-        let inspected = body.as_deref().map(|body| inspect::inspect(entry.operation, body)).transpose();
+        let inspected =
+            body.as_deref().map(|body| inspect::read(entry.operation, &content_type(body), body)).transpose();
         let inspected = inspected.map_err(|refusal| refusal.message)?;
         let field = inspected.as_ref().and_then(|inspection| inspection.model.as_ref());
         let named = field.map(|field| field.name.clone());
@@ -53,6 +55,18 @@ impl Asked {
         Ok(Self { model, dialect, body: body.map(Bytes::from).zip(inspected) })
     }
 }
+
+/// A form says its boundary in its first line.
+fn content_type(body: &[u8]) -> HeaderMap {
+    let line = body.split(|byte| *byte == b'\r').next().and_then(|line| line.strip_prefix(b"--"));
+    let boundary = line.and_then(|line| std::str::from_utf8(line).ok()).filter(|line| line.len() <= LINE_MAX);
+    let value = boundary.map(|boundary| format!("multipart/form-data; boundary=\"{boundary}\""));
+    let value = value.unwrap_or_else(|| "application/json".to_owned());
+    HeaderValue::from_str(&value).into_iter().map(|value| (CONTENT_TYPE, value)).collect()
+}
+
+/// Longer than any boundary.
+const LINE_MAX: usize = 100;
 
 /// The body as the first eligible channel would get it.
 fn add_rewritten(told: &mut Value, body: &Bytes, inspection: &Inspection) {
@@ -63,7 +77,7 @@ fn add_rewritten(told: &mut Value, body: &Bytes, inspection: &Inspection) {
     if let (Some(field), Some(upstream)) = (&inspection.model, first["model_upstream"].as_str())
         && upstream != field.name
     {
-        edits.push(Edit::text(field.at.clone(), upstream));
+        edits.push(field.edit(upstream));
     }
     // A gateway that does not say is one from before the setting.
     if let Some(edit) = inspection.ask_usage.as_ref().filter(|_| first["include_usage"] == true) {

@@ -261,6 +261,10 @@ impl Compiler<'_, '_> {
                 ("output_tpm_burst", "output_tpm"),
             ),
             concurrency: written.concurrency,
+            media: [
+                rate(written.images_rpm, written.images_burst, ("images_burst", "images_rpm")),
+                rate(written.audio_rpm, written.audio_burst, ("audio_burst", "audio_rpm")),
+            ],
         }
     }
 }

@@ -261,6 +261,18 @@ pub(super) struct Limits {
     /// Exchanges at once.
     #[schemars(range(min = 1, max = 1_000_000_000))]
     pub(super) concurrency: Option<u32>,
+    /// Of keys and groups: requests for pictures per minute, refilled evenly; they count in `rpm` too.
+    #[schemars(range(min = 1, max = 1_000_000_000))]
+    pub(super) images_rpm: Option<u64>,
+    /// How many requests for pictures may come at once; `images_rpm` if absent.
+    #[schemars(range(min = 1, max = 1_000_000_000))]
+    pub(super) images_burst: Option<u64>,
+    /// Of keys and groups: requests for speech and of transcriptions per minute, refilled evenly; they count in `rpm` too.
+    #[schemars(range(min = 1, max = 1_000_000_000))]
+    pub(super) audio_rpm: Option<u64>,
+    /// How many requests for speech and of transcriptions may come at once; `audio_rpm` if absent.
+    #[schemars(range(min = 1, max = 1_000_000_000))]
+    pub(super) audio_burst: Option<u64>,
 }
 
 /// A named list of model mappings.

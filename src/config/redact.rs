@@ -9,6 +9,7 @@ use super::snapshot::{
     TlsListener, Tool, UpstreamTimeouts,
 };
 use crate::price::{Unit, decimal};
+use crate::protocol::Medium;
 use crate::tls::Identity;
 use serde_json::{Map, Value, json};
 use std::fmt::Display;
@@ -268,6 +269,10 @@ fn limits(limits: &Limits) -> Value {
         shown.insert(burst.to_owned(), json!(rate.map(|rate| rate.burst)));
     }
     shown.insert("concurrency".to_owned(), json!(limits.concurrency));
+    for (medium, rate) in Medium::ALL.into_iter().zip(limits.media) {
+        shown.insert(medium.limit().to_owned(), json!(rate.map(|rate| rate.per_minute)));
+        shown.insert(medium.burst().to_owned(), json!(rate.map(|rate| rate.burst)));
+    }
     Value::Object(shown)
 }
 

@@ -19,6 +19,7 @@ pub use self::quota::{Per, Project, Quota};
 pub use self::tls::{ChannelTls, TlsFiles, TlsListener};
 
 use crate::id::{GroupId, KeyId, ProfileId};
+use crate::protocol::Medium;
 use crate::secret::{KeyDigest, Secret};
 use ipnet::IpNet;
 use std::collections::{HashMap, HashSet};
@@ -346,6 +347,8 @@ pub struct Limits {
     pub output_tpm: Option<Rate>,
     /// Exchanges at once.
     pub concurrency: Option<u32>,
+    /// Requests per minute for each of [`Medium::ALL`]: of keys and groups.
+    pub media: [Option<Rate>; Medium::ALL.len()],
 }
 
 /// A rate with its burst.

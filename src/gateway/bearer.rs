@@ -43,7 +43,7 @@ pub struct Asked<'a> {
     pub inspection: &'a Inspection,
     /// The signed thinking in it.
     pub thinking: &'a Thinking,
-    /// How large it is.
+    /// How large it is; of a form, its text.
     pub body_bytes: usize,
 }
 
@@ -56,6 +56,7 @@ impl<'a> Asked<'a> {
         thinking: &'a Thinking,
     ) -> Self {
         let (dialect, operation) = (entry.dialect, entry.operation);
+        let body_bytes = inspection.text_bytes.unwrap_or(body_bytes);
         Self { dialect, operation, requested, inspection, thinking, body_bytes }
     }
 }

@@ -8,7 +8,7 @@ use crate::config::snapshot::Key;
 use crate::gateway::Gateway;
 use crate::gateway::exchange::Exchange;
 use crate::limit::Amount;
-use crate::protocol::Operation;
+use crate::protocol::{Medium, Operation};
 use crate::refusal::Refusal;
 use crate::stage::admit::{self, Denied};
 use crate::stage::plan::{Attempt, Plan};
@@ -23,10 +23,15 @@ use tokio::time::{sleep, timeout};
 
 impl Gateway {
     /// admit, with what has to be borrowed for it.
-    pub(super) async fn admitted(&self, live: &Live, key: &Key) -> Result<Permit, Refusal> {
+    pub(super) async fn admitted(
+        &self,
+        live: &Live,
+        key: &Key,
+        medium: Option<Medium>,
+    ) -> Result<Permit, Refusal> {
         let mut may_look_again = self.registry.lender().mode() == Mode::Shared;
         for _ in 0..LOANS_MAX {
-            match admit::admit(live, &self.registry, key, self.world.now()) {
+            match admit::admit(live, &self.registry, key, medium, self.world.now()) {
                 Ok(permit) => return Ok(permit),
                 Err(Denied::Refused(refusal))
                     if may_look_again && refusal.code == Code::ConcurrencyLimitExceeded =>

@@ -157,6 +157,11 @@ impl Accepted {
         }
     }
 
+    /// The tokens of the request by its text, where its operation can be estimated by that.
+    pub fn request_tokens(&self) -> u64 {
+        if self.entry.operation.is_estimated() { estimate::request_tokens(&self.body) } else { 0 }
+    }
+
     /// The model's name to show, where it differs from the one sent.
     pub fn rename(&self, attempt: &Attempt) -> Option<&str> {
         (attempt.model_upstream != self.requested).then_some(&*self.requested)
@@ -324,7 +329,7 @@ impl Exchange {
     /// Books what the provider's counts leave out of an answer that is billed.
     pub fn complete_usage(&mut self, request_tokens: u64) {
         let record = &mut self.record;
-        if record.charged {
+        if record.charged && record.operation.is_some_and(Operation::is_estimated) {
             let reported = (record.usage_source == UsageSource::Reported).then_some(record.usage);
             (record.usage, record.usage_source) =
                 estimate::complete(reported, request_tokens, self.unreported);

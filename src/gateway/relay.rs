@@ -90,7 +90,7 @@ impl Reply<'_> {
             return self.client_left();
         }
         let share = std::mem::take(&mut relayed.share);
-        let mut seen = if is_plain_success(&answer.head) { Seen::new(share) } else { Seen::nothing(share) };
+        let mut seen = Seen::of(relayed.operation, is_plain_success(&answer.head), share);
         let ended = self.pass_whole(&mut answer, &relayed, &mut seen).await;
         // Up to where it broke off, if it did.
         if let Some(body) = seen.take() {

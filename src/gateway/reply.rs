@@ -159,6 +159,10 @@ impl Reply<'_> {
             if let Some(level) = gate.rpm_level(now) {
                 tighten(&mut tightest, Limited::Requests, level);
             }
+            let medium = self.exchange.record.operation.and_then(Operation::medium);
+            if let Some(level) = medium.and_then(|medium| gate.medium_level(medium, now)) {
+                tighten(&mut tightest, Limited::Requests, level);
+            }
             for (counted, level) in gate.token_levels(now) {
                 tighten(&mut tightest, Limited::Tokens, level);
                 match counted {

@@ -27,7 +27,7 @@ impl Gateway {
         operation: Operation,
     ) -> Result<Permit, Refusal> {
         quota::check(&exchange.live, key, operation, self.when(exchange))?;
-        self.admitted(&exchange.live, key).await
+        self.admitted(&exchange.live, key, operation.medium()).await
     }
 
     /// reserve: what needs the model and the size of the request.

@@ -35,7 +35,7 @@ impl Gateway {
         // What lives in one account is looked for in the same group every time, whoever has room.
         let key = key.in_groups().find(|key| route::route(&live, key, wanted).is_ok()).unwrap_or(&key);
         exchange.identified(Arc::clone(key));
-        let permit = self.admitted(&live, key).await?;
+        let permit = self.admitted(&live, key, None).await?;
         let mut plan = route::route(&live, key, wanted)?;
         // Its body cannot be held back while it waits: what is full refuses.
         let attempt = self.attempt_at_once(&live, &mut plan).await?;

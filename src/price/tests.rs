@@ -181,13 +181,14 @@ fn any_usage() -> impl Strategy<Value = Usage> {
             output_image: n[13],
             output_video: n[14],
         },
+        audio_seconds: n[15],
     })
 }
 
 proptest! {
     #[test]
     fn the_parts_are_the_whole_and_nothing_overflows(usage in any_usage(), nanos in 0_u64..=100_000_000_000_000) {
-        let whole: u128 = [usage.input, usage.output, usage.cache_read, usage.cache_write, usage.web_searches]
+        let whole: u128 = [usage.input, usage.output, usage.cache_read, usage.cache_write, usage.web_searches, usage.audio_seconds]
             .into_iter().map(u128::from).sum();
         let mut seen: Vec<Unit> = Vec::new();
         let mut sum = 0_u128;
@@ -200,7 +201,7 @@ proptest! {
         // One rate for everything: the amount follows from the whole alone.
         let rate = Rate::parse(&decimal::usd(nanos)).unwrap();
         let mut same = Rates::default();
-        for unit in [Unit::Input, Unit::Output, Unit::WebSearch] {
+        for unit in [Unit::Input, Unit::Output, Unit::WebSearch, Unit::AudioSecond] {
             same.set(unit, rate);
         }
         let exact = (whole * u128::from(nanos) + 500_000) / 1_000_000;

@@ -28,7 +28,7 @@ pub struct Entry {
     pub operation: Operation,
     /// The model in the path, decoded: Gemini's operations and `GET models/{id}`.
     pub model: Option<String>,
-    /// Gemini: the API version as asked, `v1` or `v1beta`.
+    /// The API version as asked, where there is more than one: Gemini's, `v1` or `v1beta`; of Cohere's rerank `v2`.
     pub version: Option<&'static str>,
     /// Files: what follows `files`, e.g. `/file-1/content`; else empty.
     pub tail: String,
@@ -195,6 +195,14 @@ fn words(operation: Operation) -> &'static str {
         Operation::Completions => "completions",
         Operation::Responses => "responses",
         Operation::Embeddings => "embeddings",
+        Operation::Moderations => "moderations",
+        Operation::Rerank => "rerank",
+        Operation::ImageGenerations => "images/generations",
+        Operation::ImageEdits => "images/edits",
+        Operation::ImageVariations => "images/variations",
+        Operation::Speech => "audio/speech",
+        Operation::Transcriptions => "audio/transcriptions",
+        Operation::Translations => "audio/translations",
         Operation::Messages => "messages",
         Operation::CountTokens => "messages/count_tokens",
         Operation::Files => "files",

@@ -5,6 +5,8 @@
 //! the provider the other. The body is checked to be one whole JSON object; its depth costs no stack.
 
 mod cap;
+mod form;
+mod multipart;
 mod session;
 mod usage;
 
@@ -15,6 +17,9 @@ use super::splice::Edit;
 use super::{Grammar, Operation};
 use crate::code::Code;
 use crate::refusal::Refusal;
+use bytes::Bytes;
+use http::HeaderMap;
+use http::header::CONTENT_TYPE;
 use serde::{Deserialize, Deserializer};
 use serde_json::error::Category;
 use serde_json::value::RawValue;
@@ -39,6 +44,8 @@ pub struct Inspection {
     pub session: Sessions,
     /// The edit that asks for the usage of a stream, where the client did not and it has to be asked for.
     pub ask_usage: Option<Edit>,
+    /// Of a form, how many bytes its text comes to, files counted like pictures: their bytes say little.
+    pub text_bytes: Option<usize>,
 }
 
 /// Where the model stands in a body.
@@ -46,11 +53,52 @@ pub struct Inspection {
 pub struct ModelField {
     /// Its name, escapes resolved.
     pub name: String,
-    /// The JSON string it is, quotes included.
+    /// Its value: the JSON string it is, quotes included, or the content of a part.
     pub at: Range<usize>,
+    /// How it is written there.
+    pub notation: Notation,
 }
 
-/// Reads the body of an exchange.
+/// How a text is written in a body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Notation {
+    /// As a JSON string.
+    Json,
+    /// As it is: a part of a form.
+    Plain,
+}
+
+impl ModelField {
+    /// The edit that puts another name in its place.
+    pub fn edit(&self, name: &str) -> Edit {
+        match self.notation {
+            Notation::Json => Edit::text(self.at.clone(), name),
+            Notation::Plain => Edit { at: self.at.clone(), with: Bytes::copy_from_slice(name.as_bytes()) },
+        }
+    }
+}
+
+/// Reads the body of an exchange, a form or JSON.
+pub fn read(operation: Operation, headers: &HeaderMap, body: &[u8]) -> Result<Inspection, Refusal> {
+    if !operation.takes_form() {
+        return inspect(operation, body);
+    }
+    let mut types = headers.get_all(CONTENT_TYPE).iter();
+    let content_type = types.next().and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if types.next().is_some() {
+        return Err(invalid("The request has two content-types. Send one."));
+    }
+    if let Some(inspected) = form::inspect(operation, content_type, body) {
+        return inspected;
+    }
+    let essence = content_type.split(';').next().unwrap_or_default().trim();
+    if operation.takes_json() && essence.eq_ignore_ascii_case("application/json") {
+        return inspect(operation, body);
+    }
+    Err(invalid("The body of this operation is a form. Send it as multipart/form-data, with its boundary."))
+}
+
+/// Reads a body of JSON.
 pub fn inspect(operation: Operation, body: &[u8]) -> Result<Inspection, Refusal> {
     if !operation.is_exchange() {
         return Ok(Inspection::default());
@@ -70,7 +118,8 @@ pub fn inspect(operation: Operation, body: &[u8]) -> Result<Inspection, Refusal>
     let background =
         operation == Operation::Responses && peek.background.is_some_and(|raw| raw.get() == "true");
     let ask_usage = if stream { usage::ask(operation, &peek, body)? } else { None };
-    Ok(Inspection { model, stream, max_tokens, output_cap, background, session, ask_usage })
+    let text_bytes = None;
+    Ok(Inspection { model, stream, max_tokens, output_cap, background, session, ask_usage, text_bytes })
 }
 
 /// The inspected keys. A field that is there with `null` counts as absent, but where its place may have to change.
@@ -100,6 +149,9 @@ struct Peek<'a> {
     prompt_cache_key: Option<&'a RawValue>,
     #[serde(borrow)]
     background: Option<&'a RawValue>,
+    /// Of speech, which has no `stream`.
+    #[serde(borrow)]
+    stream_format: Option<&'a RawValue>,
     /// The one where `null` is not absent: it has a place in the body that may have to change.
     #[serde(borrow, default, deserialize_with = "even_null")]
     stream_options: Option<&'a RawValue>,
@@ -143,7 +195,7 @@ fn model_field(raw: &RawValue, body: &[u8]) -> Result<ModelField, Refusal> {
         return Err(invalid("`model` is empty. Name the model to use.").param("model"));
     }
     let at = range_in(raw.get(), body).ok_or_else(not_text)?;
-    Ok(ModelField { name, at })
+    Ok(ModelField { name, at, notation: Notation::Json })
 }
 
 /// Where a borrowed part lies in the whole it was borrowed from.
@@ -154,9 +206,18 @@ pub(super) fn range_in(part: &str, whole: &[u8]) -> Option<Range<usize>> {
 }
 
 fn flag(peek: &Peek<'_>, operation: Operation) -> Result<bool, Refusal> {
+    if operation == Operation::Speech {
+        let format: Option<String> = peek.stream_format.and_then(|raw| serde_json::from_str(raw.get()).ok());
+        return Ok(format.as_deref() == Some("sse"));
+    }
     let streams = matches!(
         operation,
-        Operation::ChatCompletions | Operation::Completions | Operation::Responses | Operation::Messages
+        Operation::ChatCompletions
+            | Operation::Completions
+            | Operation::Responses
+            | Operation::Messages
+            | Operation::ImageGenerations
+            | Operation::ImageEdits
     );
     match peek.stream.map(RawValue::get) {
         Some("true") if streams => Ok(true),

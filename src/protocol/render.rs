@@ -69,7 +69,7 @@ pub fn refusal(dialect: Dialect, refusal: &Refusal, id: &ExchangeId) -> Answer {
 pub fn stream_error(operation: Operation, code: Code, message: &str, id: &ExchangeId) -> Bytes {
     let message = with_id(message, id);
     let (name, data) = match operation.grammar() {
-        Grammar::Chat => ("", json!({ "error": openai_error(code, &message, None) })),
+        Grammar::Chat | Grammar::Media => ("", json!({ "error": openai_error(code, &message, None) })),
         Grammar::Responses => ("event: error\n", responses_error(code, &message)),
         Grammar::Messages => ("event: error\n", anthropic_error(code, &message, id)),
         Grammar::Gemini => ("", gemini_error(code, &message)),
@@ -87,7 +87,7 @@ pub const EVENT_BREAK: &[u8] = b"\n\n";
 pub fn ping(operation: Operation) -> &'static [u8] {
     match operation.grammar() {
         Grammar::Messages => b"event: ping\ndata: {\"type\": \"ping\"}\n\n",
-        Grammar::Chat | Grammar::Responses => b": keep-alive\n\n",
+        Grammar::Chat | Grammar::Responses | Grammar::Media => b": keep-alive\n\n",
         Grammar::Gemini => b"\n\n",
     }
 }

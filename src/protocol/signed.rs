@@ -91,7 +91,7 @@ impl Signed {
             Grammar::Messages => "messages",
             Grammar::Responses => "input",
             Grammar::Gemini => "contents",
-            Grammar::Chat => return Self::default(),
+            Grammar::Chat | Grammar::Media => return Self::default(),
         };
         let mut finder = Finder { json: body, digests: Vec::new() };
         let roots = Siblings::of(body, past_space(body, 0))
@@ -331,7 +331,7 @@ fn given_by(grammar: Grammar, json: &[u8], start: usize, found: &mut Vec<Signatu
         }
     };
     match grammar {
-        Grammar::Chat => {}
+        Grammar::Chat | Grammar::Media => {}
         Grammar::Messages => {
             let [content, started, delta] = fields(json, start, ["content", "content_block", "delta"]);
             let starts = elements(content).chain(started.map(|at| at.start));
@@ -365,7 +365,7 @@ fn given_by(grammar: Grammar, json: &[u8], start: usize, found: &mut Vec<Signatu
 /// Whether a word of signed thinking occurs at all, or could behind an escape.
 pub fn mentions(grammar: Grammar, body: &[u8]) -> bool {
     let words: &[&[u8]] = match grammar {
-        Grammar::Chat => return false,
+        Grammar::Chat | Grammar::Media => return false,
         Grammar::Messages => &[b"\"signature\"", b"redacted_thinking", ESCAPED],
         Grammar::Responses => &[b"encrypted_content", ESCAPED],
         Grammar::Gemini => &[b"thoughtSignature", b"thought_signature", ESCAPED],

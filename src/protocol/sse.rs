@@ -3,13 +3,15 @@
 //! Invariant: however the stream is cut into chunks, the events and their ends are the same. Lines end with
 //! LF, CRLF or CR; an event whose blank line ends with a CR is complete once the next byte shows that no LF
 //! belongs to it. Only an event that crosses chunks is copied, and of one longer than [`EVENT_BYTES_MAX`]
-//! only its beginning is kept.
+//! only its beginning is kept, and its usage, which stands at the end of those that hold a picture.
 
 mod parse;
 
 pub use self::parse::Event;
 
-/// Enough for the last event of a very long answer; a longer one passes by without being read.
+use super::skim::Skim;
+
+/// Enough for the last event of a very long answer; a longer one passes by without being kept.
 pub const EVENT_BYTES_MAX: usize = 1 << 20;
 
 /// An event of which the last byte is in the current chunk.
@@ -35,6 +37,8 @@ pub struct Scanner {
     taken: bool,
     begun: bool,
     lines: parse::Lines,
+    /// Reads the unfinished event, once it is too long to be kept.
+    skim: Option<Box<Skim>>,
 }
 
 impl Scanner {
@@ -57,6 +61,9 @@ impl Scanner {
         self.begun = true;
         let whole = early + part.len() <= EVENT_BYTES_MAX;
         let raw = if early == 0 {
+            if !whole {
+                self.skim.insert(Box::default()).feed(part);
+            }
             part
         } else {
             self.keep(part);
@@ -65,7 +72,9 @@ impl Scanner {
         self.taken = true;
         let raw = if whole { raw } else { &raw[..raw.len().min(BEGINNING_BYTES)] };
         let early = &self.carry[..early.min(self.carry.len())];
-        Some(Found { end, early, event: parse::event(raw, whole, begins_stream, &mut self.lines) })
+        let mut event = parse::event(raw, whole, begins_stream, &mut self.lines);
+        event.usage = self.skim.as_deref().and_then(Skim::usage);
+        Some(Found { end, early, event })
     }
 
     /// What is left when the stream has ended: the event after the last blank line, if there is anything of
@@ -78,7 +87,9 @@ impl Scanner {
         }
         let whole = self.length <= EVENT_BYTES_MAX;
         let raw = if whole { &self.carry[..] } else { &self.carry[..self.carry.len().min(BEGINNING_BYTES)] };
-        Some(parse::event(raw, whole, !self.begun, &mut self.lines))
+        let mut event = parse::event(raw, whole, !self.begun, &mut self.lines);
+        event.usage = self.skim.as_deref().and_then(Skim::usage);
+        Some(event)
     }
 
     /// Whether everything so far is complete events: something may be inserted here.
@@ -100,6 +111,7 @@ impl Scanner {
         if self.taken {
             self.taken = false;
             self.length = 0;
+            self.skim = None;
             self.carry.clear();
             if self.carry.capacity() > CARRY_KEPT_BYTES {
                 self.carry = Vec::new();
@@ -110,6 +122,14 @@ impl Scanner {
     /// Past the limit only the beginning is still of use.
     fn keep(&mut self, part: &[u8]) {
         self.length += part.len();
+        if self.length > EVENT_BYTES_MAX {
+            let skim = self.skim.get_or_insert_with(|| {
+                let mut skim = Box::<Skim>::default();
+                skim.feed(&self.carry);
+                skim
+            });
+            skim.feed(part);
+        }
         let room = if self.length <= EVENT_BYTES_MAX { part.len() } else { BEGINNING_BYTES };
         if self.length <= EVENT_BYTES_MAX || self.carry.len() < BEGINNING_BYTES {
             self.carry.extend_from_slice(&part[..part.len().min(room)]);

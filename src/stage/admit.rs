@@ -6,10 +6,11 @@
 use crate::code::Code;
 use crate::config::snapshot::Key;
 use crate::limit::{Amount, Counted, Empty, Nanos};
+use crate::protocol::Medium;
 use crate::refusal::{Refusal, quoted};
 use crate::state::charge::Charge;
 use crate::state::gate::{Gate, Lack, Shut, UNKNOWN_WAIT};
-use crate::state::lending::Loan;
+use crate::state::lending::{Loan, Wish};
 use crate::state::permit::Permit;
 use crate::state::{Live, Registry};
 use std::sync::Arc;
@@ -25,14 +26,25 @@ pub enum Denied {
 }
 
 /// Takes one request and one slot of the key and of its group.
-pub fn admit(live: &Live, registry: &Registry, key: &Key, now: Nanos) -> Result<Permit, Denied> {
-    let mut permit = Permit::new(registry.leases());
+pub fn admit(
+    live: &Live,
+    registry: &Registry,
+    key: &Key,
+    medium: Option<Medium>,
+    now: Nanos,
+) -> Result<Permit, Denied> {
+    let mut permit = Permit::new(registry.leases()).of(medium);
     let gates = [&live.key(key.index).gate, live.group(key.group.index)];
     permit.pass(&gates, now).map_err(|(at, shut)| {
         if shut == Shut::Ask {
-            return Denied::Borrow(Loan::of(&gates, None, now));
+            return Denied::Borrow(Loan::of(&gates, Wish::Pass(medium), now));
         }
         let names = if at == 0 { ("rpm", "concurrency") } else { ("group_rpm", "group_concurrency") };
+        let names = match shut {
+            Shut::MediumRate(medium, ..) if at == 0 => (medium.limit(), names.1),
+            Shut::MediumRate(medium, ..) => (medium.group_limit(), names.1),
+            _ => names,
+        };
         Denied::Refused(refuse(&whose(key, at, ""), shut, names))
     })?;
     Ok(permit)
@@ -53,7 +65,7 @@ pub fn reserve(
     if let Some(gate) = model.filter(|gate| !permit.holds(gate)) {
         permit.pass(&[gate], now).map_err(|(_, shut)| {
             if shut == Shut::Ask {
-                return Denied::Borrow(Loan::of(&[gate], None, now));
+                return Denied::Borrow(Loan::of(&[gate], Wish::Pass(None), now));
             }
             permit.refund();
             let names = ("model_rpm", "model_concurrency");
@@ -64,7 +76,7 @@ pub fn reserve(
     let gates: Vec<_> = gates.into_iter().flatten().collect();
     Charge::take(&gates, amount, now).map_err(|(at, lack)| {
         let first = match lack {
-            Lack::Ask => return Denied::Borrow(Loan::of(&gates, Some(amount), now)),
+            Lack::Ask => return Denied::Borrow(Loan::of(&gates, Wish::Tokens(amount), now)),
             Lack::Empty(empty) => (at, empty),
             Lack::Unknown => {
                 permit.refund();
@@ -131,10 +143,11 @@ fn too_many_tokens(whose: &str, empty: Empty, (burst, names): (u64, [&'static st
 
 fn refuse(whose: &str, shut: Shut, (rate, slots): (&'static str, &'static str)) -> Refusal {
     match shut {
-        Shut::Rate(wait, level) => {
+        Shut::Rate(wait, level) | Shut::MediumRate(_, wait, level) => {
             let limit = level.map_or(0, |level| level.limit);
+            let what = if let Shut::MediumRate(medium, ..) = shut { medium.requests() } else { "requests" };
             let message = format!(
-                "{whose} rate of requests per minute is used up (at most {limit} at once, refilled evenly). \
+                "{whose} rate of {what} per minute is used up (at most {limit} at once, refilled evenly). \
                  Try again in {} s.",
                 whole_seconds(wait)
             );

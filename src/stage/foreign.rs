@@ -87,7 +87,7 @@ impl Thinking {
         let (param, blocks) = match self.operation.grammar() {
             Grammar::Messages => ("messages", "`thinking` and `redacted_thinking` blocks"),
             Grammar::Responses => ("input", "`reasoning` items"),
-            Grammar::Gemini | Grammar::Chat => ("contents", "`thoughtSignature` fields"),
+            Grammar::Gemini | Grammar::Chat | Grammar::Media => ("contents", "`thoughtSignature` fields"),
         };
         let message = format!(
             "The conversation holds thinking that another AI provider signed, and none that may serve it now \

@@ -64,7 +64,7 @@ pub fn rewrite(original: &Original<'_>, attempt: &Attempt) -> Outgoing {
         // Gemini's bodies may repeat the path's model, with the path's prefix.
         let prefix = if field.name.starts_with(RESOURCE) { RESOURCE } else { "" };
         let name = format!("{prefix}{}", attempt.model_upstream);
-        splice::insert(&mut edits, Edit::text(field.at.clone(), &name));
+        splice::insert(&mut edits, field.edit(&name));
     }
     for edit in original.capped.iter().chain(original.ask_usage) {
         splice::insert(&mut edits, edit.clone());

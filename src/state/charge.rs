@@ -6,7 +6,7 @@
 
 use super::ChannelState;
 use super::gate::{Gate, Lack, Shut, UNKNOWN_WAIT};
-use super::lending::Loan;
+use super::lending::{Loan, Wish};
 use super::permit::{GATES_MAX, Permit};
 use super::queue::Queue;
 use crate::limit::{Amount, Held, Nanos};
@@ -39,13 +39,13 @@ impl ChannelState {
         let gates = [&self.gate, &self.credential_gates[credential]];
         let mut permit = Permit::new(leases);
         permit.pass(&gates, now).map_err(|(at, shut)| match shut {
-            Shut::Ask => Closed::Ask(Loan::of(&gates, None, now)),
+            Shut::Ask => Closed::Ask(Loan::of(&gates, Wish::Pass(None), now)),
             _ => closed(at, shut.wait()),
         })?;
         let mut charge = Charge::take(&gates, amount, now).map_err(|(at, lack)| {
             permit.refund();
             match lack {
-                Lack::Ask => Closed::Ask(Loan::of(&gates, Some(amount), now)),
+                Lack::Ask => Closed::Ask(Loan::of(&gates, Wish::Tokens(amount), now)),
                 Lack::Empty(empty) => closed(at, Some(empty.wait)),
                 Lack::Unknown => closed(at, Some(UNKNOWN_WAIT)),
             }

@@ -5,10 +5,11 @@
 //! beside it, so that it is warm when the store is lost. What was taken is given back to both, whatever happened
 //! to the store in between.
 
-use super::lending::{Account, Kind, Lender, Loan, Mode};
+use super::lending::{Account, Kind, Lender, Loan, Mode, Wish};
 use crate::config::snapshot::{Limits, Rate};
 use crate::limit::lease::{Shape, Short};
 use crate::limit::{Amount, Bucket, Counted, Empty, Held, Level, Meter, Nanos, Slots};
+use crate::protocol::Medium;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -16,6 +17,8 @@ use std::time::Duration;
 #[derive(Debug, Default)]
 pub struct Gate {
     rpm: Bucket,
+    /// Requests per minute that are no text, by [`Medium`].
+    media: [Bucket; Medium::ALL.len()],
     tokens: Meter,
     /// At once; what is taken here, whoever counts the limit.
     pub slots: Slots,
@@ -29,7 +32,7 @@ struct Shared {
     lender: Arc<Lender>,
     name: String,
     limits: Mutex<Limits>,
-    accounts: [OnceLock<Arc<Account>>; 5],
+    accounts: [OnceLock<Arc<Account>>; Kind::ALL.len()],
 }
 
 /// Why a gate did not open.
@@ -37,6 +40,8 @@ struct Shared {
 pub enum Shut {
     /// The rate: how long until one is free, and what the bucket looks like.
     Rate(Duration, Option<Level>),
+    /// The rate of a medium: the same.
+    MediumRate(Medium, Duration, Option<Level>),
     /// The slots: how many there are, and how soon it is worth another look where no wake-up comes.
     Slots(u32, Option<Duration>),
     /// The fleet's store has to be asked.
@@ -49,7 +54,7 @@ impl Shut {
     /// How long until it opens, where that is known.
     pub fn wait(self) -> Option<Duration> {
         match self {
-            Self::Rate(wait, _) => Some(wait),
+            Self::Rate(wait, _) | Self::MediumRate(_, wait, _) => Some(wait),
             Self::Slots(_, wait) => wait,
             Self::Ask | Self::Unknown => Some(UNKNOWN_WAIT),
         }
@@ -71,37 +76,59 @@ pub enum Lack {
 pub const UNKNOWN_WAIT: Duration = Duration::from_secs(1);
 
 impl Gate {
-    /// One slot and one request, or neither.
-    pub fn open(&self, now: Nanos) -> Result<(), Shut> {
+    /// One slot and one request, of the medium's rate too, or nothing.
+    pub fn open(&self, medium: Option<Medium>, now: Nanos) -> Result<(), Shut> {
         match self.shared() {
-            None => self.open_here(now),
-            Some((shared, mode)) => self.open_shared(shared, mode, now),
+            None => self.open_here(medium, now),
+            Some((shared, mode)) => self.open_shared(shared, mode, medium, now),
         }
     }
 
-    fn open_here(&self, now: Nanos) -> Result<(), Shut> {
+    fn open_here(&self, medium: Option<Medium>, now: Nanos) -> Result<(), Shut> {
         self.slots.take().map_err(|limit| Shut::Slots(limit, None))?;
         self.rpm.take(now).map_err(|wait| {
             self.slots.release();
             Shut::Rate(wait, self.rpm.level(now))
+        })?;
+        let Some(medium) = medium else { return Ok(()) };
+        let bucket = &self.media[medium as usize];
+        bucket.take(now).map_err(|wait| {
+            self.slots.release();
+            self.rpm.give_back();
+            Shut::MediumRate(medium, wait, bucket.level(now))
         })
     }
 
-    fn open_shared(&self, shared: &Shared, mode: Mode, now: Nanos) -> Result<(), Shut> {
+    fn open_shared(
+        &self,
+        shared: &Shared,
+        mode: Mode,
+        medium: Option<Medium>,
+        now: Nanos,
+    ) -> Result<(), Shut> {
+        let mut limits = rates(medium).chain([Kind::Concurrency]);
         match mode {
-            Mode::Local => self.open_here(now)?,
-            Mode::Deny if shared.limits([Kind::Rpm, Kind::Concurrency]) => return Err(Shut::Unknown),
-            Mode::Shared => return self.open_by_fleet(shared, now),
+            Mode::Local => self.open_here(medium, now)?,
+            Mode::Deny if limits.any(|kind| shared.limits([kind])) => return Err(Shut::Unknown),
+            Mode::Shared => return self.open_by_fleet(shared, medium, now),
             _ => {
                 self.slots.enter();
-                self.rpm.charge(now);
+                self.charge(medium, now);
             }
         }
-        shared.spend(Kind::Rpm, 1);
+        rates(medium).for_each(|kind| shared.spend(kind, 1));
         Ok(())
     }
 
-    fn open_by_fleet(&self, shared: &Shared, now: Nanos) -> Result<(), Shut> {
+    /// Counts a request here that somebody else let in.
+    fn charge(&self, medium: Option<Medium>, now: Nanos) {
+        self.rpm.charge(now);
+        if let Some(medium) = medium {
+            self.media[medium as usize].charge(now);
+        }
+    }
+
+    fn open_by_fleet(&self, shared: &Shared, medium: Option<Medium>, now: Nanos) -> Result<(), Shut> {
         match shared.account(Kind::Concurrency) {
             Some(account) => account.enter(&self.slots, now).map_err(|short| match short {
                 Short::Ask => Shut::Ask,
@@ -111,14 +138,19 @@ impl Gate {
             })?,
             None => self.slots.enter(),
         }
-        shared.take(Kind::Rpm, 1, now).map_err(|short| {
+        for (at, kind) in rates(medium).enumerate() {
+            let Err(short) = shared.take(kind, 1, now) else { continue };
+            rates(medium).take(at).for_each(|before| shared.settle(before, 1, 0));
             self.release();
-            match short {
-                Short::Ask => Shut::Ask,
-                Short::Dry(wait) => Shut::Rate(wait, self.rpm_level(now)),
-            }
-        })?;
-        self.rpm.charge(now);
+            return Err(match (short, medium.filter(|_| at > 0)) {
+                (Short::Ask, _) => Shut::Ask,
+                (Short::Dry(wait), None) => Shut::Rate(wait, self.rpm_level(now)),
+                (Short::Dry(wait), Some(medium)) => {
+                    Shut::MediumRate(medium, wait, self.medium_level(medium, now))
+                }
+            });
+        }
+        self.charge(medium, now);
         Ok(())
     }
 
@@ -133,10 +165,13 @@ impl Gate {
     }
 
     /// Gives a request back that was taken and not used.
-    pub fn give_back(&self) {
+    pub fn give_back(&self, medium: Option<Medium>) {
         self.rpm.give_back();
+        if let Some(medium) = medium {
+            self.media[medium as usize].give_back();
+        }
         if let Some((shared, _)) = self.shared() {
-            shared.settle(Kind::Rpm, 1, 0);
+            rates(medium).for_each(|kind| shared.settle(kind, 1, 0));
         }
     }
 
@@ -191,13 +226,16 @@ impl Gate {
         self.tokens.settle(held, amount);
     }
 
-    /// Adds what the store would have to be asked for: one more to pass, or these tokens.
-    pub fn ask(&self, loan: &mut Loan, wanted: Option<Amount>, now: Nanos) {
+    /// Adds what the store would have to be asked for.
+    pub fn ask(&self, loan: &mut Loan, wanted: Wish, now: Nanos) {
         let Some((shared, Mode::Shared)) = self.shared() else { return };
-        let Some(amount) = wanted else {
-            loan.add(shared.account(Kind::Concurrency), 1, u64::from(self.slots.taken()), now);
-            loan.add(shared.account(Kind::Rpm), 1, 0, now);
-            return;
+        let amount = match wanted {
+            Wish::Pass(medium) => {
+                loan.add(shared.account(Kind::Concurrency), 1, u64::from(self.slots.taken()), now);
+                rates(medium).for_each(|kind| loan.add(shared.account(kind), 1, 0, now));
+                return;
+            }
+            Wish::Tokens(amount) => amount,
         };
         for (kind, counted) in
             TOKENS.into_iter().zip(Counted::ALL).filter(|(_, counted)| counted.of(amount) > 0)
@@ -243,6 +281,11 @@ impl Gate {
     /// What is left of its requests per minute; `None` without a limit.
     pub fn rpm_level(&self, now: Nanos) -> Option<Level> {
         self.by_fleet(Kind::Rpm, now).or_else(|| self.rpm.level(now))
+    }
+
+    /// The same of those of a medium.
+    pub fn medium_level(&self, medium: Medium, now: Nanos) -> Option<Level> {
+        self.by_fleet(Kind::of(medium), now).or_else(|| self.media[medium as usize].level(now))
     }
 
     /// What is left of one of its rates of tokens; `None` without a limit.
@@ -329,6 +372,9 @@ impl Gate {
             rate.map(|rate| (rate.per_minute.div_ceil(replicas), rate.burst.div_ceil(replicas)))
         };
         self.rpm.configure(share(limits.rpm), now);
+        for (bucket, rate) in self.media.iter().zip(limits.media) {
+            bucket.configure(share(rate), now);
+        }
         self.tokens.configure([limits.tpm, limits.input_tpm, limits.output_tpm].map(share), now);
         let slots = limits.concurrency.map(|slots| u64::from(slots).div_ceil(replicas));
         self.slots.configure(slots.and_then(|slots| u32::try_from(slots).ok()));
@@ -350,6 +396,8 @@ impl Gate {
             Kind::Tpm => self.tokens.level(Counted::All, now),
             Kind::InputTpm => self.tokens.level(Counted::Input, now),
             Kind::OutputTpm => self.tokens.level(Counted::Output, now),
+            Kind::Images => self.media[Medium::Images as usize].level(now),
+            Kind::Audio => self.media[Medium::Audio as usize].level(now),
         };
         level.map_or(0, |level| level.limit - level.remaining)
     }
@@ -360,7 +408,7 @@ impl Shared {
         self.accounts[kind as usize].get()
     }
 
-    fn limits<const N: usize>(&self, kinds: [Kind; N]) -> bool {
+    fn limits(&self, kinds: impl IntoIterator<Item = Kind>) -> bool {
         kinds.into_iter().filter_map(|kind| self.account(kind)).any(|account| account.shape().burst > 0)
     }
 
@@ -389,12 +437,19 @@ impl Shared {
 /// The rates of tokens, in the order of [`Counted::ALL`].
 const TOKENS: [Kind; 3] = [Kind::Tpm, Kind::InputTpm, Kind::OutputTpm];
 
+/// The rates that count a request, in the order they are asked.
+fn rates(medium: Option<Medium>) -> impl Iterator<Item = Kind> {
+    std::iter::once(Kind::Rpm).chain(medium.map(Kind::of))
+}
+
 fn shape(limits: &Limits, kind: Kind) -> Shape {
     let rate = match kind {
         Kind::Rpm => limits.rpm,
         Kind::Tpm => limits.tpm,
         Kind::InputTpm => limits.input_tpm,
         Kind::OutputTpm => limits.output_tpm,
+        Kind::Images => limits.media[Medium::Images as usize],
+        Kind::Audio => limits.media[Medium::Audio as usize],
         Kind::Concurrency => {
             return Shape { burst: limits.concurrency.map_or(0, u64::from), per_minute: 0 };
         }

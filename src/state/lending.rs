@@ -13,6 +13,7 @@ use super::quotas::Window;
 use crate::limit::lease::{Answer, Call, Lease, Shape, Short};
 use crate::limit::quota::Spent;
 use crate::limit::{Amount, Level, Nanos, Slots};
+use crate::protocol::Medium;
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
@@ -48,11 +49,24 @@ pub enum Kind {
     InputTpm = 3,
     /// Tokens of output per minute.
     OutputTpm = 4,
+    /// Requests for pictures per minute.
+    Images = 5,
+    /// Requests for sound per minute.
+    Audio = 6,
 }
 
 impl Kind {
     /// Each of them, by their numbers.
-    pub const ALL: [Self; 5] = [Self::Rpm, Self::Concurrency, Self::Tpm, Self::InputTpm, Self::OutputTpm];
+    pub const ALL: [Self; 7] =
+        [Self::Rpm, Self::Concurrency, Self::Tpm, Self::InputTpm, Self::OutputTpm, Self::Images, Self::Audio];
+
+    /// The rate of a medium.
+    pub fn of(medium: Medium) -> Self {
+        match medium {
+            Medium::Images => Self::Images,
+            Medium::Audio => Self::Audio,
+        }
+    }
 
     /// The limit's name in the configuration, in metrics and at the store.
     pub fn word(self) -> &'static str {
@@ -62,6 +76,8 @@ impl Kind {
             Self::Tpm => "tpm",
             Self::InputTpm => "input_tpm",
             Self::OutputTpm => "output_tpm",
+            Self::Images => Medium::Images.limit(),
+            Self::Audio => Medium::Audio.limit(),
         }
     }
 }
@@ -345,6 +361,15 @@ impl Inner {
     }
 }
 
+/// What an exchange wants of the gates on its way.
+#[derive(Debug, Clone, Copy)]
+pub enum Wish {
+    /// To pass each, with what it makes or reads beside text.
+    Pass(Option<Medium>),
+    /// These tokens.
+    Tokens(Amount),
+}
+
 /// What an exchange needs from the store before it can go on.
 #[derive(Debug, Default)]
 #[must_use = "nothing is asked for unless it is waited for"]
@@ -367,8 +392,8 @@ enum What {
 }
 
 impl Loan {
-    /// What all these gates lack: one more to pass each, or these tokens.
-    pub fn of(gates: &[&Arc<Gate>], wanted: Option<Amount>, now: Nanos) -> Self {
+    /// What all these gates lack for that.
+    pub fn of(gates: &[&Arc<Gate>], wanted: Wish, now: Nanos) -> Self {
         let mut loan = Self::default();
         for gate in gates {
             gate.ask(&mut loan, wanted, now);

@@ -3,6 +3,7 @@
 //! Invariant: `leases_open` equals the number of permits that exist; when no exchange is open it is zero.
 
 use crate::limit::Nanos;
+use crate::protocol::Medium;
 use crate::state::gate::{Gate, Shut};
 use crate::state::queue::Queue;
 use std::sync::Arc;
@@ -16,6 +17,7 @@ pub struct Permit {
     queue: Option<Arc<Queue>>,
     /// Its requests were given back.
     refunded: bool,
+    medium: Option<Medium>,
 }
 
 /// Key, group, and (key, model), as many as there are kinds.
@@ -25,17 +27,25 @@ impl Permit {
     /// A permit that holds nothing yet.
     pub fn new(leases: &Arc<AtomicI64>) -> Self {
         leases.fetch_add(1, Ordering::AcqRel);
-        Self { gates: [const { None }; GATES_MAX], leases: Arc::clone(leases), queue: None, refunded: false }
+        let gates = [const { None }; GATES_MAX];
+        Self { gates, leases: Arc::clone(leases), queue: None, refunded: false, medium: None }
+    }
+
+    /// The same, for an exchange that counts at the rates of this medium too.
+    #[must_use]
+    pub fn of(mut self, medium: Option<Medium>) -> Self {
+        self.medium = medium;
+        self
     }
 
     /// Passes all the gates or none: a gate that shuts gives back what the gates before it took. Says which
     /// one shut by its position.
     pub fn pass(&mut self, gates: &[&Arc<Gate>], now: Nanos) -> Result<(), (usize, Shut)> {
         for (at, gate) in gates.iter().enumerate() {
-            if let Err(shut) = gate.open(now) {
+            if let Err(shut) = gate.open(self.medium, now) {
                 for passed in &gates[..at] {
                     passed.release();
-                    passed.give_back();
+                    passed.give_back(self.medium);
                 }
                 return Err((at, shut));
             }
@@ -58,7 +68,7 @@ impl Permit {
     /// Gives back the requests it took as well: for an exchange that is refused by a later gate.
     pub fn refund(&mut self) {
         for gate in self.gates.iter().flatten().filter(|_| !self.refunded) {
-            gate.give_back();
+            gate.give_back(self.medium);
         }
         self.refunded = true;
     }

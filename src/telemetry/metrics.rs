@@ -430,9 +430,7 @@ fn abort_side(end: End) -> Option<&'static str> {
 
 /// A whole 2xx answer of an operation that providers count, without counts.
 fn is_usage_missing(record: &Record) -> bool {
-    let counted = record
-        .operation
-        .is_some_and(|operation| operation.is_exchange() && !matches!(operation, Operation::CountTokens));
+    let counted = record.operation.is_some_and(Operation::has_usage);
     counted && record.end == End::Ok && (200..300).contains(&record.status)
 }
 

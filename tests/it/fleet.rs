@@ -123,6 +123,30 @@ async fn three_replicas_admit_exactly_the_burst_of_a_small_limit() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn three_replicas_share_the_rate_of_pictures_too() {
+    let Some(redis) = Redis::start().await else { return };
+    let upstream = provider().await;
+    let limits = "limits = { rpm = 600, images_rpm = 1, images_burst = 4 }";
+    let gateways = three(&upstream, &store(&redis), limits).await;
+    let bearer = format!("Bearer {KEY}");
+    let (mut good, mut refused) = (0, 0);
+    for gateway in gateways.iter().cycle().take(12) {
+        let body = br#"{"model":"m","prompt":"a"}"#;
+        let headers = [("authorization", bearer.as_str())];
+        let answer = client::post(gateway.addr(), "/v1/images/generations", &headers, body).await;
+        if answer.status == 200 {
+            good += 1;
+        } else {
+            assert_eq!(answer.code(), "rate_limit_exceeded", "{}", answer.text());
+            assert!(answer.text().contains("image requests"), "{}", answer.text());
+            refused += 1;
+        }
+    }
+    assert_eq!((good, refused, upstream.request_count()), (4, 8, 4));
+    assert_eq!(Speaks::OpenAi.ask(gateways[0].addr(), KEY, "m").await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn under_pressure_three_replicas_admit_what_one_would_and_hardly_less() {
     let Some(redis) = Redis::start().await else { return };
     let upstream = provider().await;

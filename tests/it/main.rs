@@ -27,6 +27,7 @@ mod leaving;
 mod ledger;
 mod limits;
 mod matrix;
+mod media;
 mod models;
 mod odd_streams;
 mod oracles;

@@ -136,7 +136,7 @@ fn what_is_refused_by_a_later_gate_is_there_for_others_and_nothing_is_held_at_th
     let key = &live.snapshot.keys[0];
     let (running, most) = (AtomicU32::new(0), AtomicU32::new(0));
     let exchange = |model: &str, input: u64| {
-        let mut permit = admit::admit(&live, &registry, key, NOW).ok()?;
+        let mut permit = admit::admit(&live, &registry, key, None, NOW).ok()?;
         let amount = Amount { input, output: 0 };
         let charge = admit::reserve(&live, key, &mut permit, (model, amount), NOW).ok()?;
         most.fetch_max(1 + running.fetch_add(1, Ordering::AcqRel), Ordering::AcqRel);

@@ -1,5 +1,10 @@
 // The official OpenAI SDK for Node.
 import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
+import { createWriteStream } from "node:fs";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { pipeline } from "node:stream/promises";
 import OpenAI, { toFile } from "openai";
 import { GATEWAY, KEY, WRONG_KEY, check, checkFailover, collect, failOnce, providerText, raises, tightKey } from "./smoke.mjs";
 
@@ -49,6 +54,43 @@ await check("node openai files", async () => {
   const back = await client().files.content(made.id);
   assert.ok(content.equals(Buffer.from(await back.arrayBuffer())));
   assert.ok((await client().files.delete(made.id)).deleted);
+});
+
+const content = Buffer.alloc(1 << 20, "tollgate ");
+const digest = createHash("sha256").update(content).digest("hex");
+
+await check("node openai images", async () => {
+  const sdk = client();
+  const made = await sdk.images.generate({ model: "gpt-image-1", prompt: "a tollgate" });
+  assert.ok(Buffer.from(made.data[0].b64_json, "base64").length > 0);
+  assert.equal(made.usage.output_tokens, 17);
+  const image = await toFile(content, "a.png", { type: "image/png" });
+  const edited = await sdk.images.edit({ model: "gpt-image-1", image, prompt: "wider" });
+  assert.equal(edited.sha256, digest);
+  const events = await collect(await sdk.images.generate({ model: "gpt-image-1", prompt: "a", stream: true }));
+  assert.equal(events.at(-1).type, "image_generation.completed");
+});
+
+await check("node openai speech", async () => {
+  const answer = await client().audio.speech.create({ model: "gpt-4o-mini-tts", voice: "alloy", input: "hi" });
+  const path = join(process.env.HOME, "speech-node.mp3");
+  await pipeline(answer.body, createWriteStream(path));
+  const all = Buffer.from([...Array(256).keys()].reverse());
+  assert.ok((await readFile(path)).equals(Buffer.concat(Array(16).fill(all))));
+});
+
+await check("node openai transcriptions", async () => {
+  const sdk = client();
+  const file = () => toFile(content, "a.wav");
+  const heard = await sdk.audio.transcriptions.create({ model: "my-ears", file: await file() });
+  assert.deepEqual([heard.text, heard.sha256], [text, digest]);
+  const stream = await sdk.audio.transcriptions.create({ model: "my-ears", file: await file(), stream: true });
+  assert.equal((await collect(stream)).at(-1).text, text);
+});
+
+await check("node openai moderations", async () => {
+  const answer = await client().moderations.create({ model: "omni-moderation-latest", input: ["a", "b"] });
+  assert.deepEqual(answer.results.map((result) => result.flagged), [false, false]);
 });
 
 await check("node openai wrong key", async () => {

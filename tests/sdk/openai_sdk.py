@@ -1,5 +1,8 @@
 """The official OpenAI SDK for Python, with its strict response validation, at every base URL we promise."""
 
+import base64
+import hashlib
+import os
 from functools import partial
 
 import openai
@@ -71,6 +74,72 @@ def files():
     raises(openai.NotFoundError, lambda: sdk.files.retrieve(made.id))
 
 
+CONTENT = bytes(range(256)) * 4096
+DIGEST = hashlib.sha256(CONTENT).hexdigest()
+
+
+def images():
+    sdk = client()
+    made = sdk.images.generate(model="gpt-image-1", prompt="a tollgate")
+    assert base64.b64decode(made.data[0].b64_json)
+    equal((made.usage.input_tokens, made.usage.output_tokens), (42, 17))
+    assert sdk.images.generate(model="gpt-image-1", prompt="a", response_format="url").data[0].url
+    for image in (("a.png", CONTENT), [("a.png", CONTENT), ("b.png", b"b")]):
+        edited = sdk.images.edit(model="gpt-image-1", image=image, prompt="wider")
+        equal(edited.model_extra["sha256"], DIGEST)
+    varied = client(strict=False).images.create_variation(model="gpt-image-1", image=("a.png", CONTENT))
+    equal(varied.model_extra["sha256"], DIGEST)
+
+
+def image_streams():
+    sdk = client()
+    for kind, stream in (
+        ("generation", sdk.images.generate(model="gpt-image-1", prompt="a", stream=True, partial_images=2)),
+        ("edit", sdk.images.edit(model="gpt-image-1", image=("a.png", CONTENT), prompt="a", stream=True)),
+    ):
+        events = list(stream)
+        partial = f"image_{kind}.partial_image"
+        equal([event.type for event in events], [partial, partial, f"image_{kind}.completed"])
+        equal(events[-1].usage.output_tokens, 17)
+
+
+def speech():
+    sdk, path = client(), os.path.join(os.environ["HOME"], "speech.mp3")
+    asked = {"model": "gpt-4o-mini-tts", "voice": "alloy", "input": "hi"}
+    with sdk.audio.speech.with_streaming_response.create(**asked) as answer:
+        equal(answer.headers["content-type"], "audio/mpeg")
+        answer.stream_to_file(path)
+    with open(path, "rb") as file:
+        equal(file.read(), bytes(range(255, -1, -1)) * 16)
+    with sdk.audio.speech.with_streaming_response.create(**asked, stream_format="sse") as answer:
+        events = [line for line in answer.iter_lines() if line.startswith("data: ")]
+    assert "speech.audio.done" in events[-1], events
+
+
+def transcriptions():
+    sdk = client()
+    for model in ("gpt-4o-transcribe", "my-ears", "whisper-1"):
+        heard = sdk.audio.transcriptions.create(model=model, file=("a.wav", CONTENT))
+        equal((heard.text, heard.model_extra["sha256"]), (TEXT, DIGEST))
+        equal(heard.usage.type, "duration" if model == "whisper-1" else "tokens")
+    text = sdk.audio.transcriptions.create(model="whisper-1", file=("a.wav", CONTENT), response_format="text")
+    equal(text, TEXT + "\n")
+    events = list(sdk.audio.transcriptions.create(model="my-ears", file=("a.wav", CONTENT), stream=True))
+    equal((events[-1].type, events[-1].text), ("transcript.text.done", TEXT))
+    equal(sdk.audio.translations.create(model="whisper-1", file=("a.wav", CONTENT)).text, TEXT)
+
+
+def large_file():
+    content = os.urandom(25 << 20)
+    heard = client().audio.transcriptions.create(model="my-ears", file=("a.wav", content))
+    equal(heard.model_extra["sha256"], hashlib.sha256(content).hexdigest())
+
+
+def moderations():
+    answer = client().moderations.create(model="omni-moderation-latest", input=["a", "b"])
+    equal([result.flagged for result in answer.results], [False, False])
+
+
 def mapped_model():
     answer = client().chat.completions.create(model="gpt-mapped", messages=MESSAGES)
     equal(answer.model, "gpt-mapped")
@@ -126,5 +195,6 @@ def failover():
 
 for base in ("/v1", "/v1/", "/api/v1", "/api/v1/", "/openai/v1"):
     check_base(base)
-for what in (files, mapped_model, wrong_key, unknown_model, bad_request, exhausted_rate, failover):
+media = (images, image_streams, speech, transcriptions, large_file, moderations)
+for what in (files, *media, mapped_model, wrong_key, unknown_model, bad_request, exhausted_rate, failover):
     check(f"python openai {what.__name__.replace('_', ' ')}", what)

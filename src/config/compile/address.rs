@@ -154,8 +154,21 @@ fn path_and_version(path: &str) -> Result<(String, Option<String>), Refused> {
     Ok((if base.is_empty() { base } else { format!("/{base}") }, version))
 }
 
-const OPERATIONS: [&str; 5] =
-    ["chat/completions", "v1/completions", "v1/responses", "v1/embeddings", "v1/messages"];
+const OPERATIONS: [&str; 13] = [
+    "chat/completions",
+    "v1/completions",
+    "v1/responses",
+    "v1/embeddings",
+    "v1/moderations",
+    "v1/rerank",
+    "v2/rerank",
+    "images/generations",
+    "images/edits",
+    "audio/speech",
+    "audio/transcriptions",
+    "audio/translations",
+    "v1/messages",
+];
 
 fn is_path_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@%".contains(&byte)

@@ -4,10 +4,11 @@ use super::secrets::Found;
 use super::server::SECRET_HEADERS;
 use super::upstream::Upstream;
 use super::{At, Compiler, address, entries, kinds};
-use crate::config::file::{Channel as Written, File, present};
+use crate::config::file::{Channel as Written, File, Limits as WrittenLimits, present};
 use crate::config::problem::shown;
-use crate::config::snapshot::{Channel, Endpoint, Patterns, UpstreamTimeouts};
+use crate::config::snapshot::{Channel, Endpoint, Limits, Patterns, UpstreamTimeouts};
 use crate::id::{ChannelId, GroupId};
+use crate::protocol::Medium;
 use crate::secret::Secret;
 use http::{HeaderName, HeaderValue};
 use std::collections::{HashMap, HashSet};
@@ -25,6 +26,15 @@ impl Compiler<'_, '_> {
         }
     }
 
+    /// What counts requests of one kind is for those who send them.
+    fn channel_limits(&mut self, at: &At, written: WrittenLimits) -> Limits {
+        let limits = self.limits(at, written);
+        for (medium, _) in Medium::ALL.into_iter().zip(limits.media).filter(|(_, rate)| rate.is_some()) {
+            self.problem(&at.key(medium.limit()), "is a limit of keys and groups", None);
+        }
+        limits
+    }
+
     fn channel(&mut self, at: &At, written: &Written, defaults: &Upstream) -> Option<Channel> {
         let enabled = written.enabled.unwrap_or(true);
         let credentials = self.credentials(at, written, enabled);
@@ -32,8 +42,8 @@ impl Compiler<'_, '_> {
         let models = models.map(|texts| texts.into_iter().map(|(_, text)| text).collect::<Vec<_>>());
         self.model_map(at, written);
         let groups = self.allowed_groups(at, written);
-        let limits = self.limits(&at.key("limits"), written.limits);
-        let credential_limits = self.limits(&at.key("credential_limits"), written.credential_limits);
+        let limits = self.channel_limits(&at.key("limits"), written.limits);
+        let credential_limits = self.channel_limits(&at.key("credential_limits"), written.credential_limits);
         let (set_headers, remove_headers) = self.headers(&at.key("request_headers"), written);
         let timeouts = self.channel_timeouts(at, written, &defaults.timeouts);
         let conduct = self.conduct(at, &written.into(), &defaults.conduct);

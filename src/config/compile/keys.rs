@@ -220,6 +220,7 @@ impl Compiler<'_, '_> {
                 output_tpm: entry.output_tpm,
                 output_tpm_burst: entry.output_tpm_burst,
                 concurrency: entry.concurrency,
+                ..WrittenLimits::default()
             };
             let compiled = self.limits(&at, of_entry);
             if entry.model.trim().is_empty() {

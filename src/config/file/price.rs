@@ -47,6 +47,9 @@ pub(in super::super) struct Price {
     /// A thousand searches of the web by the provider; none if absent.
     #[schemars(range(min = 0.0, max = 100.0))]
     pub(in super::super) web_search: Option<f64>,
+    /// A thousand seconds of sound, where it is billed by time; unknown if absent.
+    #[schemars(range(min = 0.0, max = 100.0))]
+    pub(in super::super) audio_second: Option<f64>,
     /// A thousand requests, beside their tokens; none if absent.
     #[schemars(range(min = 0.0, max = 100.0))]
     pub(in super::super) request: Option<f64>,
@@ -67,6 +70,7 @@ impl Price {
             (Unit::OutputAudio, self.output_audio),
             (Unit::OutputImage, self.output_image),
             (Unit::WebSearch, self.web_search),
+            (Unit::AudioSecond, self.audio_second),
             (Unit::Request, self.request),
         ];
         all.into_iter().filter_map(|(unit, price)| price.map(|price| (unit, price)))

@@ -94,7 +94,9 @@ async fn error_body(answer: &mut Answer) -> Vec<u8> {
 /// Reads an answer to its end, so that its model can be shown under the name the client asked for, or its coding
 /// undone; until then nothing goes down, so one that breaks off is a failure like any other.
 async fn whole(upstream: &Upstream, mut answer: Answer, target: &Target<'_>) -> Outcome {
-    let mut seen = Seen::new(target.bodies.share());
+    let share = target.bodies.share();
+    let encoded = coding(&answer.head.headers).is_some();
+    let mut seen = if encoded { Seen::new(share) } else { Seen::held(target.operation, share) };
     let failed = |kind, detail: &str| {
         let status = Some(answer.head.status.as_u16());
         Outcome::Failed(Failure { status, ..Failure::new(kind, Sent::MaybeBegun, detail) })
@@ -106,7 +108,7 @@ async fn whole(upstream: &Upstream, mut answer: Answer, target: &Target<'_>) -> 
             Ok(Ok(Some(chunk))) => {
                 wait = idle;
                 if !seen.keep(&chunk) {
-                    if coding(&answer.head.headers).is_some() {
+                    if encoded {
                         return unreadable(&answer);
                     }
                     // Too large to hold: passed on as it is, under the provider's name for the model.

@@ -107,6 +107,8 @@ impl<'a> Address<'a> {
         };
         if target.dialect == Dialect::Gemini {
             target.version = Some(self.versions.last().copied().unwrap_or("v1beta"));
+        } else if self.versions.last() == Some(&RERANK_V2) {
+            target.version = Some(RERANK_V2);
         }
         target.fixup = target.fixup.or_else(|| self.fixup());
         Some(target)
@@ -202,7 +204,8 @@ impl<'a> Address<'a> {
     }
 
     fn only_v1(&self) -> bool {
-        self.versions.iter().all(|version| *version == "v1")
+        let is_rerank = self.rest.as_slice() == ["rerank"];
+        self.versions.iter().all(|version| *version == "v1" || (is_rerank && *version == RERANK_V2))
     }
 
     fn fixup(&self) -> Option<&'static str> {
@@ -255,6 +258,7 @@ fn version(segment: &str) -> Option<&'static str> {
     match segment {
         "v1" => Some("v1"),
         "v1beta" => Some("v1beta"),
+        "v2" => Some("v2"),
         _ => None,
     }
 }
@@ -269,16 +273,26 @@ fn is_plain(segment: &str) -> bool {
     segment.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~'))
 }
 
+/// Cohere's clients ask for its second version; nothing else has one.
+const RERANK_V2: &str = "v2";
 /// A version and its double; a third is nobody's slip.
 const VERSIONS_MAX: usize = 2;
 
 type Row = (&'static [&'static str], Operation, Dialect);
 
-const OPERATIONS: [Row; 6] = [
+const OPERATIONS: [Row; 14] = [
     (&["chat", "completions"], Operation::ChatCompletions, Dialect::OpenAi),
     (&["completions"], Operation::Completions, Dialect::OpenAi),
     (&["responses"], Operation::Responses, Dialect::OpenAi),
     (&["embeddings"], Operation::Embeddings, Dialect::OpenAi),
+    (&["moderations"], Operation::Moderations, Dialect::OpenAi),
+    (&["rerank"], Operation::Rerank, Dialect::OpenAi),
+    (&["images", "generations"], Operation::ImageGenerations, Dialect::OpenAi),
+    (&["images", "edits"], Operation::ImageEdits, Dialect::OpenAi),
+    (&["images", "variations"], Operation::ImageVariations, Dialect::OpenAi),
+    (&["audio", "speech"], Operation::Speech, Dialect::OpenAi),
+    (&["audio", "transcriptions"], Operation::Transcriptions, Dialect::OpenAi),
+    (&["audio", "translations"], Operation::Translations, Dialect::OpenAi),
     (&["messages"], Operation::Messages, Dialect::Anthropic),
     (&["messages", "count_tokens"], Operation::CountTokens, Dialect::Anthropic),
 ];

@@ -36,7 +36,7 @@ pub fn answer(operation: Operation, body: &[u8]) -> AnswerFacts {
     };
     if operation.grammar() != Grammar::Gemini {
         if let Some(whole) = object::<Whole<'_>>(body) {
-            add(whole.usage, whole.model);
+            add(whole.usage.or(whole.meta.filter(|_| operation == Operation::Rerank)), whole.model);
         }
     } else if let Some(chunk) = object::<GeminiChunk<'_>>(body) {
         add(chunk.usage, chunk.model);
@@ -65,6 +65,9 @@ struct Whole<'a> {
     usage: Option<&'a RawValue>,
     #[serde(borrow)]
     model: Option<&'a RawValue>,
+    /// Where Cohere and those who follow it count.
+    #[serde(borrow)]
+    meta: Option<&'a RawValue>,
 }
 
 /// The same answer under another model's name: slices of it, with the name between them.

@@ -36,6 +36,8 @@ enum Kind {
     /// A comment or a ping.
     Quiet,
     Content,
+    /// A part of a picture, which may be the next one.
+    Next,
     /// Chat's extra chunk: counts, and no choices.
     Usage,
     Error,
@@ -99,7 +101,7 @@ impl Reader {
             return (if usage { Step::Usage } else { Step::Pass }, None);
         }
         let (kind, model) = self.classify(event, rename);
-        let kind = if kind == Kind::Content { Kind::Quiet } else { kind };
+        let kind = if matches!(kind, Kind::Content | Kind::Next) { Kind::Quiet } else { kind };
         (self.advance(kind), model)
     }
 
@@ -107,7 +109,9 @@ impl Reader {
         match (kind, self.phase) {
             (Kind::Error | Kind::ErrorEnd, Phase::Waiting) => return Step::ErrorFirst,
             (Kind::Error, Phase::Terminal) => return Step::TooLate,
-            (Kind::Content | Kind::Usage, Phase::Waiting) => self.phase = Phase::Content,
+            (Kind::Content | Kind::Next | Kind::Usage, Phase::Waiting) | (Kind::Next, Phase::Terminal) => {
+                self.phase = Phase::Content;
+            }
             (Kind::Error, _) => self.phase = Phase::Failed,
             (Kind::Finish | Kind::End | Kind::ErrorEnd, phase) if phase != Phase::Failed => {
                 self.phase = Phase::Terminal;
@@ -130,6 +134,7 @@ impl Reader {
             Grammar::Responses => self.responses(event),
             Grammar::Messages => self.messages(event),
             Grammar::Gemini => self.gemini(event),
+            Grammar::Media => self.media(event, rename),
         }
     }
 
@@ -216,6 +221,35 @@ impl Reader {
         }
     }
 
+    /// Pictures and sound. Several pictures each say that they are complete, so more may follow that; servers that
+    /// transcribe in the manner of a chat end with its last word.
+    fn media(&mut self, event: &Event<'_>, rename: bool) -> (Kind, Option<Range<usize>>) {
+        if event.data.starts_with(b"[DONE]") {
+            return (Kind::End, None);
+        }
+        let name = kind_name(event);
+        let mut kind = match name {
+            b"error" => Kind::Error,
+            b"speech.audio.done" | b"transcript.text.done" => Kind::End,
+            _ if name.ends_with(b".completed") => Kind::Finish,
+            _ if name.ends_with(b".partial_image") => Kind::Next,
+            _ => Kind::Content,
+        };
+        if !event.whole {
+            self.tally.add(event.usage.and_then(|usage| serde_json::from_slice(usage).ok()));
+            return (kind, None);
+        }
+        if !(rename || says(event.data, b"\"error\"") || says(event.data, b"\"usage\"")) {
+            return (kind, None);
+        }
+        let Some(chunk) = object::<MediaEvent<'_>>(event.data) else { return (kind, None) };
+        if chunk.error.is_some_and(is_something) {
+            kind = Kind::Error;
+        }
+        self.tally.add(chunk.usage);
+        (kind, place(chunk.model, event))
+    }
+
     /// Of a chunk too long to read it is not known whether it gave a reason to finish; the benefit of the
     /// doubt keeps a finished picture from being reported as a cut stream.
     fn gemini(&mut self, event: &Event<'_>) -> (Kind, Option<Range<usize>>) {
@@ -265,6 +299,16 @@ impl<'a> ChatChunk<'a> {
         let counts = self.usage.is_some_and(|raw| raw.get().starts_with('{'));
         counts && self.choices.is_some_and(|raw| raw.get() == "null" || is_empty_list(raw.get().as_bytes()))
     }
+}
+
+#[derive(Deserialize)]
+struct MediaEvent<'a> {
+    #[serde(borrow)]
+    error: Option<&'a RawValue>,
+    #[serde(borrow)]
+    usage: Option<&'a RawValue>,
+    #[serde(borrow)]
+    model: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]

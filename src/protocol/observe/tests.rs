@@ -1,5 +1,6 @@
-//! Streams of all four grammars: what goes out, what is learned, and that no cut changes either.
+//! Streams of all grammars: what goes out, what is learned, and that no cut changes either.
 
+mod media;
 mod usage;
 
 use super::*;

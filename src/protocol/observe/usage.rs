@@ -14,6 +14,7 @@ use serde_json::value::RawValue;
 #[derive(Debug)]
 pub(super) struct Tally {
     grammar: Grammar,
+    reranks: bool,
     seen: Option<Usage>,
     /// The keys of the text the model says.
     keys: &'static [&'static [u8]],
@@ -24,7 +25,8 @@ pub(super) struct Tally {
 impl Tally {
     pub(super) fn new(operation: Operation) -> Self {
         let keys = estimate::said_under(operation);
-        Self { grammar: operation.grammar(), seen: None, keys, unreported: 0 }
+        let reranks = operation == Operation::Rerank;
+        Self { grammar: operation.grammar(), reranks, seen: None, keys, unreported: 0 }
     }
 
     pub(super) fn usage(&self) -> Option<Usage> {
@@ -45,10 +47,12 @@ impl Tally {
     pub(super) fn add(&mut self, raw: Option<&RawValue>) {
         let Some(json) = raw.map(|raw| raw.get().as_bytes()) else { return };
         let read = match self.grammar {
+            Grammar::Chat if self.reranks => rerank_usage(json),
             Grammar::Chat => object::<Chat<'_>>(json).and_then(|counts| counts.usage()),
             Grammar::Responses => object::<Responses<'_>>(json).and_then(|counts| counts.usage()),
             Grammar::Messages => object::<Messages<'_>>(json).and_then(|counts| counts.over(self.seen)),
             Grammar::Gemini => object::<Gemini<'_>>(json).and_then(|counts| counts.usage()),
+            Grammar::Media => media_usage(json),
         };
         let Some(read) = read else { return };
         if read.output > 0 {
@@ -68,7 +72,8 @@ fn kept(read: Usage, seen: Usage) -> Usage {
         output = seen;
     }
     let web_searches = read.web_searches.max(seen.web_searches);
-    Usage { output: output.output, reasoning: output.reasoning, web_searches, ..input }
+    let audio_seconds = read.audio_seconds.max(seen.audio_seconds);
+    Usage { output: output.output, reasoning: output.reasoning, web_searches, audio_seconds, ..input }
 }
 
 /// A number that may be there, or `null`, or something else.
@@ -190,15 +195,74 @@ impl Chat<'_> {
     }
 }
 
+/// Of a rerank: Jina's `usage` may say the total alone, and it is all input; Cohere's `meta` counts searches, of which
+/// one is what a request costs, and others' `meta` tokens.
+fn rerank_usage(json: &[u8]) -> Option<Usage> {
+    let counts = object::<Rerank<'_>>(json)?;
+    let tokens: Option<Responses<'_>> = part(counts.tokens);
+    let billed: Option<Billed<'_>> = part(counts.billed_units);
+    let counted = tokens.and_then(|counts| counts.usage());
+    let in_total = || count(counts.total_tokens).map(|input| Usage { input, ..Usage::default() });
+    let one_search = || {
+        let searches = count(billed?.search_units)?;
+        (searches == 1).then(Usage::default)
+    };
+    counted.or_else(in_total).or_else(one_search)
+}
+
+#[derive(Deserialize)]
+struct Rerank<'a> {
+    #[serde(borrow)]
+    total_tokens: Count<'a>,
+    #[serde(borrow)]
+    tokens: Count<'a>,
+    #[serde(borrow)]
+    billed_units: Count<'a>,
+}
+
+#[derive(Deserialize)]
+struct Billed<'a> {
+    #[serde(borrow)]
+    search_units: Count<'a>,
+}
+
+/// Of pictures and sound: tokens, in the words of one protocol or another, or seconds.
+fn media_usage(json: &[u8]) -> Option<Usage> {
+    let in_tokens = object::<Responses<'_>>(json).and_then(|counts| counts.usage());
+    let as_chat = || object::<Chat<'_>>(json).and_then(|counts| counts.usage());
+    let in_seconds = || object::<Seconds<'_>>(json).and_then(|counts| counts.usage());
+    in_tokens.or_else(as_chat).or_else(in_seconds)
+}
+
+#[derive(Deserialize)]
+struct Seconds<'a> {
+    #[serde(borrow)]
+    seconds: Count<'a>,
+}
+
+impl Seconds<'_> {
+    /// A begun second counts whole, as it is billed.
+    fn usage(&self) -> Option<Usage> {
+        let seconds: f64 = self.seconds?.get().parse().ok()?;
+        let sound = (0.0..SECONDS_MAX).contains(&seconds);
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "within the range above")]
+        let whole = || Usage { audio_seconds: seconds.ceil() as u64, ..Usage::default() };
+        sound.then(whole)
+    }
+}
+
+/// A year.
+const SECONDS_MAX: f64 = 31_536_000.0;
+
 #[derive(Deserialize)]
 struct Responses<'a> {
     #[serde(borrow)]
     input_tokens: Count<'a>,
     #[serde(borrow)]
     output_tokens: Count<'a>,
-    #[serde(borrow)]
+    #[serde(borrow, alias = "input_token_details")]
     input_tokens_details: Count<'a>,
-    #[serde(borrow)]
+    #[serde(borrow, alias = "output_token_details")]
     output_tokens_details: Count<'a>,
 }
 
@@ -281,7 +345,7 @@ impl Messages<'_> {
             reasoning: reasoning.min(output),
             cache_write_1h: hour.unwrap_or(seen.cache_write_1h).min(cache_write),
             web_searches: searches.unwrap_or(seen.web_searches),
-            media: Media::default(),
+            ..Usage::default()
         })
     }
 }

@@ -16,6 +16,8 @@ pub struct Event<'a> {
     pub data: &'a [u8],
     /// Whether all of it is here. Of a longer event only the name and the beginning of the data are.
     pub whole: bool,
+    /// Of one that is not whole: the `usage` of the object it is.
+    pub usage: Option<&'a [u8]>,
     starts: &'a [Start],
 }
 
@@ -79,7 +81,7 @@ pub(super) fn event<'a>(raw: &'a [u8], whole: bool, begins_stream: bool, lines: 
     }
     let lines: &'a Lines = lines;
     let data = if lines.starts.len() > 1 { &lines.joined } else { single };
-    Event { raw, name, data, whole, starts: &lines.starts }
+    Event { raw, name, data, whole, usage: None, starts: &lines.starts }
 }
 
 fn join(joined: &mut Vec<u8>, value: &[u8]) {

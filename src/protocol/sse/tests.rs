@@ -68,8 +68,10 @@ fn a_boundary_is_where_everything_before_is_complete() {
 
 #[test]
 fn an_event_past_the_bound_keeps_its_name_and_the_next_is_read_again() {
-    let long =
-        format!("event: big\ndata: {{\"type\":\"big\",\"x\":\"{}\"}}\n\n", "y".repeat(EVENT_BYTES_MAX));
+    let long = format!(
+        "event: big\ndata: {{\"type\":\"big\",\"x\":\"{}\",\"usage\":[1]}}\n\n",
+        "y".repeat(EVENT_BYTES_MAX)
+    );
     let stream = format!("data: a\n\n{long}data: b\n\n");
     for size in [stream.len(), 64 * 1024, 1000, 7] {
         let chunks: Vec<&[u8]> = stream.as_bytes().chunks(size).collect();

@@ -143,6 +143,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         Some(chunk)
     }
 
+    /// The next bytes as they come, framing and all.
+    pub(crate) async fn bytes(&mut self, count: usize) -> Vec<u8> {
+        while self.buffer.len() < count && self.fill().await {}
+        let there = count.min(self.buffer.len());
+        self.buffer.split_to(there).to_vec()
+    }
+
     /// Reads body chunks until their text so far contains this.
     pub(crate) async fn chunks_until(&mut self, wanted: &str) -> String {
         let mut seen = Vec::new();

@@ -8,6 +8,7 @@ fn of(grammar: Grammar) -> Operation {
         Grammar::Responses => Operation::Responses,
         Grammar::Messages => Operation::Messages,
         Grammar::Gemini => Operation::GenerateContent,
+        Grammar::Media => Operation::Transcriptions,
     }
 }
 

@@ -8,6 +8,7 @@ fn check(grammar: Grammar, steps: &[&str], expected: Option<[u64; 5]>) {
         Grammar::Responses => Operation::Responses,
         Grammar::Messages => Operation::Messages,
         Grammar::Gemini => Operation::GenerateContent,
+        Grammar::Media => Operation::Transcriptions,
     });
     for step in steps {
         tally.add(Some(serde_json::from_str(step).unwrap()));
