@@ -71,6 +71,7 @@ pub(super) fn compile(
     compiler.channels(files, &upstream);
     let keys = compiler.keys(files);
     let projects = compiler.projects(files);
+    compiler.quotas_kept(&keys.listed, &projects, ledger.is_some() || fleet.is_some());
     let prices = compiler.prices(files);
     compiler.look_for_the_useless(files, &keys.listed);
     let snapshot = Snapshot {

@@ -4,10 +4,11 @@
 
 use super::{At, Compiler, entries};
 use crate::config::file::{File, Project as WrittenProject, Quota as Written};
-use crate::config::problem::did_you_mean;
-use crate::config::snapshot::{Per, Project, Quota};
+use crate::config::problem::{Problem, did_you_mean};
+use crate::config::snapshot::{Key, Per, Project, Quota};
 use crate::price::decimal;
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 impl Compiler<'_, '_> {
     /// Compiles a quota; what is wrong with it has been said where there is none.
@@ -38,6 +39,18 @@ impl Compiler<'_, '_> {
             projects.extend(quota.map(|quota| Project { name: written.name.clone(), quota }));
         }
         projects
+    }
+
+    /// Warns where nothing outlives the process that a quota could go on from.
+    pub(super) fn quotas_kept(&mut self, keys: &[Arc<Key>], projects: &[Project], is_kept: bool) {
+        let of_keys = keys.iter().filter(|key| key.quota.is_some()).count();
+        let of_groups = self.groups.iter().filter(|group| group.quota.is_some()).count();
+        if !is_kept && of_keys + of_groups + projects.len() > 0 {
+            let sheet = &self.sheets[0];
+            let what = "quotas begin anew with each start: nothing keeps what was spent";
+            let hint = Some("add `[ledger]` with a `path`".to_owned());
+            self.findings.warning(0, || Problem::of_file(&sheet.path, what).hint(hint));
+        }
     }
 
     fn unused_project(&mut self, at: &At, written: &WrittenProject, named: &BTreeSet<&str>) {

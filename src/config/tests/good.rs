@@ -286,6 +286,14 @@ fn what_has_no_effect_is_warned_about() {
     let key = "[[key]]\nname = 'k'\nhash = 'sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad'\n";
     let channel = "[[channel]]\nname = 'c'\ntype = 'openai'\napi_keys = [{ env = 'OPENAI_API_KEY' }]\n";
     warns(&format!("{key}{channel}"), &[]);
+    let quota = format!("{key}quota = {{ tokens = 1, per = 'day' }}\n{channel}");
+    warns(
+        &quota,
+        &[
+            "t.toml: quotas begin anew with each start: nothing keeps what was spent (add `[ledger]` with a `path`)",
+        ],
+    );
+    warns(&format!("{quota}[ledger]\npath = 'ledger.db'\n"), &[]);
     warns(
         &format!("{key}{channel}weight = 0\n"),
         &["t.toml: no channel can take traffic: none is enabled with a weight above 0"],

@@ -39,7 +39,9 @@ fn amounts_are_kept_to_the_digit_at_keys_groups_and_projects() {
         let quota = format!("quota = {{ usd = {written}, tokens = 7, per = 'month' }}");
         let loaded = load(
             &quota,
-            &format!("[[group]]\nname = 'default'\n{quota}\n[[project]]\nname = 'search'\n{quota}"),
+            &format!(
+                "[[group]]\nname = 'default'\n{quota}\n[[project]]\nname = 'search'\n{quota}\n[ledger]\npath = 'l.db'\n"
+            ),
         );
         let expected = Quota { nano_usd: Some(nano_usd), tokens: Some(7), requests: None, per: Per::Month };
         let snapshot = &loaded.snapshot;
@@ -96,7 +98,8 @@ fn a_quota_that_bounds_nothing_or_cannot_be_read_exactly_is_refused() {
 fn a_project_that_no_key_names_is_told_of_and_a_label_without_a_quota_is_not() {
     let loaded = load("", "");
     assert!(loaded.warnings.is_empty() && loaded.snapshot.projects.is_empty());
-    let loaded = load("", "[[project]]\nname = 'serach'\nquota = { requests = 1, per = 'day' }\n");
+    let project = "[[project]]\nname = 'serach'\nquota = { requests = 1, per = 'day' }\n";
+    let loaded = load("", &format!("{project}[ledger]\npath = 'l.db'\n"));
     let warnings: Vec<String> = loaded.warnings.iter().map(ToString::to_string).collect();
     assert_eq!(
         warnings,
