@@ -2,17 +2,22 @@
 //!
 //! Invariant: what is read here is what any JSON parser at the provider reads. An escaped key counts, a key
 //! in a nested object does not, and a key that is there twice is refused, because we would believe one and
-//! the provider the other. The body is checked to be one whole JSON object; its depth costs no stack.
+//! the provider the other. The body is checked to be one whole JSON object, as far as that decides what is read
+//! (`members`); its depth costs no stack.
 
+mod blocks;
 mod cap;
 mod form;
+mod members;
 mod multipart;
+mod peek;
 mod session;
 mod usage;
 
 pub use self::cap::OutputCap;
 pub use self::session::{Sessions, Turn, codex_turn, session_id};
 
+use self::peek::Peek;
 use super::splice::Edit;
 use super::{Grammar, Operation};
 use crate::code::Code;
@@ -104,7 +109,7 @@ pub fn inspect(operation: Operation, body: &[u8]) -> Result<Inspection, Refusal>
         return Ok(Inspection::default());
     }
     check_object(body)?;
-    let peek: Peek<'_> = serde_json::from_slice(body).map_err(|error| not_json(&error))?;
+    let peek = Peek::of(body).map_err(|error| not_json(&error))?;
     let gemini = operation.grammar() == Grammar::Gemini;
     let model = match peek.model {
         Some(raw) => Some(model_field(raw, body)?),
@@ -120,41 +125,6 @@ pub fn inspect(operation: Operation, body: &[u8]) -> Result<Inspection, Refusal>
     let ask_usage = if stream { usage::ask(operation, &peek, body)? } else { None };
     let text_bytes = None;
     Ok(Inspection { model, stream, max_tokens, output_cap, background, session, ask_usage, text_bytes })
-}
-
-/// The inspected keys. A field that is there with `null` counts as absent, but where its place may have to change.
-#[derive(Deserialize)]
-struct Peek<'a> {
-    #[serde(borrow)]
-    model: Option<&'a RawValue>,
-    #[serde(borrow)]
-    stream: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "even_null")]
-    max_tokens: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "even_null")]
-    max_completion_tokens: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "even_null")]
-    max_output_tokens: Option<&'a RawValue>,
-    #[serde(
-        borrow,
-        default,
-        deserialize_with = "even_null",
-        rename = "generationConfig",
-        alias = "generation_config"
-    )]
-    generation_config: Option<&'a RawValue>,
-    #[serde(borrow)]
-    metadata: Option<&'a RawValue>,
-    #[serde(borrow)]
-    prompt_cache_key: Option<&'a RawValue>,
-    #[serde(borrow)]
-    background: Option<&'a RawValue>,
-    /// Of speech, which has no `stream`.
-    #[serde(borrow)]
-    stream_format: Option<&'a RawValue>,
-    /// The one where `null` is not absent: it has a place in the body that may have to change.
-    #[serde(borrow, default, deserialize_with = "even_null")]
-    stream_options: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]

@@ -1,0 +1,242 @@
+//! The members of a JSON object, walked without reading what is inside of them.
+//!
+//! What is checked: the grammar of the outermost object, that brackets match in kind and number, that strings end and hold no
+//! control characters. What is not: commas, colons, numbers and escapes further down. No two parsers can differ by these on
+//! where a member begins and ends, so that the judgement is left to the provider.
+//! Invariants: time is linear in the bytes and memory one bit per open bracket, however deep; whatever JSON parsers take for an
+//! object is walked to its end, with the same members.
+
+use super::blocks::{BLOCK, Masks, Reader};
+use serde::de::IgnoredAny;
+use std::ops::Range;
+
+/// Who is told of each member: its key as it is written, with its quotes, and its value. `None` ends the walk.
+pub(super) type Visit<'a, 'm> = &'m mut dyn FnMut(&'a str, &'a str) -> Option<()>;
+
+/// Walks an object; `None`: it is none, or the visitor said so.
+pub(super) fn walk<'a>(json: &'a str, read: Reader, visit: Visit<'a, '_>) -> Option<()> {
+    let mut walk = Walk::new(json, visit);
+    let mut strings = Strings::default();
+    let mut masks = [Masks::default(); BATCH];
+    let (blocks, rest) = json.as_bytes().as_chunks::<BLOCK>();
+    for (batch, blocks) in blocks.chunks(BATCH).enumerate() {
+        read(blocks, &mut masks);
+        for (at, masks) in masks[..blocks.len()].iter().enumerate() {
+            walk.block((batch * BATCH + at) * BLOCK, strings.next(masks)?)?;
+        }
+    }
+    let mut last = [b' '; BLOCK];
+    last[..rest.len()].copy_from_slice(rest);
+    read(&[last], &mut masks);
+    walk.block(json.len() - rest.len(), strings.next(&masks[0])?)?;
+    walk.end()
+}
+
+/// What counts of a block: quotes that begin or end a string, brackets outside of strings.
+#[derive(Debug, Clone, Copy)]
+struct Marks {
+    quotes: u64,
+    brackets: u64,
+}
+
+/// What is carried from block to block: whether the next byte is escaped, whether it is in a string.
+#[derive(Debug, Default)]
+struct Strings {
+    escaped: u64,
+    inside: u64,
+}
+
+impl Strings {
+    /// `None`: a control character stands in a string.
+    #[inline]
+    fn next(&mut self, masks: &Masks) -> Option<Marks> {
+        let quotes = masks.quotes & !self.escaped(masks.backslashes);
+        // From each quote that begins a string up to the one that ends it.
+        let inside = prefix_xor(quotes) ^ self.inside;
+        self.inside = (inside.cast_signed() >> 63).cast_unsigned();
+        (masks.controls & inside == 0).then_some(Marks { quotes, brackets: masks.brackets & !inside })
+    }
+
+    /// The bytes that an odd run of backslashes stands before, and the odd ones of each run.
+    #[inline]
+    fn escaped(&mut self, backslashes: u64) -> u64 {
+        if backslashes == 0 {
+            return std::mem::take(&mut self.escaped);
+        }
+        // Of a run each first, third … backslash escapes the byte behind it. With all odd places set, the subtraction
+        // borrows through a run that begins at an even place and leaves one that begins at an odd place alone, which
+        // says of every place in or behind a run whether its distance from the beginning is odd.
+        let escaping = backslashes & !self.escaped;
+        let code = (escaping << 1 | ODD_PLACES).wrapping_sub(escaping) ^ ODD_PLACES;
+        let escaped = code ^ (backslashes | self.escaped);
+        self.escaped = (code & backslashes) >> 63;
+        escaped
+    }
+}
+
+const ODD_PLACES: u64 = 0xaaaa_aaaa_aaaa_aaaa;
+
+#[inline]
+fn prefix_xor(mut bits: u64) -> u64 {
+    for shift in [1, 2, 4, 8, 16, 32] {
+        bits ^= bits << shift;
+    }
+    bits
+}
+
+/// What may come next on the first level.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wants {
+    Object,
+    KeyOrEnd,
+    Key,
+    Colon,
+    Value,
+    CommaOrEnd,
+    Nothing,
+}
+
+struct Walk<'a, 'm> {
+    json: &'a str,
+    visit: Visit<'a, 'm>,
+    wants: Wants,
+    depth: usize,
+    /// One bit for each open bracket: whether it is a brace.
+    kinds: Vec<u64>,
+    key: Range<usize>,
+    /// Where the container that is open on the first level began.
+    container: usize,
+    /// Where the string that is open on the first level began.
+    string: Option<usize>,
+    /// How far the first level has been read.
+    read: usize,
+}
+
+impl<'a, 'm> Walk<'a, 'm> {
+    fn new(json: &'a str, visit: Visit<'a, 'm>) -> Self {
+        let (wants, depth, kinds) = (Wants::Object, 0, Vec::new());
+        Self { json, visit, wants, depth, kinds, key: 0..0, container: 0, string: None, read: 0 }
+    }
+
+    #[inline]
+    fn block(&mut self, base: usize, marks: Marks) -> Option<()> {
+        let mut left = u64::MAX;
+        loop {
+            // Further down only brackets count.
+            let live = left & if self.depth > 1 { marks.brackets } else { marks.brackets | marks.quotes };
+            if live == 0 {
+                return Some(());
+            }
+            let at = live.trailing_zeros();
+            left = (u64::MAX << at) << 1;
+            self.mark(base + at as usize)?;
+        }
+    }
+
+    #[inline]
+    fn mark(&mut self, at: usize) -> Option<()> {
+        match self.json.as_bytes().get(at)? {
+            b'"' => self.quote(at),
+            b'{' => self.opens(at, true),
+            b'[' => self.opens(at, false),
+            b'}' => self.closes(at, true),
+            _ => self.closes(at, false),
+        }
+    }
+
+    fn quote(&mut self, at: usize) -> Option<()> {
+        let Some(start) = self.string.take() else {
+            self.between(at)?;
+            self.string = Some(at);
+            return Some(());
+        };
+        self.read = at + 1;
+        match self.wants {
+            Wants::KeyOrEnd | Wants::Key => {
+                (self.key, self.wants) = (start..at + 1, Wants::Colon);
+                Some(())
+            }
+            Wants::Value => self.member(start..at + 1),
+            _ => None,
+        }
+    }
+
+    #[inline]
+    fn opens(&mut self, at: usize, is_brace: bool) -> Option<()> {
+        if self.depth <= 1 {
+            self.between(at)?;
+            match self.wants {
+                Wants::Object if is_brace => self.wants = Wants::KeyOrEnd,
+                Wants::Value => self.container = at,
+                _ => return None,
+            }
+            self.read = at + 1;
+        }
+        let (word, bit) = (self.depth / 64, self.depth % 64);
+        if word == self.kinds.len() {
+            self.kinds.push(0);
+        }
+        self.kinds[word] = self.kinds[word] & !(1 << bit) | u64::from(is_brace) << bit;
+        self.depth += 1;
+        Some(())
+    }
+
+    #[inline]
+    fn closes(&mut self, at: usize, is_brace: bool) -> Option<()> {
+        let depth = self.depth.checked_sub(1)?;
+        if (self.kinds[depth / 64] >> (depth % 64)) & 1 != u64::from(is_brace) {
+            return None;
+        }
+        if depth == 0 {
+            self.between(at)?;
+            if !matches!(self.wants, Wants::KeyOrEnd | Wants::CommaOrEnd) {
+                return None;
+            }
+            self.wants = Wants::Nothing;
+        }
+        self.depth = depth;
+        if depth <= 1 {
+            self.read = at + 1;
+        }
+        if depth == 1 { self.member(self.container..at + 1) } else { Some(()) }
+    }
+
+    fn member(&mut self, value: Range<usize>) -> Option<()> {
+        self.wants = Wants::CommaOrEnd;
+        (self.visit)(self.json.get(self.key.clone())?, self.json.get(value)?)
+    }
+
+    /// Reads what stands between two strings or containers of the first level.
+    fn between(&mut self, end: usize) -> Option<()> {
+        let json = self.json.as_bytes();
+        let mut at = self.read;
+        while at < end {
+            match (json[at], self.wants) {
+                (b' ' | b'\t' | b'\n' | b'\r', _) => at += 1,
+                (b':', Wants::Colon) => (self.wants, at) = (Wants::Value, at + 1),
+                (b',', Wants::CommaOrEnd) => (self.wants, at) = (Wants::Key, at + 1),
+                (_, Wants::Value) => {
+                    let length = json[at..end].iter().position(|byte| b" \t\n\r,".contains(byte));
+                    let scalar = at..length.map_or(end, |length| at + length);
+                    serde_json::from_slice::<IgnoredAny>(&json[scalar.clone()]).ok()?;
+                    at = scalar.end;
+                    self.member(scalar)?;
+                }
+                _ => return None,
+            }
+        }
+        self.read = end;
+        Some(())
+    }
+
+    fn end(mut self) -> Option<()> {
+        self.between(self.json.len())?;
+        (self.wants == Wants::Nothing && self.string.is_none()).then_some(())
+    }
+}
+
+/// What is read of a body at once: two kilobytes, and one of masks.
+const BATCH: usize = 32;
+
+#[cfg(test)]
+mod tests;
