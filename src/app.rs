@@ -6,6 +6,7 @@
 
 pub mod accept;
 pub mod demo;
+mod drain;
 pub mod run;
 pub mod secured;
 
@@ -30,7 +31,6 @@ use pingora::server::configuration::ServerConf;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -185,6 +185,7 @@ fn proxy(shared: &Shared) -> Arc<HttpProxy<Gateway>> {
         world: Arc::clone(&shared.world),
         under_way: Arc::clone(&shared.under_way),
         draining: Arc::clone(&shared.draining),
+        over: shared.over.subscribe(),
     };
     // A tunnel is only tried again where a pooled connection had died and nothing was streamed up yet.
     let conf = ServerConf { max_retries: 2, ..ServerConf::default() };
@@ -216,37 +217,6 @@ async fn follow(reloader: Arc<Reloader>, mut stopped: watch::Receiver<bool>) {
     }
 }
 
-impl Running {
-    /// Takes no new connections, ends idle ones, and waits for what is under way, at the longest until the
-    /// drain deadline. `true`: everything ended by itself.
-    pub async fn drain(&self) -> bool {
-        let timeouts = self.shared.live.load().snapshot.server.timeouts.clone();
-        self.shared.draining.store(true, Ordering::Release);
-        tokio::time::sleep(timeouts.drain_delay).await;
-        self.stop.send_replace(true);
-        pingora::apps::HttpServerApp::http_cleanup(&*self.proxy).await;
-        let ended = tokio::time::timeout(timeouts.drain, async {
-            while self.shared.under_way.load(Ordering::Acquire) > 0 {
-                tokio::time::sleep(DRAIN_LOOK).await;
-            }
-        });
-        let whole = ended.await.is_ok();
-        // What an exchange wrote last may still be on its way to the wire.
-        drop(
-            tokio::time::timeout(DRAIN_FLUSH, async {
-                while self.connections.open() > 0 {
-                    tokio::time::sleep(DRAIN_LOOK).await;
-                }
-            })
-            .await,
-        );
-        self.fleet.leave().await;
-        let telemetry = Arc::clone(&self.shared.telemetry);
-        let written = tokio::task::spawn_blocking(move || telemetry.stop()).await;
-        whole && written.unwrap_or(false)
-    }
-}
-
 const H2_STREAMS_MAX: u32 = 100;
 /// A megabyte prompt in one flight.
 const H2_STREAM_WINDOW: u32 = 1 << 20;
@@ -256,7 +226,3 @@ const H2_HEADER_LIST_MAX: u32 = 64 << 10;
 const REQUESTS_PER_CONNECTION_MAX: u32 = 10_000;
 const ADMIN_CONNECTIONS_MAX: usize = 256;
 const ADMIN_FIRST_BYTE: Duration = Duration::from_secs(10);
-/// The longest a draining process waits for connections without an exchange.
-const DRAIN_FLUSH: Duration = Duration::from_secs(2);
-/// How often a draining process looks whether it may leave.
-const DRAIN_LOOK: Duration = Duration::from_millis(20);

@@ -57,8 +57,9 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{BError, Error, ErrorType, Result};
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64};
 use std::time::Duration;
+use tokio::sync::watch;
 
 /// Everything an exchange can reach.
 #[derive(Debug)]
@@ -77,6 +78,8 @@ pub struct Gateway {
     pub under_way: Arc<AtomicI64>,
     /// Whether the process has been told to stop.
     pub draining: Arc<AtomicBool>,
+    /// Whether what is under way shall end now.
+    pub over: watch::Receiver<bool>,
 }
 
 /// Why an exchange goes no further.
@@ -86,6 +89,8 @@ pub enum Stop {
     Refused(Refusal),
     /// Nobody is there any more.
     ClientGone,
+    /// The process ends.
+    Over,
 }
 
 impl From<Refusal> for Stop {
@@ -187,12 +192,12 @@ impl Gateway {
             let attempt = match next {
                 Next::Attempt(attempt) => attempt,
                 Next::Queue(pause) if self.queue(client, exchange, &accepted, &pause).await => continue,
-                Next::Wait(wait) if waiting::pause(client, wait).await => continue,
+                Next::Wait(wait) if self.reply(client, exchange).pause(wait).await => continue,
                 Next::Borrow(loan) => {
                     borrow::lent(loan).await;
                     continue;
                 }
-                Next::Queue(_) | Next::Wait(_) => return self.reply(client, exchange).client_left(),
+                Next::Queue(_) | Next::Wait(_) => return self.reply(client, exchange).given_up().await,
                 Next::Exhausted(_) if self.fall_back(exchange, &mut accepted).await => continue,
                 Next::Exhausted(refusal) => {
                     self.exhausted(exchange, &accepted);
@@ -203,7 +208,7 @@ impl Gateway {
                 Outcome::Answered(answer) => {
                     return self.pass_on(client, exchange, accepted, (*attempt, *answer)).await;
                 }
-                Outcome::ClientGone => return self.reply(client, exchange).client_left(),
+                Outcome::GivenUp => return self.reply(client, exchange).given_up().await,
                 Outcome::Failed(failure) if failure.kind.is_ours() => {
                     accepted.refused_by(&attempt.channel, failure.kind);
                     again = Some(attempt);
@@ -329,13 +334,18 @@ impl Gateway {
     }
 
     fn reply<'a>(&'a self, client: &'a mut ServerSession, exchange: &'a mut Exchange) -> Reply<'a> {
-        let draining = self.draining.load(Ordering::Relaxed);
-        Reply { client, exchange, world: &*self.world, draining }
+        Reply { client, exchange, world: &*self.world, draining: &self.draining, over: &self.over }
     }
 
     /// One exchange from its head to its end.
     async fn exchange(&self, client: &mut ServerSession, exchange: &mut Exchange, entry: Entry) -> Sent {
-        match self.accept(client, exchange, entry).await {
+        let over = self.over.clone();
+        let accepted = tokio::select! {
+            biased;
+            accepted = self.accept(client, exchange, entry) => accepted,
+            () = waiting::is_over(over) => Err(Stop::Over),
+        };
+        match accepted {
             Ok(accepted) => self.serve(client, exchange, accepted).await,
             Err(stop) => self.stopped(client, exchange, stop).await,
         }
@@ -346,6 +356,7 @@ impl Gateway {
         match stop {
             Stop::Refused(refusal) => reply.refuse(&refusal).await,
             Stop::ClientGone => reply.client_left(),
+            Stop::Over => reply.given_up().await,
         }
     }
 }

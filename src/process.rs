@@ -38,6 +38,10 @@ pub struct Shared {
     pub fleet: watch::Sender<Option<Fleet>>,
     /// Whether the process has been told to stop.
     pub draining: Arc<AtomicBool>,
+    /// Whether what is still under way shall end now: the deadline of the drain has passed.
+    pub over: watch::Sender<bool>,
+    /// Somebody else than a signal asks the process to drain and leave.
+    pub drain_asked: watch::Sender<bool>,
     /// The tasks' runtime: a reload may come from a thread outside it.
     runtime: tokio::runtime::Handle,
 }
@@ -56,6 +60,8 @@ impl Shared {
             under_way: Arc::new(AtomicI64::new(0)),
             fleet: watch::Sender::new(None),
             draining: Arc::new(AtomicBool::new(false)),
+            over: watch::Sender::new(false),
+            drain_asked: watch::Sender::new(false),
             runtime: tokio::runtime::Handle::current(),
         };
         shared.adopt(snapshot);

@@ -10,6 +10,7 @@ use crate::tls::ServerTls;
 use dashmap::DashMap;
 use pingora::apps::ServerApp;
 use pingora::protocols::{SocketDigest, Stream as BoxedStream};
+use std::future::pending;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
@@ -87,7 +88,7 @@ impl Drop for Place {
     }
 }
 
-/// Accepts until `shutdown` says so; connections that are open then go on.
+/// Accepts until `shutdown` says so; connections that are open then go on, and so do those that wait to be accepted.
 pub async fn accept<A>(
     listener: TcpListener,
     app: Arc<A>,
@@ -102,27 +103,58 @@ pub async fn accept<A>(
         let accepted = tokio::select! {
             biased;
             // Only a word ends it: a sender that is gone means that nobody will ever give one.
-            Ok(()) = shutdown.changed() => return,
+            Ok(()) = shutdown.changed() => break,
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((tcp, from)) => {
-                let caps = caps();
-                let Some(place) = connections.enter(from.ip(), &caps) else { continue };
-                let (app, ended) = (Arc::clone(&app), ended.clone());
-                tokio::spawn(async move {
-                    if let Some(stream) = greet(tcp, from, &caps).await {
-                        app.process_new(stream, &ended).await;
-                    }
-                    drop(place);
-                });
-            }
+            Ok((tcp, from)) => serve(&app, tcp, from, (&connections, caps()), &ended),
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection");
                 sleep(ACCEPT_PAUSE).await;
             }
         }
     }
+    // Who was let in by the kernel would otherwise be reset with its request.
+    let Ok(listener) = listener.into_std() else { return };
+    for _ in 0..BACKLOG_MAX {
+        let Ok((tcp, from)) = listener.accept() else { return };
+        if tcp.set_nonblocking(true).is_ok()
+            && let Ok(tcp) = TcpStream::from_std(tcp)
+        {
+            serve(&app, tcp, from, (&connections, caps()), &ended);
+        }
+    }
+}
+
+/// Serves a connection in a task of its own, where there is room for it.
+fn serve<A: ServerApp + Send + Sync + 'static>(
+    app: &Arc<A>,
+    tcp: TcpStream,
+    from: SocketAddr,
+    (connections, caps): (&Arc<Connections>, Caps),
+    ended: &watch::Receiver<bool>,
+) {
+    let Some(place) = connections.enter(from.ip(), &caps) else { return };
+    let (app, ended) = (Arc::clone(app), ended.clone());
+    tokio::spawn(async move {
+        let greeted = tokio::select! {
+            biased;
+            greeted = greet(tcp, from, &caps) => greeted,
+            () = long_ended(ended.clone()) => None,
+        };
+        if let Some(stream) = greeted {
+            app.process_new(stream, &ended).await;
+        }
+        drop(place);
+    });
+}
+
+/// Resolves when nothing more is expected of who has said nothing yet.
+async fn long_ended(mut ended: watch::Receiver<bool>) {
+    if ended.wait_for(|ended| *ended).await.is_err() {
+        pending::<()>().await;
+    }
+    sleep(LAST_GREETING).await;
 }
 
 /// Waits for the first bytes, and with TLS for the whole handshake; `None`: it came to nothing.
@@ -163,3 +195,7 @@ fn plain(tcp: TcpStream, digest: SocketDigest, head: Option<HeadBounds>) -> Boxe
 
 /// Long enough for descriptors to come back, short enough not to be noticed.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// What the kernel holds ready at most: the length that tokio gives the queue.
+const BACKLOG_MAX: usize = 1024;
+/// A connection that comes while the listeners close gets this long to say what it wants.
+const LAST_GREETING: Duration = Duration::from_millis(500);

@@ -81,8 +81,8 @@ pub enum Outcome {
     Answered(Box<Answer>),
     /// Another candidate may try.
     Failed(Failure),
-    /// The client left; the upstream was dropped with it.
-    ClientGone,
+    /// The client left, or the process ends; the upstream was dropped with it.
+    GivenUp,
 }
 
 /// An attempt's outcome with how its connection came about.
@@ -100,7 +100,7 @@ impl Attempted {
         let (status, failure) = match &self.outcome {
             Outcome::Answered(answer) => (Some(answer.head.status.as_u16()), None),
             Outcome::Failed(failure) => (failure.status, Some(failure)),
-            Outcome::ClientGone => (None, None),
+            Outcome::GivenUp => (None, None),
         };
         Tried {
             status,
@@ -187,13 +187,14 @@ pub async fn attempt(
                 Meanwhile::Silent => {
                     silence.passed();
                     if !reply.open_with_ping(target.operation).await && !reply.wants_rest(target.channel) {
-                        break Outcome::ClientGone;
+                        break Outcome::GivenUp;
                     }
                 }
+                Meanwhile::Over => break Outcome::GivenUp,
                 Meanwhile::Left => {
                     reply.client_has_gone();
                     if !reply.wants_rest(target.channel) {
-                        break Outcome::ClientGone;
+                        break Outcome::GivenUp;
                     }
                 }
             }

@@ -13,7 +13,8 @@ use std::pin::pin;
 use std::time::Duration;
 
 impl Gateway {
-    /// Returns when it is worth asking the plan again; `false`: the client has left.
+    /// Returns when it is worth asking the plan again; `false`: the client has left, or
+    /// the process ends.
     pub(super) async fn queue(
         &self,
         client: &mut ServerSession,
@@ -29,7 +30,7 @@ impl Gateway {
         let wait = ping.map_or(pause.longest, |ping| ping.min(pause.longest));
         let mut reply = self.reply(client, exchange);
         let stays = match reply.meanwhile(pin!(pause.signal.woken()), Some(wait)).await {
-            Meanwhile::Left => false,
+            Meanwhile::Left | Meanwhile::Over => false,
             Meanwhile::Silent if ping == Some(wait) => reply.open_with_ping(accepted.entry.operation).await,
             Meanwhile::Silent | Meanwhile::Done(()) => true,
         };

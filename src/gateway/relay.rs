@@ -100,6 +100,7 @@ impl Reply<'_> {
             Chunk::ClientGone => self.client_left(),
             Chunk::Idle => self.cut(End::StreamIdleTimeout, Some(Code::StreamIdleTimeout)),
             Chunk::Lost => self.cut(End::StreamTruncated, Some(Code::StreamTruncated)),
+            Chunk::Over => self.cut(End::Drained, Some(Code::StreamTruncated)),
             Chunk::End | Chunk::Bytes(_) | Chunk::Silent => {
                 self.exchange.ended(End::Ok, None);
                 let sent = self.write_last(Bytes::new()).await;
@@ -189,6 +190,7 @@ impl Reply<'_> {
         loop {
             let read = match self.meanwhile(read.as_mut(), silence.wait()).await {
                 Meanwhile::Done(read) => read,
+                Meanwhile::Over => return Chunk::Over,
                 Meanwhile::Left if satisfied => return Chunk::ClientGone,
                 Meanwhile::Left => {
                     self.client_has_gone();
@@ -254,4 +256,6 @@ enum Chunk {
     Idle,
     Lost,
     ClientGone,
+    /// The process ends.
+    Over,
 }

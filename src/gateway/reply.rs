@@ -3,9 +3,11 @@
 //! Invariants: every answer carries the exchange's id; a refused client gets to read its answer, so what it
 //! is still sending is read and thrown away, bounded; what could not be written whole is [`Sent::Broken`].
 
+use crate::code::Code;
 use crate::config::snapshot::Server;
 use crate::gateway::body;
 use crate::gateway::exchange::{Downstream, Exchange};
+use crate::gateway::waiting::is_over;
 use crate::gateway::wire::AnswerHead;
 use crate::limit::{Counted, Level, Nanos};
 use crate::protocol::render::{self, LimitView, Limited};
@@ -21,8 +23,10 @@ use http::header::{
 use http::{HeaderName, HeaderValue, Version};
 use pingora::http::ResponseHeader;
 use pingora::protocols::http::ServerSession;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tokio::time::timeout;
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
 
 /// Whether the client got an end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,7 +46,9 @@ pub struct Reply<'a> {
     /// Clocks.
     pub world: &'a dyn World,
     /// Whether the process has been told to stop: connections then end with their answer.
-    pub draining: bool,
+    pub draining: &'a AtomicBool,
+    /// Whether what is under way shall end now.
+    pub over: &'a watch::Receiver<bool>,
 }
 
 impl std::fmt::Debug for Reply<'_> {
@@ -55,6 +61,19 @@ impl Reply<'_> {
     /// Says no, in the caller's dialect.
     pub async fn refuse(&mut self, refusal: &Refusal) -> Sent {
         let end = if refusal.code.is_upstream() { End::Failed } else { End::Refused };
+        self.refuse_as(refusal, end).await
+    }
+
+    /// Ends an exchange that nobody waits for, or that the process has no time left for.
+    pub async fn given_up(&mut self) -> Sent {
+        if self.exchange.has_left() || !self.is_over() {
+            return self.client_left();
+        }
+        let refusal = Refusal::new(Code::GatewayOverloaded, SHUTTING_DOWN).retry_after(SHUTTING_DOWN_WAIT);
+        self.refuse_as(&refusal, End::Drained).await
+    }
+
+    async fn refuse_as(&mut self, refusal: &Refusal, end: End) -> Sent {
         self.exchange.ended(end, Some(refusal.code));
         self.exchange.record.limit_hit = refusal.limit;
         if self.exchange.downstream == Downstream::Opened {
@@ -194,7 +213,7 @@ impl Reply<'_> {
             return true;
         }
         self.exchange.record.status = head.status.as_u16();
-        if self.draining {
+        if self.draining.load(Ordering::Relaxed) {
             self.client.set_keepalive(None);
         }
         // Pingora bounds the writes of a body, not those of a head and of the end.
@@ -213,7 +232,13 @@ impl Reply<'_> {
             let part = rest.split_to(rest.len().min(WRITE_PIECE));
             let length = part.len() as u64;
             self.exchange.sends(length);
-            if self.client.write_response_body(part, false).await.is_err() {
+            let over = self.over;
+            let written = tokio::select! {
+                biased;
+                written = self.client.write_response_body(part, false) => written.is_ok(),
+                () = async { long_over(over.clone()).await } => false,
+            };
+            if !written {
                 self.client_has_gone();
                 return false;
             }
@@ -294,6 +319,12 @@ fn tighten(tightest: &mut Vec<LimitView>, of: Limited, level: Level) {
     }
 }
 
+/// Resolves when the process has waited long enough for a client to take what was written for it.
+async fn long_over(over: watch::Receiver<bool>) {
+    is_over(over).await;
+    sleep(LAST_WORDS_MAX).await;
+}
+
 /// The request's origin, where the configuration allows it.
 pub fn allowed_origin(server: &Server, client: &ServerSession) -> Option<HeaderValue> {
     let origin = client.req_header().headers.get(ORIGIN)?;
@@ -321,6 +352,12 @@ fn append(head: &mut ResponseHeader, name: &HeaderName, value: &HeaderValue) {
 const EXPOSED: HeaderValue = HeaderValue::from_static("x-request-id, request-id, retry-after");
 /// A client that takes nothing for this long is gone.
 pub(super) const CLIENT_STALL_MAX: Duration = Duration::from_secs(60);
+const SHUTTING_DOWN: &str =
+    "This gateway is shutting down before an answer has come. Send the request again.";
+/// What is read slowly is given this much longer than everything else when the process ends.
+const LAST_WORDS_MAX: Duration = Duration::from_secs(2);
+/// By then another one serves.
+const SHUTTING_DOWN_WAIT: Duration = Duration::from_secs(1);
 const WRITE_PIECE: usize = 64 * 1024;
 /// What nginx logs for a client that left before an answer.
 const CLIENT_CLOSED_REQUEST: u16 = 499;

@@ -13,9 +13,11 @@ use pingora::http::ResponseHeader;
 use pingora::protocols::http::ServerSession;
 use std::future::{Future, pending, poll_fn};
 use std::pin::{Pin, pin};
+use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::Duration;
-use tokio::time::{sleep, timeout};
+use tokio::sync::watch;
+use tokio::time::sleep;
 
 /// What came first.
 #[derive(Debug)]
@@ -26,6 +28,8 @@ pub enum Meanwhile<T> {
     Silent,
     /// The client has left.
     Left,
+    /// The process ends.
+    Over,
 }
 
 /// How long nothing has been heard, and nothing said: in waits, without a clock.
@@ -96,13 +100,28 @@ impl Reply<'_> {
         work: Pin<&mut impl Future<Output = T>>,
         wait: Option<Duration>,
     ) -> Meanwhile<T> {
+        // Work that is always done at once would never let the end be seen.
+        if self.is_over() {
+            return Meanwhile::Over;
+        }
         let left = self.exchange.has_left();
         tokio::select! {
             biased;
             done = work => Meanwhile::Done(done),
             () = gone(self.client), if !left => Meanwhile::Left,
             () = after(wait) => Meanwhile::Silent,
+            () = async { is_over(self.over.clone()).await } => Meanwhile::Over,
         }
+    }
+
+    /// Waits so long; says whether the exchange goes on then.
+    pub async fn pause(&mut self, wait: Duration) -> bool {
+        matches!(self.meanwhile(pin!(pending::<()>()), Some(wait)).await, Meanwhile::Silent)
+    }
+
+    /// Whether the process ends, and what is under way with it.
+    pub fn is_over(&self) -> bool {
+        self.draining.load(Ordering::Relaxed) && *self.over.borrow()
     }
 
     /// Whether the client has left by now: nothing is tried for one that has.
@@ -161,9 +180,11 @@ pub async fn gone(client: &mut ServerSession) {
     drop(client.read_body_or_idle(true).await);
 }
 
-/// Waits so long; says whether the client is still there.
-pub async fn pause(client: &mut ServerSession, wait: Duration) -> bool {
-    timeout(wait, gone(client)).await.is_err()
+/// Resolves when the process ends; never where nobody is left to say so.
+pub async fn is_over(mut over: watch::Receiver<bool>) {
+    if over.wait_for(|over| *over).await.is_err() {
+        pending::<()>().await;
+    }
 }
 
 async fn after(wait: Option<Duration>) {

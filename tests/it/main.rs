@@ -15,6 +15,7 @@ mod balances;
 mod bodies;
 mod commands;
 mod docs;
+mod draining;
 mod exactness;
 mod failover;
 mod fleet;

@@ -20,6 +20,8 @@ enum Ending {
     OwnError,
     Truncated,
     Idle,
+    /// The process ends.
+    Over,
     /// The client left.
     Left,
 }
@@ -125,6 +127,11 @@ impl Reply<'_> {
                 Code::StreamIdleTimeout,
                 "The AI provider's stream went silent (idle timeout); the answer above is incomplete.",
             ),
+            Ending::Over => (
+                End::Drained,
+                Code::StreamTruncated,
+                "This gateway is shutting down; the answer above is incomplete. Send the request again.",
+            ),
         };
         self.exchange.ended(end, Some(code));
         let event = render::stream_error(operation, code, message, self.exchange.id());
@@ -160,6 +167,7 @@ fn ending(observer: &mut StreamObserver, ended: &Chunk, out: &mut Vec<Bytes>) ->
         (Phase::Terminal, _) => Ending::Honest,
         (Phase::Failed, _) => Ending::OwnError,
         (_, Chunk::Idle) => Ending::Idle,
+        (_, Chunk::Over) => Ending::Over,
         _ => Ending::Truncated,
     }
 }

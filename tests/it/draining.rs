@@ -1,0 +1,190 @@
+//! The end of a gateway: what is under way is served to its end, or gets an honest one when the time is over.
+
+use crate::support::client::{self, Answer, Connection, Ended};
+use crate::support::speech::{MODEL, Speech};
+use crate::support::{Gateway, KEY, channel, key, provider};
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tollgate_loadtest::{Fault, Provider, Selector};
+
+/// No time for anything: the deadline has passed when the drain begins.
+const AT_ONCE: &str = "timeouts = { drain = \"0s\" }";
+
+async fn gateway(server: &str, speech: Speech, upstream: &Provider, more: &str) -> Gateway {
+    Gateway::with_server(server, &(channel("main", speech.kind(), upstream, more) + &key())).await
+}
+
+/// A stream under way, of which the client has seen the head.
+async fn streaming(speech: Speech, gateway: &Gateway, upstream: &Provider) -> Connection {
+    upstream.script(Selector::Any, vec![Fault::HoldMidStream { after_events: 2 }]);
+    let mut client = Connection::open(gateway.addr()).await;
+    client.send(&speech.request(KEY, MODEL, true)).await;
+    assert_eq!(client.head().await.expect("an answer").status, 200);
+    upstream.wait_for_holding(1).await;
+    client
+}
+
+#[tokio::test]
+async fn at_the_deadline_a_stream_ends_with_the_error_event_of_its_dialect() {
+    for speech in Speech::ALL {
+        let upstream = provider().await;
+        let gateway = gateway(AT_ONCE, speech, &upstream, "").await;
+        let mut client = streaming(speech, &gateway, &upstream).await;
+        assert!(!gateway.running.drain().await, "{speech:?}: not all of it ended by itself");
+        let mut text = String::new();
+        while let Some(chunk) = client.chunk().await.filter(|chunk| !chunk.is_empty()) {
+            text += &String::from_utf8_lossy(&chunk);
+        }
+        let last = text.trim_end().rsplit("\n\n").next().expect("an event");
+        assert!(last.contains("error") && last.contains("shutting down"), "{speech:?}: {last}");
+        let code = if speech == Speech::Gemini { "STREAM_TRUNCATED" } else { "stream_truncated" };
+        assert!(last.to_lowercase().contains(&code.to_lowercase()), "{speech:?}: {last}");
+        let line = gateway.log.line().await;
+        assert_eq!((&line["end"], &line["code"]), (&json!("drained"), &json!("stream_truncated")), "{line}");
+        assert_eq!(line["charged"], true, "{line}");
+        assert_eq!(gateway.count("tollgate_stream_aborts_total{side=\"drain\"}").await, 1);
+        upstream.wait_for_aborted(1).await;
+    }
+}
+
+#[tokio::test]
+async fn at_the_deadline_a_stream_over_http2_ends_with_the_same_event() {
+    let upstream = provider().await;
+    let gateway = gateway(AT_ONCE, Speech::Messages, &upstream, "").await;
+    upstream.script(Selector::Any, vec![Fault::HoldMidStream { after_events: 2 }]);
+    let drained = async {
+        upstream.wait_for_holding(1).await;
+        gateway.running.drain().await
+    };
+    let (answer, drained) = tokio::join!(Speech::Messages.ask_h2(gateway.addr(), MODEL, true), drained);
+    assert!(!drained && answer.ended == Ended::Whole, "{}", answer.text());
+    let text = answer.text();
+    let last = text.trim_end().rsplit("\n\n").next().expect("an event");
+    assert!(last.starts_with("event: error\n") && last.contains("shutting down"), "{text}");
+}
+
+/// What the client of an exchange that has not begun to answer gets.
+async fn refused(gateway: &Gateway, client: &mut Connection) -> (Answer, Value) {
+    let answer = client.answer().await.expect("an answer");
+    assert_eq!((answer.status, answer.ended), (503, Ended::Whole), "{}", answer.text());
+    assert_eq!(answer.code(), "gateway_overloaded");
+    assert_eq!(answer.header("retry-after"), Some("1"));
+    assert_eq!(answer.header("connection"), Some("close"));
+    let line = gateway.log.line().await;
+    assert_eq!((&line["end"], &line["code"]), (&json!("drained"), &json!("gateway_overloaded")), "{line}");
+    (answer, line)
+}
+
+#[tokio::test]
+async fn at_the_deadline_what_has_no_answer_yet_is_told_to_come_again() {
+    for stream in [true, false] {
+        let upstream = provider().await;
+        let gateway = gateway(AT_ONCE, Speech::Chat, &upstream, "").await;
+        upstream.script(Selector::Any, vec![Fault::HoldFirstByte]);
+        let mut client = Connection::open(gateway.addr()).await;
+        client.send(&Speech::Chat.request(KEY, MODEL, stream)).await;
+        upstream.wait_for_holding(1).await;
+        let (drained, (_, line)) = tokio::join!(gateway.running.drain(), refused(&gateway, &mut client));
+        assert!(!drained, "stream={stream}");
+        assert_eq!(line["attempts"].as_array().map(Vec::len), Some(1), "{line}");
+        upstream.wait_for_aborted(1).await;
+    }
+}
+
+#[tokio::test]
+async fn at_the_deadline_who_waits_for_a_place_or_still_sends_is_told_to_come_again() {
+    let upstream = provider().await;
+    let more = "limits = { concurrency = 1 }\nqueue = 5\nqueue_timeout = \"600s\"";
+    let gateway = gateway(AT_ONCE, Speech::Chat, &upstream, more).await;
+    let mut first = streaming(Speech::Chat, &gateway, &upstream).await;
+    let request = Speech::Chat.request(KEY, MODEL, false);
+    let mut waiting = Connection::open(gateway.addr()).await;
+    waiting.send(&request).await;
+    let mut sending = Connection::open(gateway.addr()).await;
+    sending.send(&request[..request.len() - 3]).await;
+    gateway.count_reaches("tollgate_inflight_requests", 3).await;
+    gateway.count_reaches("tollgate_queued_requests{channel=\"main\"}", 1).await;
+    let (drained, one, other) = tokio::join!(gateway.running.drain(), waiting.answer(), sending.answer());
+    let statuses = [one, other].map(|answer| answer.map(|answer| (answer.status, answer.code())));
+    let told = Some((503, "gateway_overloaded".to_owned()));
+    assert_eq!((drained, statuses), (false, [told.clone(), told]));
+    assert!(first.chunks_until("shutting down").await.contains("stream_truncated"));
+    let lines = gateway.log.lines(3).await;
+    assert!(lines.iter().all(|line| line["end"] == "drained"), "{lines:?}");
+}
+
+#[tokio::test]
+async fn at_the_deadline_a_whole_that_has_begun_is_aborted() {
+    let upstream = provider().await;
+    let gateway = gateway(AT_ONCE, Speech::Chat, &upstream, "").await;
+    upstream.script(Selector::Any, vec![Fault::HoldMidStream { after_events: 1 }]);
+    let mut client = Connection::open(gateway.addr()).await;
+    client.send(&Speech::Chat.request(KEY, MODEL, false)).await;
+    upstream.wait_for_holding(1).await;
+    let (drained, answer) = tokio::join!(gateway.running.drain(), client.answer());
+    assert!(!drained);
+    assert!(answer.is_none_or(|answer| answer.ended == Ended::Cut), "it does not look whole");
+    assert_eq!(gateway.log.line().await["end"], "drained");
+}
+
+#[tokio::test]
+async fn a_draining_gateway_serves_what_comes_on_its_connections_and_ends_them() {
+    let upstream = provider().await;
+    let gateway = gateway("", Speech::Chat, &upstream, "").await;
+    let mut stream = streaming(Speech::Chat, &gateway, &upstream).await;
+    let mut kept = Connection::open(gateway.addr()).await;
+    kept.send(&Speech::Chat.request(KEY, MODEL, false)).await;
+    let before = kept.answer().await.expect("an answer");
+    assert_eq!((before.status, before.header("connection")), (200, Some("keep-alive")), "it is kept");
+    let clients = async {
+        while client::get(gateway.running.admin, "/readyz").await.status != 503 {}
+        kept.send(&Speech::Chat.request(KEY, MODEL, false)).await;
+        let last = kept.answer().await.expect("it is served");
+        assert_eq!((last.status, last.header("connection")), (200, Some("close")));
+        assert!(kept.is_closed().await);
+        while TcpStream::connect(gateway.addr()).await.is_ok() {}
+        upstream.release();
+        assert!(stream.chunks_until("data: [DONE]\n\n").await.ends_with("data: [DONE]\n\n"));
+        assert!(stream.chunk().await.is_some_and(|last| last.is_empty()), "it ends whole");
+    };
+    let (drained, ()) = tokio::join!(gateway.running.drain(), clients);
+    assert!(drained, "everything ended by itself");
+    let lines = gateway.log.lines(3).await;
+    assert!(lines.iter().all(|line| line["end"] == "ok"), "{lines:?}");
+}
+
+#[tokio::test]
+async fn a_draining_gateway_says_goodbye_on_http2() {
+    let upstream = provider().await;
+    let gateway = gateway("", Speech::Chat, &upstream, "").await;
+    upstream.script(Selector::Any, vec![Fault::HoldMidStream { after_events: 2 }]);
+    let socket = TcpStream::connect(gateway.addr()).await.expect("the gateway listens");
+    let (client, connection) = h2::client::handshake(socket).await.expect("HTTP/2 is spoken");
+    let connection = tokio::spawn(connection);
+    let mut client = client.ready().await.expect("a stream is free");
+    let request = http::Request::post("http://test/v1/chat/completions")
+        .header("content-type", "application/json")
+        .header("authorization", format!("Bearer {KEY}"))
+        .body(())
+        .expect("a request");
+    let (response, mut upload) = client.send_request(request, false).expect("it is sent");
+    upload.send_data(Speech::Chat.body(MODEL, true).into(), true).expect("it is sent");
+    let mut body = response.await.expect("an answer").into_body();
+    let clients = async {
+        // The farewell: no stream may be begun any more, and the one under way goes on.
+        while client.clone().ready().await.is_ok() {
+            client::get(gateway.running.admin, "/readyz").await;
+        }
+        upstream.release();
+        let mut text = String::new();
+        while let Some(data) = body.data().await {
+            let data = data.expect("it is not reset");
+            drop(body.flow_control().release_capacity(data.len()));
+            text += &String::from_utf8_lossy(&data);
+        }
+        assert!(text.ends_with("data: [DONE]\n\n"), "{text}");
+    };
+    let (drained, ()) = tokio::join!(gateway.running.drain(), clients);
+    assert!(drained, "everything ended by itself");
+    connection.await.expect("it was driven").expect("the connection ends without an error");
+}
