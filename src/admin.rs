@@ -141,6 +141,11 @@ impl Admin {
     }
 
     async fn change(&self, path: &str) -> Page {
+        if path == "/-/drain" {
+            self.shared.drain_asked.send_replace(true);
+            let inflight = self.shared.under_way.load(Ordering::Acquire);
+            return Page::json(202, &json!({ "draining": true, "inflight": inflight }));
+        }
         if path != "/-/reload" {
             return Page::text(404, INDEX);
         }
@@ -230,4 +235,4 @@ fn parameter(query: &str, name: &str) -> Option<String> {
 
 const INDEX: &str = "Tollgate admin: /metrics /livez /readyz /api/status /api/channels /api/keys /api/quotas /api/models \
                      /api/config /api/exchanges /api/exchanges/{id} /api/usage /api/explain?key=&model= \
-                     and POST /-/reload";
+                     and POST /-/reload /-/drain";

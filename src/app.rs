@@ -6,12 +6,17 @@
 
 pub mod accept;
 pub mod demo;
-mod drain;
+pub mod drain;
+pub mod listeners;
+mod notify;
 pub mod run;
 pub mod secured;
+mod signals;
+mod upgrade;
 
 use crate::admin::{Admin, Bound};
 use crate::app::accept::{Caps, Connections, Tls, accept};
+use crate::app::listeners::{Held, Listeners};
 use crate::config::{Loaded, Snapshot};
 use crate::fleet;
 use crate::gateway::Gateway;
@@ -32,7 +37,6 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 /// A gateway that runs.
@@ -51,7 +55,9 @@ pub struct Running {
     pub connections: Arc<Connections>,
     proxy: Arc<HttpProxy<Gateway>>,
     fleet: fleet::Running,
+    held: Held,
     stop: watch::Sender<bool>,
+    stop_admin: watch::Sender<bool>,
 }
 
 impl std::fmt::Debug for Running {
@@ -73,6 +79,16 @@ pub async fn start(
     metrics: Metrics,
     world: Arc<dyn World>,
 ) -> std::io::Result<Running> {
+    start_on(Listeners::default(), (loaded, entry), (access, metrics), world).await
+}
+
+/// The same, on listeners that another process has handed over, as far as they are configured.
+pub async fn start_on(
+    mut listeners: Listeners,
+    (loaded, entry): (Loaded, Option<&Path>),
+    (access, metrics): (Access, Metrics),
+    world: Arc<dyn World>,
+) -> std::io::Result<Running> {
     let snapshot = Arc::new(loaded.snapshot);
     let shared = Shared::new(&snapshot, Telemetry::new(metrics, access), world);
     shared.open_ledger().map_err(std::io::Error::other)?;
@@ -88,14 +104,14 @@ pub async fn start(
     let connections = Arc::new(Connections::default());
     let mut public = Vec::new();
     for address in &snapshot.server.listen {
-        let listener = listen(*address).await?;
+        let listener = listeners.listen(*address).await?;
         public.push(listener.local_addr()?);
         let (caps, connections) = (caps(&shared, None), Arc::clone(&connections));
         tokio::spawn(accept(listener, Arc::clone(&proxy), connections, caps, stopped.clone()));
     }
     let mut secured = Vec::new();
     for place in 0..snapshot.server.tls.len() {
-        let listener = listen(snapshot.server.tls[place].listen).await?;
+        let listener = listeners.listen(snapshot.server.tls[place].listen).await?;
         secured.push(listener.local_addr()?);
         let caps = caps(&shared, Some(Securing::of(&snapshot, place)));
         tokio::spawn(accept(listener, Arc::clone(&proxy), Arc::clone(&connections), caps, stopped.clone()));
@@ -107,7 +123,7 @@ pub async fn start(
     if let Some(reloader) = &reloader {
         tokio::spawn(follow(Arc::clone(reloader), stopped.clone()));
     }
-    let listener = listen(snapshot.server.admin).await?;
+    let listener = listeners.listen(snapshot.server.admin).await?;
     let admin = listener.local_addr()?;
     let bound = Bound { public: public.clone(), secured: secured.clone(), admin };
     let app = Arc::new(HttpServer::new_app(Admin::new(shared.clone(), reloader.clone(), bound)));
@@ -118,15 +134,23 @@ pub async fn start(
         head: None,
         tls: None,
     };
-    // Operators look while the gateway drains, so this one ends with the process.
-    tokio::spawn(accept(listener, app, Arc::default(), unlimited, watch::channel(false).1));
-    Ok(Running { public, secured, admin, shared, reloader, connections, proxy, fleet, stop })
-}
-
-async fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
-    TcpListener::bind(address)
-        .await
-        .map_err(|error| std::io::Error::new(error.kind(), format!("cannot listen on {address}: {error}")))
+    // Operators look while the gateway drains, so this one ends with the process, or where another has its place.
+    let (stop_admin, admin_stopped) = watch::channel(false);
+    tokio::spawn(accept(listener, app, Arc::default(), unlimited, admin_stopped));
+    let held = listeners.done();
+    Ok(Running {
+        public,
+        secured,
+        admin,
+        shared,
+        reloader,
+        connections,
+        proxy,
+        fleet,
+        held,
+        stop,
+        stop_admin,
+    })
 }
 
 /// What a connection may do, by the configuration at the moment it comes.

@@ -72,7 +72,12 @@ enum Command {
         admin: SocketAddr,
     },
     /// Run the gateway.
-    Run,
+    Run {
+        /// Take over from the process that runs this configuration: waits for its listeners, which it hands over when it
+        /// is sent QUIT.
+        #[arg(long)]
+        upgrade: bool,
+    },
     /// Check the configuration: every problem at once, with file, line and what to do.
     #[command(visible_alias = "validate")]
     Check {
@@ -82,6 +87,8 @@ enum Command {
     },
     /// Make a running gateway read its configuration again.
     Reload(AdminArg),
+    /// Make a running gateway drain and leave, as TERM does.
+    Drain(AdminArg),
     /// What a running gateway says of itself.
     Status {
         #[command(flatten)]
@@ -232,9 +239,10 @@ pub fn main() -> ExitCode {
             return ExitCode::from(2);
         }
         Some(Command::Demo { once, listen, admin }) => app::demo::demo(once, listen, admin),
-        Some(Command::Run) => app::run::run(&config),
+        Some(Command::Run { upgrade }) => app::run::run(&config, upgrade),
         Some(Command::Check { dump }) => offline::check(&config, dump),
         Some(Command::Reload(admin)) => online::reload(admin.admin.as_deref(), explicit),
+        Some(Command::Drain(admin)) => online::drain(admin.admin.as_deref(), explicit),
         Some(Command::Status { admin, ready, format }) => {
             online::status(admin.admin.as_deref(), explicit, ready, format == Format::Json)
         }

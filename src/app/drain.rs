@@ -33,7 +33,11 @@ impl Running {
         if why == Leaving::Told {
             sleep(timeouts.drain_delay).await;
         }
+        self.held.close();
         self.stop.send_replace(true);
+        if why == Leaving::Replaced {
+            self.stop_admin.send_replace(true);
+        }
         let busy = self.shared.under_way.load(Ordering::Acquire) > 0;
         // A client that is about to use its connection learns with the answer that it was the last one.
         drop(timeout(LAST_REQUEST_WAIT, self.no_connection()).await);

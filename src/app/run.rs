@@ -1,6 +1,14 @@
-//! `tollgate run`: a gateway from a file until a signal ends it.
+//! `tollgate run`: a gateway from a file until a signal ends it, in the place of another one where it is told so.
+//!
+//! Invariant: a configuration that cannot be run, or a ledger or an address that cannot be had, ends a new process before
+//! the running one has stopped anything.
 
-use crate::app::{self, Running};
+use crate::app;
+use crate::app::drain::Leaving;
+use crate::app::listeners::Listeners;
+use crate::app::notify::Notify;
+use crate::app::signals::Signals;
+use crate::app::upgrade::{self, TakenOver};
 use crate::config::{self, FsSource, Loaded, Problems};
 use crate::process::logging;
 use crate::telemetry::Metrics;
@@ -9,10 +17,9 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Runs until it is told to stop.
-pub fn run(config: &Path) -> Result<(), String> {
+/// Runs until it is told to stop; with `upgrade` it takes over from the process that runs.
+pub fn run(config: &Path, upgrade: bool) -> Result<(), String> {
     let loaded = config::load_to_run(config, &FsSource).map_err(|problems| refused(&problems))?;
     logging::start(&loaded.snapshot.log.level);
     for warning in &loaded.warnings {
@@ -24,7 +31,7 @@ pub fn run(config: &Path) -> Result<(), String> {
         .enable_all()
         .build()
         .map_err(|error| format!("cannot start the threads: {error}"))?;
-    let ended = runtime.block_on(until_signal(loaded, config));
+    let ended = runtime.block_on(until_signal(loaded, config, upgrade));
     // A lookup that hangs in a thread of its own must not keep the process.
     runtime.shutdown_timeout(LEFT_BEHIND_MAX);
     ended
@@ -34,20 +41,38 @@ fn refused(problems: &Problems) -> String {
     format!("the configuration has problems:\n{problems}")
 }
 
-async fn until_signal(loaded: Loaded, config: &Path) -> Result<(), String> {
+async fn until_signal(loaded: Loaded, config: &Path, upgrade: bool) -> Result<(), String> {
     // Before anything serves: a signal that nobody listens for would end the process.
-    let signals = Signals::new().map_err(|error| format!("cannot listen for signals: {error}"))?;
+    let mut signals = Signals::new().map_err(|error| format!("cannot listen for signals: {error}"))?;
+    let notify = Notify::of_environment();
+    let mut taken = None;
+    if upgrade {
+        tokio::select! {
+            over = upgrade::take_over(config) => taken = Some(over?),
+            () = signals.stopped() => return Ok(()),
+        }
+    }
+    let inherited = taken.as_mut().map(TakenOver::listening).unwrap_or_default();
     let metrics = metrics()?;
     let access = logging::open_access(&loaded.snapshot.log.access, metrics.accesslog_dropped())?;
     let world = Arc::new(System::start());
-    let running =
-        app::start(loaded, Some(config), access, metrics, world).await.map_err(|error| error.to_string())?;
+    let listeners = Listeners::inheriting(inherited);
+    let running = app::start_on(listeners, (loaded, Some(config)), (access, metrics), world);
+    let running = running.await.map_err(|error| error.to_string())?;
     let listed = |addresses: &[SocketAddr]| -> String {
         addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
     };
     let (listen, tls) = (listed(&running.public), listed(&running.secured));
     tracing::info!(listen, tls, admin = %running.admin, "tollgate is up");
-    signals.obey(&running).await;
+    if let Some(taken) = taken
+        && let Err(problem) = taken.ready().await
+    {
+        running.leave(Leaving::Replaced).await;
+        return Err(problem);
+    }
+    notify.ready("serving");
+    notify.watched();
+    signals.obey(&running, config, &notify).await;
     Ok(())
 }
 
@@ -55,52 +80,6 @@ async fn until_signal(loaded: Loaded, config: &Path) -> Result<(), String> {
 pub(super) fn metrics() -> Result<Metrics, String> {
     let revision = option_env!("TOLLGATE_REVISION").unwrap_or("unknown");
     Metrics::new(env!("CARGO_PKG_VERSION"), revision).map_err(|error| format!("metrics: {error}"))
-}
-
-/// HUP reloads, USR1 reopens the log, TERM drains, INT leaves at once.
-struct Signals {
-    hangup: Signal,
-    reopen: Signal,
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    fn new() -> std::io::Result<Self> {
-        Ok(Self {
-            hangup: signal(SignalKind::hangup())?,
-            reopen: signal(SignalKind::user_defined1())?,
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-        })
-    }
-
-    /// Does what they say until one of them says to leave.
-    async fn obey(mut self, running: &Running) {
-        loop {
-            tokio::select! {
-                _ = self.hangup.recv() => {
-                    if let Some(reloader) = running.reloader.clone() {
-                        tokio::task::spawn_blocking(move || drop(reloader.reload()));
-                    }
-                }
-                _ = self.reopen.recv() => running.shared.telemetry.access.load().reopen(),
-                _ = self.interrupt.recv() => {
-                    tracing::info!("interrupted: leaving at once");
-                    running.shared.telemetry.stop();
-                    return;
-                }
-                _ = self.terminate.recv() => break,
-            }
-        }
-        tracing::info!("told to stop: draining");
-        tokio::select! {
-            whole = running.drain() => tracing::info!(whole, "drained"),
-            _ = self.terminate.recv() => tracing::warn!("told to stop again: leaving at once"),
-            _ = self.interrupt.recv() => tracing::warn!("interrupted: leaving at once"),
-        }
-        running.shared.telemetry.stop();
-    }
 }
 
 /// Tasks that are left when the process leaves get this long.

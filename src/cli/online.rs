@@ -23,6 +23,14 @@ pub(super) fn reload(admin: Option<&str>, config: Option<&Path>) -> Result<(), F
     Err(format!("the configuration was refused, the last good one stays:\n{}", lines.join("\n")))
 }
 
+pub(super) fn drain(admin: Option<&str>, config: Option<&Path>) -> Result<(), Failed> {
+    let (status, answer) = call(&Admin::find(admin, config)?, "POST", "/-/drain")?;
+    if status != 202 {
+        expect_ok(status, &answer)?;
+    }
+    print(&format!("draining: {} in flight", answer["inflight"]))
+}
+
 pub(super) fn status(
     admin: Option<&str>,
     config: Option<&Path>,

@@ -48,6 +48,7 @@ mod streams;
 mod tls;
 mod tokens;
 mod tunnel;
+mod upgrade;
 mod usages;
 mod waiting;
 mod weights;

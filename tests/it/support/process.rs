@@ -66,6 +66,18 @@ impl Process {
         Self::spawned(command(arguments))
     }
 
+    /// The same with an environment.
+    pub(crate) fn start_with(arguments: &[&str], environment: &[(&str, &std::ffi::OsStr)]) -> Self {
+        let mut command = command(arguments);
+        command.envs(environment.iter().copied());
+        Self::spawned(command)
+    }
+
+    /// Its number.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// `tollgate run` with a limit on the size of every file it writes, which takes the place of a full disk. The
     /// signal that comes with a write past it is ignored, so that the write fails, as it does on a full disk.
     pub(crate) fn start_with_files_up_to(bytes: usize, config: &Path) -> Self {
