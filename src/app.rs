@@ -10,6 +10,7 @@ pub mod drain;
 pub mod listeners;
 mod notify;
 pub mod run;
+pub mod secrecy;
 pub mod secured;
 mod signals;
 mod upgrade;

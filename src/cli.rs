@@ -230,6 +230,7 @@ type Failed = String;
 /// Does what was typed.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
+    app::secrecy::no_core_dumps();
     let config = cli.config.path();
     let explicit = cli.config.file.as_deref();
     let done = match cli.command {

@@ -101,7 +101,7 @@ impl std::fmt::Debug for SecretText {
     }
 }
 
-/// Where a secret is found: one of the two.
+/// Where a secret is found: one of the three.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct SecretReference {
@@ -109,6 +109,8 @@ pub(super) struct SecretReference {
     pub(super) env: Option<String>,
     /// In this file, relative to the file that names it; a line break at its end does not count.
     pub(super) file: Option<String>,
+    /// In the credential of this name that systemd gives the service (`LoadCredential=`), read as a file is.
+    pub(super) credential: Option<String>,
 }
 
 /// Listeners and the bounds of the edge.

@@ -182,6 +182,41 @@ async fn a_gateway_told_to_stop_lets_a_stream_finish_and_exits_cleanly() {
 }
 
 #[tokio::test]
+async fn a_gateway_told_to_stop_twice_ends_its_streams_honestly_and_leaves() {
+    let upstream = provider().await;
+    let file = File::new(Write::InPlace, &configuration(&upstream, "one", false));
+    let mut run = Run::start(&file.path()).await;
+    upstream.script(Selector::Any, vec![Fault::HoldMidStream { after_events: 2 }]);
+    let mut streaming = Connection::open(run.addr).await;
+    streaming.send(&Speaks::OpenAi.request(KEY, "one", true, &[])).await;
+    assert_eq!(streaming.head().await.expect("an answer").status, 200);
+    upstream.wait_for_holding(1).await;
+    run.process.signal("TERM");
+    run.process.stderr.line("told to stop: draining").await;
+    run.process.signal("TERM");
+    assert!(streaming.chunks_until("shutting down").await.contains("stream_truncated"));
+    assert_eq!(run.process.ended().await, Some(0));
+    let line: serde_json::Value = serde_json::from_str(&run.process.stdout.text()).expect("one line");
+    assert_eq!(line["end"], "drained");
+}
+
+#[tokio::test]
+async fn a_gateway_drains_and_leaves_when_an_operator_asks_but_not_for_a_page_of_another_site() {
+    let upstream = provider().await;
+    let file = File::new(Write::InPlace, &configuration(&upstream, "one", false));
+    let mut run = Run::start(&file.path()).await;
+    for foreign in ["origin: https://evil.example\r\nhost: 127.0.0.1", "host: evil.example"] {
+        let post =
+            format!("POST /-/drain HTTP/1.1\r\n{foreign}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+        assert_eq!(client::once(run.admin, post.as_bytes()).await.status, 403, "{foreign}");
+    }
+    assert_eq!(client::get(run.admin, "/readyz").await.status, 200);
+    let done = tollgate(&["drain", "--admin", &run.admin_url()]);
+    assert_eq!((done.code, done.stdout.as_str()), (Some(0), "draining: 0 in flight\n"), "{done:?}");
+    assert_eq!(run.process.ended().await, Some(0));
+}
+
+#[tokio::test]
 async fn an_interrupted_gateway_leaves_at_once() {
     let upstream = provider().await;
     let file = File::new(Write::InPlace, &configuration(&upstream, "one", false));

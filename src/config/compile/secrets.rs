@@ -1,9 +1,9 @@
 //! Secrets: from where they are found into custody.
 //!
-//! Invariant: messages name the variable or the file, never the value.
+//! Invariant: messages name the variable, the file or the credential, never the value.
 
 use super::{At, Compiler};
-use crate::config::file::SecretText;
+use crate::config::file::{SecretReference, SecretText};
 use crate::config::problem::shown;
 use crate::secret::Secret;
 use std::path::Path;
@@ -24,6 +24,23 @@ fn is_variable_name(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
+/// One name in systemd's directory: nothing that leads out of it, and no secret.
+fn is_credential_name(name: &str) -> bool {
+    !name.is_empty()
+        && !name.starts_with(['.', '~'])
+        && !name.starts_with("sk-")
+        && !name.contains(['/', ':'])
+}
+
+/// Where a secret is found.
+enum Place<'a> {
+    Variable(&'a str),
+    File(&'a str),
+    Credential(&'a str),
+}
+
+/// Where systemd says that it put the credentials of the service.
+const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
 /// Longer than any credential that fits into a request head.
 const SECRET_BYTES_MAX: usize = 16 << 10;
 
@@ -35,29 +52,54 @@ impl Compiler<'_, '_> {
                 self.warn_inline(at);
                 Ok(text.clone())
             }
-            SecretText::Reference(reference) => match (&reference.env, &reference.file) {
-                (Some(name), None) if !is_variable_name(name) => {
-                    let what = "must be the name of an environment variable";
-                    self.problem(&at.key("env"), what, Some("letters, digits and `_`".to_owned()));
-                    return Found::Refused;
-                }
-                (None, Some(path)) if path.is_empty() || path.starts_with("sk-") => {
-                    self.problem(&at.key("file"), "must be the path of a file", None);
-                    return Found::Refused;
-                }
-                (Some(name), None) => self.variable(name),
-                (None, Some(path)) => self.secret_file(at, path),
-                _ => {
-                    let what = "must name one of `env` and `file`";
-                    self.problem(at, what, Some("for example { env = \"OPENAI_API_KEY\" }".to_owned()));
-                    return Found::Refused;
-                }
+            SecretText::Reference(reference) => match self.place(at, reference) {
+                Some(Place::Variable(name)) => self.variable(name),
+                Some(Place::File(path)) => self.secret_file(at, path),
+                Some(Place::Credential(name)) => self.service_credential(name),
+                None => return Found::Refused,
             },
         };
         match text {
             Err(missing) => Found::Missing(missing),
             Ok(text) => self.custody(at, written, &text),
         }
+    }
+
+    /// Where a reference points; what points nowhere is reported.
+    fn place<'a>(&mut self, at: &At, reference: &'a SecretReference) -> Option<Place<'a>> {
+        let (field, what, hint) = match (&reference.env, &reference.file, &reference.credential) {
+            (Some(name), None, None) if is_variable_name(name) => return Some(Place::Variable(name)),
+            (None, Some(path), None) if !path.is_empty() && !path.starts_with("sk-") => {
+                return Some(Place::File(path));
+            }
+            (None, None, Some(name)) if is_credential_name(name) => return Some(Place::Credential(name)),
+            (Some(_), None, None) => {
+                ("env", "must be the name of an environment variable", Some("letters, digits and `_`"))
+            }
+            (None, Some(_), None) => ("file", "must be the path of a file", None),
+            (None, None, Some(_)) => {
+                let hint = "the name behind `LoadCredential=`, without a path";
+                ("credential", "must be the name of a credential", Some(hint))
+            }
+            _ => {
+                let what = "must name one of `env`, `file` and `credential`";
+                self.problem(at, what, Some("for example { env = \"OPENAI_API_KEY\" }".to_owned()));
+                return None;
+            }
+        };
+        self.problem(&at.key(field), what, hint.map(str::to_owned));
+        None
+    }
+
+    fn service_credential(&mut self, name: &str) -> Result<String, String> {
+        let directory = self.reads.source.env(CREDENTIALS).filter(|directory| !directory.is_empty());
+        let missing = |why: &str| format!("credential {} {why}", shown(name));
+        let directory = directory
+            .ok_or_else(|| missing("was not given: systemd did not start this (LoadCredential=)"))?;
+        let bytes = self.reads.file(&Path::new(&directory).join(name));
+        let bytes = bytes.map_err(|error| missing(&format!("cannot be read: {error}")))?;
+        let text = String::from_utf8(bytes).map_err(|_| missing("is not text"))?;
+        Ok(text.trim_end_matches(['\r', '\n']).to_owned())
     }
 
     fn variable(&self, name: &str) -> Result<String, String> {
@@ -78,10 +120,15 @@ impl Compiler<'_, '_> {
     pub(super) fn custody(&mut self, at: &At, written: &SecretText, text: &str) -> Found {
         let from = match written {
             SecretText::Inline(_) => String::new(),
-            SecretText::Reference(reference) => match (&reference.env, &reference.file) {
-                (Some(name), _) => format!("environment variable {} ", shown(name)),
-                (_, path) => format!("file {} ", shown(path.as_deref().unwrap_or_default())),
-            },
+            SecretText::Reference(SecretReference { env: Some(name), .. }) => {
+                format!("environment variable {} ", shown(name))
+            }
+            SecretText::Reference(SecretReference { credential: Some(name), .. }) => {
+                format!("credential {} ", shown(name))
+            }
+            SecretText::Reference(reference) => {
+                format!("file {} ", shown(reference.file.as_deref().unwrap_or_default()))
+            }
         };
         let wrong = if text.is_empty() {
             Some("is empty")
@@ -112,7 +159,7 @@ impl Compiler<'_, '_> {
             } else {
                 "the secret is written into the configuration"
             };
-            let hint = "better { env = \"…\" } or { file = \"…\" }".to_owned();
+            let hint = "better { env = \"…\" }, { file = \"…\" } or { credential = \"…\" }".to_owned();
             crate::config::Problem::at_steps(sheet, &at.steps, what).hint(Some(hint))
         });
     }

@@ -213,8 +213,18 @@ fn secrets_are_found_and_well_formed() {
     );
     after_sound(
         "[[key]]\nname = 'l'\nsecret = {}\n",
-        "t.toml:10: key.l.secret: must name one of `env` and `file` (for example { env = \"OPENAI_API_KEY\" })",
+        "t.toml:10: key.l.secret: must name one of `env`, `file` and `credential` (for example { env = \"OPENAI_API_KEY\" })",
     );
+    after_sound(
+        "[[key]]\nname = 'l'\nsecret = { credential = 'none' }\n",
+        "t.toml:10: key.l.secret: credential `none` was not given: systemd did not start this (LoadCredential=)",
+    );
+    for name in ["", "../k", ".k", "a/b", "sk-secret"] {
+        after_sound(
+            &format!("[[key]]\nname = 'l'\nsecret = {{ credential = '{name}' }}\n"),
+            "t.toml:10: key.l.secret.credential: must be the name of a credential (the name behind `LoadCredential=`, without a path)",
+        );
+    }
     after_sound("[[key]]\nname = 'l'\n", "t.toml:8: key.l: must have one of `hash` and `secret`");
     after_sound(
         "[[key]]\nname = 'l'\nhash = 'sk-oops-0123456789'\n",

@@ -319,10 +319,21 @@ fn what_has_no_effect_is_warned_about() {
             "t.toml:5: key.k: is a published example key: everybody knows it, and `run` refuses it \
          (`tollgate keys new` makes one of your own)",
             "t.toml:7: key.k.secret: the secret is written into a file that every user of this machine can read \
-         (better { env = \"…\" } or { file = \"…\" })",
+         (better { env = \"…\" }, { file = \"…\" } or { credential = \"…\" })",
         ],
     );
     warns(&format!("include = ['none/*.toml']\n{key}{channel}"), &["t.toml:1: include[0]: fits no file"]);
+}
+
+#[test]
+fn a_secret_may_be_a_credential_of_the_service_and_is_watched() {
+    let text = MINIMAL.replace("{ env = 'OPENAI_API_KEY' }", "{ credential = 'openai' }");
+    let mut memory =
+        Memory::with(&[("t.toml", &text), ("/run/credentials/t/openai", "sk-from-systemd-77\n")]);
+    memory.env.insert("CREDENTIALS_DIRECTORY".to_owned(), "/run/credentials/t".to_owned());
+    let loaded = memory.load("t.toml").unwrap_or_else(|problems| panic!("{problems}"));
+    assert_eq!(loaded.snapshot.channels[0].credentials[0].expose(), "sk-from-systemd-77");
+    assert!(loaded.watched.files.contains_key(Path::new("/run/credentials/t/openai")));
 }
 
 #[test]
@@ -486,7 +497,7 @@ fn a_fleet_is_what_is_written_and_what_it_does_not_do_is_said() {
     warns(
         &format!("[fleet]\nredis = 'rediss://u:p@h:1/2'\n{rest}"),
         &[
-            "t.toml:2: fleet.redis: the secret is written into a file that every user of this machine can read (better { env = \"…\" } or { file = \"…\" })",
+            "t.toml:2: fleet.redis: the secret is written into a file that every user of this machine can read (better { env = \"…\" }, { file = \"…\" } or { credential = \"…\" })",
         ],
     );
     warns(

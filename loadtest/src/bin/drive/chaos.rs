@@ -49,12 +49,12 @@ pub(crate) async fn run(arguments: &Arguments) -> io::Result<Report> {
     let mut all = seen;
     let mut balance = Balance::default();
     quiet(&gateway, &fleet, &[], &mut balance).await?;
-    let (idle, idle_links) = (gateway.usage()?, fleet.open_connections());
+    let (idle, idle_links) = (gateway.usage().await?, fleet.open_connections());
 
     let (tallies, reloads, seen) = storm(&world, arguments, &fleet, &gateway).await?;
     all.extend(seen);
     quiet(&gateway, &fleet, &tallies, &mut balance).await?;
-    let (after, links) = (gateway.usage()?, fleet.open_connections());
+    let (after, links) = (gateway.usage().await?, fleet.open_connections());
     collecting.abort();
 
     memory(&mut balance, (idle, idle_links), (after, links));

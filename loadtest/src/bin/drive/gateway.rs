@@ -93,7 +93,7 @@ impl Gateway {
         Ok(open)
     }
 
-    pub(crate) fn usage(&self) -> io::Result<Usage> {
+    pub(crate) async fn usage(&self) -> io::Result<Usage> {
         let process = PathBuf::from(format!("/proc/{}", self.child.id()));
         let status = fs::read_to_string(process.join("status"))?;
         let rss = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
@@ -101,8 +101,10 @@ impl Gateway {
         let stat = fs::read_to_string(process.join("stat"))?;
         let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
         let ticks: f64 = fields.skip(11).take(2).filter_map(|field| field.parse::<f64>().ok()).sum();
-        let descriptors = fs::read_dir(process.join("fd"))?.count();
-        Ok(Usage { rss_kib, descriptors, cpu_seconds: ticks / TICKS_PER_SECOND })
+        // Its descriptors are root's alone to look at, since it is not dumpable; it counts them itself.
+        let metrics = self.metrics().await?;
+        let descriptors = metrics.get("process_open_fds").copied().unwrap_or_default();
+        Ok(Usage { rss_kib, descriptors: descriptors as usize, cpu_seconds: ticks / TICKS_PER_SECOND })
     }
 
     /// The access log's lines so far.

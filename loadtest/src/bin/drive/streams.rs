@@ -83,7 +83,7 @@ async fn hold(arguments: &Arguments, shape: Shape, streams: usize) -> io::Result
     let mut gateway = Gateway::start(&arguments.binary, &directory, &configuration).await?;
     // One exchange first, so that what is made once is made.
     warm(gateway.public).await?;
-    let before = gateway.usage()?;
+    let before = gateway.usage().await?;
 
     provider.script_forever(Selector::Any, Fault::HoldEveryEvent);
     DELIVERED.store(0, Ordering::Release);
@@ -93,7 +93,7 @@ async fn hold(arguments: &Arguments, shape: Shape, streams: usize) -> io::Result
         provider.release_many(streams);
         delivered(streams * end, &provider).await?;
         if at == 0 {
-            peak = gateway.usage()?;
+            peak = gateway.usage().await?;
             let open = gateway.metrics().await?.get("tollgate_active_streams").copied().unwrap_or_default();
             if format!("{open}") != format!("{streams}") {
                 return Err(io::Error::other(format!("{open} streams are open, not {streams}")));
@@ -104,7 +104,7 @@ async fn hold(arguments: &Arguments, shape: Shape, streams: usize) -> io::Result
         seen.map_err(io::Error::other)??;
     }
     let open = gateway.settle(&["tollgate_leases_open", "tollgate_active_streams"], PATIENCE).await?;
-    let after = gateway.usage()?;
+    let after = gateway.usage().await?;
     let code = gateway.stop().await?;
     std::fs::remove_dir_all(&directory)?;
     if !open.is_empty() || code != Some(0) {
