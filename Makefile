@@ -2,7 +2,7 @@
 # for what a build needs (rustc, C compiler, cmake) and installs the Debian packages where it may.
 CARGO ?= cargo
 
-.PHONY: help demo build test loom chaos bench check fmt lint doc deny prepare
+.PHONY: help demo build test loom lifecycle chaos bench check fmt lint doc deny prepare
 
 help:            ## this list
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' Makefile | expand -t 14
@@ -19,6 +19,9 @@ test: prepare    ## every test; no network, no root, no server needed
 loom: prepare    ## the limits' atomics, in every order in which threads may meet
 	RUSTFLAGS="--cfg loom" CARGO_PROFILE_DEV_OPT_LEVEL=2 CARGO_PROFILE_DEV_DEBUG=false $(CARGO) test --package tollgate-loom --locked \
 		--target-dir $${CARGO_TARGET_DIR:-target}/loom
+
+lifecycle: prepare ## reloads, upgrades and a drain under load, and nobody notices
+	loadtest/lifecycle --seconds 60
 
 chaos: prepare   ## two minutes of upstreams that fail in every way, and everything accounted for
 	loadtest/chaos --seconds 120

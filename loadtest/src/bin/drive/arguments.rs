@@ -20,12 +20,14 @@ pub(crate) enum Command {
     Chaos,
     Streams,
     Fleet,
+    Lifecycle,
 }
 
 /// How it is called.
 pub(crate) const USAGE: &str = "usage: drive chaos [--seconds 120] [--seed 1] [--clients 64] [--binary PATH]\n       \
      drive streams [--streams N] [--binary PATH]\n       \
-     drive fleet [--seconds 60] [--clients 16] [--binary PATH]";
+     drive fleet [--seconds 60] [--clients 16] [--binary PATH]\n       \
+     drive lifecycle [--seconds 60] [--clients 16] [--binary PATH]";
 
 impl Arguments {
     pub(crate) fn parse(mut words: impl Iterator<Item = String>) -> Result<Self, String> {
@@ -33,10 +35,14 @@ impl Arguments {
             Some("chaos") => Command::Chaos,
             Some("streams") => Command::Streams,
             Some("fleet") => Command::Fleet,
+            Some("lifecycle") => Command::Lifecycle,
             _ => return Err(USAGE.to_owned()),
         };
         let binary = PathBuf::from("target/release/tollgate");
-        let (seconds, clients) = if command == Command::Fleet { (60, 16) } else { (120, 64) };
+        let (seconds, clients) = match command {
+            Command::Fleet | Command::Lifecycle => (60, 16),
+            Command::Chaos | Command::Streams => (120, 64),
+        };
         let mut parsed = Self { command, binary, seconds, seed: 1, clients, streams: 0 };
         while let Some(word) = words.next() {
             let value = words.next().ok_or(USAGE)?;

@@ -37,13 +37,7 @@ impl Gateway {
         let config = directory.join("tollgate.toml");
         fs::write(&config, configuration)?;
         let log = directory.join("gateway.log");
-        let child = Command::new(binary)
-            .args(["run", "-c"])
-            .arg(&config)
-            .stdin(Stdio::null())
-            .stdout(File::create(directory.join("gateway.out"))?)
-            .stderr(File::create(&log)?)
-            .spawn()?;
+        let child = spawn(binary, directory, ("gateway", &[]))?;
         let unknown = SocketAddr::from(([127, 0, 0, 1], 0));
         let mut gateway = Self { child, public: unknown, admin: unknown, directory: directory.to_owned() };
         let said = timeout(START_MAX, async {
@@ -62,6 +56,27 @@ impl Gateway {
             ))
         })?;
         Ok(gateway)
+    }
+
+    /// Starts this binary in its place, and waits until the old process has left. Its exit code.
+    pub(crate) async fn upgrade(&mut self, binary: &Path, name: &str) -> io::Result<Option<i32>> {
+        let new = spawn(binary, &self.directory, (name, &["--upgrade"]))?;
+        let mut old = std::mem::replace(&mut self.child, new);
+        let log = self.directory.join(format!("{name}.log"));
+        said(&log, "waiting for the running process").await?;
+        Command::new("kill").args(["-QUIT", &old.id().to_string()]).status()?;
+        said(&log, "tollgate is up").await?;
+        exit_code(&mut old).await
+    }
+
+    /// Tells it to drain.
+    pub(crate) fn terminate(&self) -> io::Result<()> {
+        Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().map(drop)
+    }
+
+    /// Its exit code, where it leaves in time.
+    pub(crate) async fn left(&mut self) -> io::Result<Option<i32>> {
+        exit_code(&mut self.child).await
     }
 
     /// Puts another configuration in the file's place, in one step, and asks for a reload. The status it gets.
@@ -115,14 +130,8 @@ impl Gateway {
 
     /// Tells it to drain and waits for its exit code.
     pub(crate) async fn stop(&mut self) -> io::Result<Option<i32>> {
-        Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status()?;
-        for _ in 0..STOP_MAX_MS / 50 {
-            if let Some(status) = self.child.try_wait()? {
-                return Ok(status.code());
-            }
-            sleep(Duration::from_millis(50)).await;
-        }
-        Ok(None)
+        self.terminate()?;
+        self.left().await
     }
 }
 
@@ -131,6 +140,40 @@ impl Drop for Gateway {
         self.child.kill().unwrap_or_default();
         self.child.wait().map(drop).unwrap_or_default();
     }
+}
+
+/// Starts a process whose messages go to files of this name.
+fn spawn(binary: &Path, directory: &Path, (name, more): (&str, &[&str])) -> io::Result<Child> {
+    Command::new(binary)
+        .args(["run", "-c"])
+        .arg(directory.join("tollgate.toml"))
+        .args(more)
+        .env("RUNTIME_DIRECTORY", directory.join("run"))
+        .stdin(Stdio::null())
+        .stdout(File::create(directory.join(format!("{name}.out")))?)
+        .stderr(File::create(directory.join(format!("{name}.log")))?)
+        .spawn()
+}
+
+/// Waits until a log has this in it.
+async fn said(log: &Path, words: &str) -> io::Result<()> {
+    let looking = async {
+        while !fs::read_to_string(log).unwrap_or_default().contains(words) {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let late = |_| io::Error::other(format!("{} does not say: {words}", log.display()));
+    timeout(START_MAX, looking).await.map_err(late)
+}
+
+async fn exit_code(child: &mut Child) -> io::Result<Option<i32>> {
+    for _ in 0..STOP_MAX_MS / 10 {
+        if let Some(status) = child.try_wait()? {
+            return Ok(status.code());
+        }
+        sleep(Duration::from_millis(10)).await;
+    }
+    Ok(None)
 }
 
 /// The series of these names that are not 0.

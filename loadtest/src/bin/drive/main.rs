@@ -1,8 +1,9 @@
-//! Drives a real gateway between fake providers and clients of its own: `loadtest/chaos`, `loadtest/streams`
-//! and `loadtest/fleet`.
+//! Drives a real gateway between fake providers and clients of its own: `loadtest/chaos`, `loadtest/streams`,
+//! `loadtest/fleet` and `loadtest/lifecycle`.
 //!
 //! `chaos` lets everything fail and then holds all books against each other; `streams` opens as many streams at once as
-//! the machine's file limit allows and counts every event; `fleet` lets three gateways share a limit. Invariants: what is decided by chance follows from the seed;
+//! the machine's file limit allows and counts every event; `fleet` lets three gateways share a limit;
+//! `lifecycle` reloads, upgrades and drains one under load. Invariants: what is decided by chance follows from the seed;
 //! the exit code is 0 only where nothing differs.
 
 mod answer;
@@ -16,6 +17,7 @@ mod fleet;
 mod gateway;
 mod http1;
 mod http2;
+mod lifecycle;
 mod question;
 mod random;
 mod replicas;
@@ -39,6 +41,7 @@ fn main() -> ExitCode {
                 Command::Chaos => chaos::run(&arguments).await.map(|report| show(&arguments, &report)),
                 Command::Streams => streams::run(&arguments).await.map(Ok),
                 Command::Fleet => replicas::run(&arguments).await.map(Ok),
+                Command::Lifecycle => lifecycle::run(&arguments).await,
             }
         })
     });
