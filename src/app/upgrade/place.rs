@@ -26,10 +26,10 @@ impl Place {
         let config = std::path::absolute(config).map_err(|error| error.to_string())?;
         let directory = directory()?;
         let digest = Sha256::digest(config.as_os_str().as_encoded_bytes());
-        let name: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        let name = digest.iter().take(8).fold(0_u64, |word, byte| (word << 8) | u64::from(*byte));
         Ok(Self {
-            socket: directory.join(format!("{name}.sock")),
-            lock: directory.join(format!("{name}.lock")),
+            socket: directory.join(format!("{name:016x}.sock")),
+            lock: directory.join(format!("{name:016x}.lock")),
         })
     }
 

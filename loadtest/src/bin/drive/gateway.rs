@@ -13,7 +13,7 @@ use tokio::time::{sleep, timeout};
 /// A running gateway; dropped, it is killed.
 #[derive(Debug)]
 pub(crate) struct Gateway {
-    child: Child,
+    process: Process,
     pub(crate) public: SocketAddr,
     admin: SocketAddr,
     pub(crate) directory: PathBuf,
@@ -37,9 +37,9 @@ impl Gateway {
         let config = directory.join("tollgate.toml");
         fs::write(&config, configuration)?;
         let log = directory.join("gateway.log");
-        let child = spawn(binary, directory, ("gateway", &[]))?;
+        let process = spawn(binary, directory, ("gateway", &[]))?;
         let unknown = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut gateway = Self { child, public: unknown, admin: unknown, directory: directory.to_owned() };
+        let mut gateway = Self { process, public: unknown, admin: unknown, directory: directory.to_owned() };
         let said = timeout(START_MAX, async {
             loop {
                 let text = fs::read_to_string(&log).unwrap_or_default();
@@ -61,22 +61,22 @@ impl Gateway {
     /// Starts this binary in its place, and waits until the old process has left. Its exit code.
     pub(crate) async fn upgrade(&mut self, binary: &Path, name: &str) -> io::Result<Option<i32>> {
         let new = spawn(binary, &self.directory, (name, &["--upgrade"]))?;
-        let mut old = std::mem::replace(&mut self.child, new);
+        let mut old = std::mem::replace(&mut self.process, new);
         let log = self.directory.join(format!("{name}.log"));
         said(&log, "waiting for the running process").await?;
-        Command::new("kill").args(["-QUIT", &old.id().to_string()]).status()?;
+        Command::new("kill").args(["-QUIT", &old.0.id().to_string()]).status()?;
         said(&log, "tollgate is up").await?;
-        exit_code(&mut old).await
+        exit_code(&mut old.0).await
     }
 
     /// Tells it to drain.
     pub(crate) fn terminate(&self) -> io::Result<()> {
-        Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().map(drop)
+        Command::new("kill").args(["-TERM", &self.process.0.id().to_string()]).status().map(drop)
     }
 
     /// Its exit code, where it leaves in time.
     pub(crate) async fn left(&mut self) -> io::Result<Option<i32>> {
-        exit_code(&mut self.child).await
+        exit_code(&mut self.process.0).await
     }
 
     /// Puts another configuration in the file's place, in one step, and asks for a reload. The status it gets.
@@ -109,7 +109,7 @@ impl Gateway {
     }
 
     pub(crate) async fn usage(&self) -> io::Result<Usage> {
-        let process = PathBuf::from(format!("/proc/{}", self.child.id()));
+        let process = PathBuf::from(format!("/proc/{}", self.process.0.id()));
         let status = fs::read_to_string(process.join("status"))?;
         let rss = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
         let rss_kib = rss.and_then(|rss| rss.split_whitespace().next()?.parse().ok()).unwrap_or_default();
@@ -119,7 +119,8 @@ impl Gateway {
         // Its descriptors are root's alone to look at, since it is not dumpable; it counts them itself.
         let metrics = self.metrics().await?;
         let descriptors = metrics.get("process_open_fds").copied().unwrap_or_default();
-        Ok(Usage { rss_kib, descriptors: descriptors as usize, cpu_seconds: ticks / TICKS_PER_SECOND })
+        let descriptors = format!("{descriptors}").parse().unwrap_or_default();
+        Ok(Usage { rss_kib, descriptors, cpu_seconds: ticks / TICKS_PER_SECOND })
     }
 
     /// The access log's lines so far.
@@ -135,16 +136,20 @@ impl Gateway {
     }
 }
 
-impl Drop for Gateway {
+/// A process; dropped, it is killed.
+#[derive(Debug)]
+struct Process(Child);
+
+impl Drop for Process {
     fn drop(&mut self) {
-        self.child.kill().unwrap_or_default();
-        self.child.wait().map(drop).unwrap_or_default();
+        self.0.kill().unwrap_or_default();
+        self.0.wait().map(drop).unwrap_or_default();
     }
 }
 
 /// Starts a process whose messages go to files of this name.
-fn spawn(binary: &Path, directory: &Path, (name, more): (&str, &[&str])) -> io::Result<Child> {
-    Command::new(binary)
+fn spawn(binary: &Path, directory: &Path, (name, more): (&str, &[&str])) -> io::Result<Process> {
+    let child = Command::new(binary)
         .args(["run", "-c"])
         .arg(directory.join("tollgate.toml"))
         .args(more)
@@ -152,7 +157,8 @@ fn spawn(binary: &Path, directory: &Path, (name, more): (&str, &[&str])) -> io::
         .stdin(Stdio::null())
         .stdout(File::create(directory.join(format!("{name}.out")))?)
         .stderr(File::create(directory.join(format!("{name}.log")))?)
-        .spawn()
+        .spawn()?;
+    Ok(Process(child))
 }
 
 /// Waits until a log has this in it.
