@@ -75,11 +75,14 @@ fn connect(name: &[u8]) -> Option<UnixDatagram> {
         None => SocketAddr::from_pathname(std::ffi::OsStr::from_bytes(name)),
     };
     let socket = UnixDatagram::unbound().ok()?;
-    // A manager that does not listen must not hold the gateway up.
-    socket.set_nonblocking(true).ok()?;
+    // A manager that is behind gets a moment, since no word may be lost; one that does not listen must not hold us up.
+    socket.set_write_timeout(Some(PATIENCE)).ok()?;
     socket.connect_addr(&address.ok()?).ok()?;
     Some(socket)
 }
+
+/// How long a word waits for room in the manager's queue.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// How often the service manager wants to hear from this process.
 fn watchdog() -> Option<Duration> {

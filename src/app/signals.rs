@@ -64,7 +64,6 @@ impl Signals {
                     handover = None;
                     match ended {
                         Ok(pid) => {
-                            notify.replaced_by(pid);
                             tracing::info!(pid, "the new process serves: draining");
                             break Leaving::Replaced;
                         }
@@ -120,14 +119,14 @@ fn begin(handover: &mut Option<Handover>, running: &Running, config: &Path, noti
     if handover.is_some() {
         return;
     }
-    let (config, start): (PathBuf, bool) = (config.to_owned(), notify.is_heard());
+    let (config, notify): (PathBuf, Notify) = (config.to_owned(), notify.clone());
     match running.held.copies() {
         Ok(copies) => {
             let ledger = running.shared.telemetry.ledger.load_full();
             *handover = Some(tokio::spawn(async move {
                 // The next one's quotas go on from what the file has.
                 drop(tokio::task::spawn_blocking(move || ledger.map(|ledger| ledger.flush())).await);
-                upgrade::hand_over(&config, &copies, start).await
+                upgrade::hand_over(&config, &copies, &notify).await
             }));
         }
         Err(error) => tracing::error!(%error, "the listeners cannot be handed over"),

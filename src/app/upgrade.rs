@@ -10,6 +10,7 @@ mod message;
 mod place;
 
 use crate::app::listeners::Listening;
+use crate::app::notify::Notify;
 use crate::app::upgrade::message::{receive, send};
 use crate::app::upgrade::place::Place;
 use std::path::Path;
@@ -75,17 +76,25 @@ impl TakenOver {
     }
 }
 
-/// Hands the listeners to a new process and waits until it serves; its process id. `start`: where none is there yet, one is
-/// started with the same command line.
-pub(super) async fn hand_over(config: &Path, listening: &[Listening], start: bool) -> Result<i32, String> {
+/// Hands the listeners to a new process and waits until it serves; its process id. Where none is there yet and a service
+/// manager listens, one is started with the same command line.
+pub(super) async fn hand_over(
+    config: &Path,
+    listening: &[Listening],
+    notify: &Notify,
+) -> Result<i32, String> {
     let place = Place::of(config)?;
-    let mut new = reach(&place, start).await?;
+    let mut new = reach(&place, notify.is_heard()).await?;
     let pid = new.peer_cred().ok().and_then(|peer| peer.pid()).unwrap_or_default();
     tracing::info!(pid, "handing the listeners over");
     send(&new, listening)
         .await
         .map_err(|error| format!("the listeners could not be handed over: {error}"))?;
     let outcome = is_ready(&mut new).await;
+    if outcome.is_ok() {
+        // Before it hears that it has taken over, since it then says that it is ready, which only the main process may.
+        notify.replaced_by(pid);
+    }
     // One that is gone serves nobody, so that it need not be told.
     drop(new.write_all(if outcome.is_ok() { TAKEN } else { LATE }).await);
     outcome.map(|()| pid)

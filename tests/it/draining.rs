@@ -130,7 +130,8 @@ async fn at_the_deadline_a_whole_that_has_begun_is_aborted() {
 #[tokio::test]
 async fn a_draining_gateway_serves_what_comes_on_its_connections_and_ends_them() {
     let upstream = provider().await;
-    let gateway = gateway("", Speech::Chat, &upstream, "").await;
+    // Long enough for the next request to come in time on any machine.
+    let gateway = gateway("timeouts = { drain_delay = \"2s\" }", Speech::Chat, &upstream, "").await;
     let mut stream = streaming(Speech::Chat, &gateway, &upstream).await;
     let mut kept = Connection::open(gateway.addr()).await;
     kept.send(&Speech::Chat.request(KEY, MODEL, false)).await;

@@ -131,6 +131,9 @@ async fn only_one_process_waits_and_only_where_nobody_else_can_enter() {
     assert!(third.stderr.rest().await.contains("nobody else may enter"));
 }
 
+/// A word that takes longer does not come.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(20);
+
 /// What the service manager hears.
 struct Manager {
     socket: tokio::net::UnixDatagram,
@@ -147,7 +150,8 @@ impl Manager {
     async fn hears(&self) -> String {
         let mut buffer = [0; 4096];
         loop {
-            let length = self.socket.recv(&mut buffer).await.expect("a message");
+            let heard = tokio::time::timeout(PATIENCE, self.socket.recv(&mut buffer)).await;
+            let length = heard.expect("nothing is said").expect("a message");
             let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
             if text != "WATCHDOG=1" {
                 return text;
@@ -160,7 +164,7 @@ impl Manager {
 async fn a_service_manager_hears_of_everything_and_its_quit_starts_the_next_process() {
     let house = House::build().await;
     let manager = Manager::listening(&house);
-    let told = [("NOTIFY_SOCKET", manager.path.as_os_str()), ("WATCHDOG_USEC", "20000".as_ref())];
+    let told = [("NOTIFY_SOCKET", manager.path.as_os_str()), ("WATCHDOG_USEC", "60000000".as_ref())];
     let mut old = Run::start_with(house.run(&[], &told)).await;
     assert!(manager.hears().await.starts_with("READY=1\n"));
     let mut sign = [0; 64];
