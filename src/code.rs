@@ -35,6 +35,10 @@ pub enum Code {
     RequestTimeout,
     /// The body is over a limit.
     BodyTooLarge,
+    /// The target is over a limit; over HTTP/1.1 that is said without a body.
+    UriTooLong,
+    /// The head is over a limit; the same.
+    HeaderTooLarge,
     /// `Expect` asks for something other than `100-continue`.
     ExpectationFailed,
     /// The request body is encoded in a way we cannot read.
@@ -75,7 +79,7 @@ pub enum Code {
 
 impl Code {
     /// Every code, for tables and tests.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 34] = [
         Self::MissingApiKey,
         Self::MalformedApiKey,
         Self::InvalidApiKey,
@@ -90,6 +94,8 @@ impl Code {
         Self::InvalidRequest,
         Self::RequestTimeout,
         Self::BodyTooLarge,
+        Self::UriTooLong,
+        Self::HeaderTooLarge,
         Self::ExpectationFailed,
         Self::UnsupportedContentEncoding,
         Self::UntranslatableRequest,
@@ -137,6 +143,8 @@ impl Code {
             Self::InvalidRequest => ("invalid_request", 400),
             Self::RequestTimeout => ("request_timeout", 408),
             Self::BodyTooLarge => ("body_too_large", 413),
+            Self::UriTooLong => ("uri_too_long", 414),
+            Self::HeaderTooLarge => ("header_too_large", 431),
             Self::ExpectationFailed => ("expectation_failed", 417),
             Self::UnsupportedContentEncoding => ("unsupported_content_encoding", 415),
             Self::UntranslatableRequest => ("untranslatable_request", 400),

@@ -9,6 +9,7 @@
 pub mod encoding;
 pub mod entry;
 pub mod http1;
+pub mod http2;
 pub mod inspect;
 pub mod key_forms;
 pub mod observe;

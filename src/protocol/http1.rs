@@ -8,6 +8,7 @@
 //! bound; a body's end is known, never guessed, except where only the connection's end can say it.
 
 mod body;
+pub mod request;
 
 pub use self::body::{BodyReader, Step};
 

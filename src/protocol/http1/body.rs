@@ -72,6 +72,36 @@ impl BodyReader {
         }
     }
 
+    /// How much of what comes belongs to the body and its framing, where nothing is taken off.
+    pub fn pass(&mut self, input: &[u8]) -> Result<usize, Garbled> {
+        let mut passed = 0;
+        while passed < input.len() {
+            match &mut self.state {
+                State::Ended => break,
+                State::Broken(garbled) => return Err(*garbled),
+                State::UntilClose => passed = input.len(),
+                State::Length(left) | State::Chunk(left) => {
+                    let taken = usize::try_from(*left).unwrap_or(usize::MAX).min(input.len() - passed);
+                    passed += taken;
+                    *left -= taken as u64;
+                    self.state = match self.state {
+                        State::Length(0) => State::Ended,
+                        State::Chunk(0) => State::ChunkReturn,
+                        going_on => going_on,
+                    };
+                }
+                framing => {
+                    *framing = framing.after(input[passed]).unwrap_or_else(State::Broken);
+                    passed += 1;
+                }
+            }
+        }
+        match self.state {
+            State::Broken(garbled) => Err(garbled),
+            _ => Ok(passed),
+        }
+    }
+
     /// Whether the body has ended.
     pub fn is_ended(&self) -> bool {
         self.state == State::Ended
