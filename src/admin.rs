@@ -165,15 +165,19 @@ impl Admin {
         }
     }
 
-    /// Ready: not told to stop, and at least one channel could take a request.
+    /// Ready: not told to stop, and at least one channel is in service. While all of them cool, requests get their 503 with
+    /// the time to come back; without a replica that is ready they would get nothing.
     fn ready(&self) -> Page {
         if self.shared.draining.load(Ordering::Acquire) {
             return Page::text(503, "draining");
         }
-        if views::usable_channels(&self.shared) == 0 {
+        if views::channels_in_service(&self.shared) == 0 {
             return Page::text(503, "no channel is usable");
         }
-        Page::text(200, "ok")
+        match views::usable_channels(&self.shared) {
+            0 => Page::text(200, "ok, but every channel is cooling"),
+            _ => Page::text(200, "ok"),
+        }
     }
 
     fn status(&self) -> Value {

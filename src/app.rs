@@ -6,6 +6,7 @@
 
 pub mod accept;
 pub mod demo;
+pub mod descriptors;
 pub mod drain;
 pub mod listeners;
 mod notify;
@@ -16,12 +17,12 @@ mod signals;
 mod upgrade;
 
 use crate::admin::{Admin, Bound};
-use crate::app::accept::{Caps, Connections, Tls, accept};
+use crate::app::accept::{Caps, Connections, accept};
 use crate::app::listeners::{Held, Listeners};
 use crate::config::{Loaded, Snapshot};
 use crate::fleet;
 use crate::gateway::Gateway;
-use crate::gateway::guard::HeadBounds;
+use crate::gateway::guard::{Rate, Rules};
 use crate::gateway::peer::Upstream;
 use crate::process::Shared;
 use crate::process::reload::Reloader;
@@ -128,16 +129,9 @@ pub async fn start_on(
     let admin = listener.local_addr()?;
     let bound = Bound { public: public.clone(), secured: secured.clone(), admin };
     let app = Arc::new(HttpServer::new_app(Admin::new(shared.clone(), reloader.clone(), bound)));
-    let unlimited = || Caps {
-        connections: ADMIN_CONNECTIONS_MAX,
-        per_ip: 0,
-        first_byte: ADMIN_FIRST_BYTE,
-        head: None,
-        tls: None,
-    };
     // Operators look while the gateway drains, so this one ends with the process, or where another has its place.
     let (stop_admin, admin_stopped) = watch::channel(false);
-    tokio::spawn(accept(listener, app, Arc::default(), unlimited, admin_stopped));
+    tokio::spawn(accept(listener, app, Arc::default(), admin_caps(&shared), admin_stopped));
     let held = listeners.done();
     Ok(Running {
         public,
@@ -160,14 +154,42 @@ fn caps(shared: &Shared, securing: Option<Securing>) -> impl Fn() -> Caps + Send
     move || {
         let live = live.load();
         let server = &live.snapshot.server;
-        let secured = securing.as_ref().map(|securing| securing.now(&live.snapshot));
         Caps {
-            connections: server.limits.connections,
+            connections: server.limits.connections.min(descriptors::share()),
             per_ip: server.limits.connections_per_ip,
             first_byte: server.timeouts.header,
-            head: Some(HeadBounds { time: server.timeouts.header, bytes: server.limits.header_bytes }),
-            tls: secured.map(|server| Tls { server, telemetry: Arc::clone(&telemetry) }),
+            rules: Rules {
+                head: server.timeouts.header,
+                head_bytes: server.limits.header_bytes,
+                idle: server.timeouts.idle,
+                body: Rate::of_bodies(server.timeouts.body_idle),
+                answer: Rate::of_answers(server.timeouts.write_idle),
+                follows_on: false,
+                telemetry: Arc::clone(&telemetry),
+            },
+            tls: securing.as_ref().map(|securing| securing.now(&live.snapshot)),
         }
+    }
+}
+
+/// What an operator's connection may do, whatever is configured for clients: health is asked for by what reloads it.
+fn admin_caps(shared: &Shared) -> impl Fn() -> Caps + Send + Sync + 'static {
+    let telemetry = Arc::clone(&shared.telemetry);
+    move || Caps {
+        connections: ADMIN_CONNECTIONS_MAX,
+        per_ip: 0,
+        first_byte: ADMIN_HEAD,
+        rules: Rules {
+            head: ADMIN_HEAD,
+            head_bytes: ADMIN_HEAD_BYTES_MAX,
+            idle: ADMIN_IDLE,
+            body: Rate::of_bodies(ADMIN_HEAD),
+            answer: Rate::of_answers(ADMIN_IDLE),
+            // Its requests are answered one by one, and nothing is read meanwhile.
+            follows_on: true,
+            telemetry: Arc::clone(&telemetry),
+        },
+        tls: None,
     }
 }
 
@@ -209,6 +231,7 @@ fn proxy(shared: &Shared) -> Arc<HttpProxy<Gateway>> {
         telemetry: Arc::clone(&shared.telemetry),
         world: Arc::clone(&shared.world),
         under_way: Arc::clone(&shared.under_way),
+        under_way_max: descriptors::share(),
         draining: Arc::clone(&shared.draining),
         over: shared.over.subscribe(),
     };
@@ -250,4 +273,6 @@ const H2_HEADER_LIST_MAX: u32 = 64 << 10;
 /// Frees what a connection has gathered, at a cost nobody notices.
 const REQUESTS_PER_CONNECTION_MAX: u32 = 10_000;
 const ADMIN_CONNECTIONS_MAX: usize = 256;
-const ADMIN_FIRST_BYTE: Duration = Duration::from_secs(10);
+const ADMIN_HEAD: Duration = Duration::from_secs(10);
+const ADMIN_HEAD_BYTES_MAX: usize = 64 << 10;
+const ADMIN_IDLE: Duration = Duration::from_secs(75);

@@ -20,6 +20,7 @@ pub mod peer;
 pub mod queued;
 pub mod relay;
 pub mod reply;
+pub mod room;
 pub mod seen;
 pub mod spend;
 pub mod status;
@@ -38,7 +39,7 @@ use crate::gateway::peer::Upstream;
 use crate::gateway::relay::Relayed;
 use crate::gateway::reply::{Reply, Sent, elapsed};
 use crate::protocol::entry::{self, Entry};
-use crate::protocol::inspect;
+use crate::protocol::{http2, inspect};
 use crate::record::{End, Path, Text};
 use crate::refusal::Refusal;
 use crate::stage::plan::{Attempt, Next};
@@ -76,6 +77,8 @@ pub struct Gateway {
     pub world: Arc<dyn World>,
     /// Exchanges under way; a drain waits for zero.
     pub under_way: Arc<AtomicI64>,
+    /// The most of them that the process has file descriptors for.
+    pub under_way_max: usize,
     /// Whether the process has been told to stop.
     pub draining: Arc<AtomicBool>,
     /// Whether what is under way shall end now.
@@ -119,9 +122,15 @@ impl Gateway {
                 record.labels.push(label, value);
             }
         }
+        if head.version == http::Version::HTTP_2 {
+            http2::check(&head.uri, &head.headers)?;
+        }
         let entry = entry::entry(&head.method, path, query, &head.headers)?;
         record.dialect = entry.dialect;
         record.operation = Some(entry.operation);
+        if entry.operation.is_exchange() || entry.operation.is_tunnel() {
+            self.check_room(exchange)?;
+        }
         if let Some(kind) = entry.fixup {
             self.telemetry.metrics.base_url_fixed(kind);
         }
@@ -382,17 +391,14 @@ impl ProxyHttp for Gateway {
     async fn early_request_filter(&self, session: &mut Session, exchange: &mut Exchange) -> Result<()> {
         exchange.started = self.world.now();
         let client = session.as_downstream_mut();
-        guard::head_parsed(client);
         if client.get_keepalive().is_some() {
-            // Unconditionally it would undo the parser's close for ambiguous framing and HTTP/1.0.
-            client.set_keepalive(Some(exchange.live.snapshot.server.timeouts.idle.as_secs().max(1)));
+            // Without an end of Pingora's own: the guard knows the time between two requests from that of a head.
+            client.set_keepalive(Some(0));
         }
         // The body's own clock runs where it is read; Pingora's would end a longer one early.
         client.set_read_timeout(None);
-        client.set_write_timeout(Some(reply::CLIENT_STALL_MAX));
+        client.set_write_timeout(Some(exchange.live.snapshot.server.timeouts.write_idle));
         client.set_total_drain_timeout(Some(DRAIN_UNREAD_MAX));
-        // Without it a pipelined next request would look like a client that left.
-        client.set_pipelining_enabled(true);
         Ok(())
     }
 

@@ -7,6 +7,7 @@ use crate::process::Shared;
 use crate::process::reload::Last;
 use crate::protocol::Medium;
 use crate::state::Live;
+use crate::state::health::{Resting, Why};
 use crate::state::lending::Mode;
 use crate::telemetry::{access, metrics};
 use serde_json::{Value, json};
@@ -106,6 +107,22 @@ fn why_down(live: &Live, index: usize, now: u64) -> Option<&'static str> {
     } else {
         None
     }
+}
+
+/// Whether a channel is in service at all. One that only cools is: that passes by itself, and every replica has it at the
+/// same time, so that taking this one away would help nobody.
+fn is_in_service(live: &Live, index: usize, now: u64) -> bool {
+    let (channel, state) = (&live.snapshot.channels[index], live.channel(index));
+    let put_away = |resting: Resting| matches!(resting.why, Why::Unauthorized | Why::Unpaid);
+    let has_credential = state.credentials.iter().any(|rest| !rest.at(now).is_some_and(put_away));
+    channel.enabled && channel.weight > 0 && has_credential
+}
+
+/// How many channels are in service.
+pub(super) fn channels_in_service(shared: &Shared) -> usize {
+    let live = shared.live.load();
+    let now = shared.world.now();
+    (0..live.snapshot.channels.len()).filter(|index| is_in_service(&live, *index, now)).count()
 }
 
 /// How many channels could take a request now.

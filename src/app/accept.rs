@@ -1,17 +1,18 @@
 //! Connections in: one accept loop for the binary, the demo and the tests.
 //!
 //! Invariants: no more connections than the limits allow, over all and per address; a connection that sends
-//! nothing in time, or takes too long over its handshake, is closed; running out of file descriptors pauses the loop instead of spinning it.
+//! nothing in time, or takes too long over its handshake, is closed; running out of file descriptors pauses the loop instead of spinning it;
+//! a connection that is old serves what it has begun and then ends.
 
 use crate::app::secured::Secured;
-use crate::gateway::guard::{Guarded, HeadBounds, Plain};
-use crate::telemetry::Telemetry;
+use crate::gateway::guard::{Guarded, Plain, Rules};
 use crate::tls::ServerTls;
 use dashmap::DashMap;
 use pingora::apps::ServerApp;
 use pingora::protocols::{SocketDigest, Stream as BoxedStream};
+use socket2::SockRef;
 use std::future::pending;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -36,34 +37,26 @@ pub struct Caps {
     pub per_ip: usize,
     /// Until its first byte.
     pub first_byte: Duration,
-    /// What a request's head may take; `None`: it is not guarded.
-    pub head: Option<HeadBounds>,
+    /// What it may take once it is in.
+    pub rules: Rules,
     /// How it is secured; `None`: not at all.
-    pub tls: Option<Tls>,
-}
-
-/// How a connection is secured, and where it is told if that comes to nothing.
-#[derive(Debug, Clone)]
-pub struct Tls {
-    /// What we show and whom we let in.
-    pub server: Arc<ServerTls>,
-    /// Where failures are counted.
-    pub telemetry: Arc<Telemetry>,
+    pub tls: Option<Arc<ServerTls>>,
 }
 
 impl Connections {
-    /// A place for one more, or none.
-    fn enter(self: &Arc<Self>, ip: IpAddr, caps: &Caps) -> Option<Place> {
+    /// A place for one more, or which limit says no.
+    fn enter(self: &Arc<Self>, ip: IpAddr, caps: &Caps) -> Result<Place, &'static str> {
+        let ip = counted(ip);
         let open = self.open.fetch_update(Ordering::AcqRel, Ordering::Acquire, |open| {
             (open < caps.connections).then_some(open + 1)
         });
-        open.ok()?;
+        open.map_err(|_| "limit")?;
         let place = Place { connections: Arc::clone(self), ip };
         let mut own = self.by_ip.entry(ip).or_insert(0);
         *own += 1;
         let over = caps.per_ip > 0 && *own > caps.per_ip;
         drop(own);
-        (!over).then_some(place)
+        if over { Err("per_ip") } else { Ok(place) }
     }
 
     /// Open now.
@@ -88,6 +81,14 @@ impl Drop for Place {
     }
 }
 
+/// Whom an address is counted as: of IPv6 a client has a whole network of its own.
+fn counted(ip: IpAddr) -> IpAddr {
+    match ip.to_canonical() {
+        IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX))),
+        ip @ IpAddr::V4(_) => ip,
+    }
+}
+
 /// Accepts until `shutdown` says so; connections that are open then go on, and so do those that wait to be accepted.
 pub async fn accept<A>(
     listener: TcpListener,
@@ -99,6 +100,7 @@ pub async fn accept<A>(
     A: ServerApp + Send + Sync + 'static,
 {
     let ended = shutdown.clone();
+    let mut failing = false;
     loop {
         let accepted = tokio::select! {
             biased;
@@ -107,9 +109,15 @@ pub async fn accept<A>(
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((tcp, from)) => serve(&app, tcp, from, (&connections, caps()), &ended),
+            Ok((tcp, from)) => {
+                failing = false;
+                admit(&app, tcp, from, (&connections, caps()), &ended);
+            }
             Err(error) => {
-                tracing::warn!(%error, "cannot accept a connection");
+                // Once for a row of them: a log that fills the disk helps nobody.
+                if !std::mem::replace(&mut failing, true) {
+                    tracing::warn!(%error, "cannot accept a connection; trying again until it works");
+                }
                 sleep(ACCEPT_PAUSE).await;
             }
         }
@@ -121,32 +129,53 @@ pub async fn accept<A>(
         if tcp.set_nonblocking(true).is_ok()
             && let Ok(tcp) = TcpStream::from_std(tcp)
         {
-            serve(&app, tcp, from, (&connections, caps()), &ended);
+            admit(&app, tcp, from, (&connections, caps()), &ended);
         }
     }
 }
 
 /// Serves a connection in a task of its own, where there is room for it.
-fn serve<A: ServerApp + Send + Sync + 'static>(
+fn admit<A: ServerApp + Send + Sync + 'static>(
     app: &Arc<A>,
     tcp: TcpStream,
     from: SocketAddr,
     (connections, caps): (&Arc<Connections>, Caps),
     ended: &watch::Receiver<bool>,
 ) {
-    let Some(place) = connections.enter(from.ip(), &caps) else { return };
-    let (app, ended) = (Arc::clone(app), ended.clone());
-    tokio::spawn(async move {
-        let greeted = tokio::select! {
-            biased;
-            greeted = greet(tcp, from, &caps) => greeted,
-            () = long_ended(ended.clone()) => None,
-        };
-        if let Some(stream) = greeted {
-            app.process_new(stream, &ended).await;
+    match connections.enter(from.ip(), &caps) {
+        Ok(place) => drop(tokio::spawn(serve(tcp, from, (Arc::clone(app), ended.clone()), (caps, place)))),
+        Err(reason) => turn_away(&tcp, &caps, reason),
+    }
+}
+
+/// One connection from its first byte to its last.
+async fn serve<A>(
+    tcp: TcpStream,
+    from: SocketAddr,
+    (app, mut ended): (Arc<A>, watch::Receiver<bool>),
+    (caps, place): (Caps, Place),
+) where
+    A: ServerApp + Send + Sync + 'static,
+{
+    let greeted = tokio::select! {
+        biased;
+        greeted = greet(tcp, from, &caps) => greeted,
+        () = long_ended(ended.clone()) => None,
+    };
+    if let Some(stream) = greeted {
+        // Its own word to end: the process's, or its age. HTTP/2 then says so to the client and serves what is open.
+        let (end, ending) = watch::channel(*ended.borrow());
+        let served = app.process_new(stream, &ending);
+        tokio::pin!(served);
+        tokio::select! {
+            _ = &mut served => {}
+            () = told_or_old(&mut ended) => {
+                end.send_replace(true);
+                served.await;
+            }
         }
-        drop(place);
-    });
+    }
+    drop(place);
 }
 
 /// Resolves when nothing more is expected of who has said nothing yet.
@@ -157,39 +186,48 @@ async fn long_ended(mut ended: watch::Receiver<bool>) {
     sleep(LAST_GREETING).await;
 }
 
+/// Returns when a connection should serve nothing new.
+async fn told_or_old(ended: &mut watch::Receiver<bool>) {
+    let told = async {
+        // A sender that is gone will never say it.
+        if ended.wait_for(|ended| *ended).await.is_err() {
+            pending::<()>().await;
+        }
+    };
+    drop(timeout(AGE_MAX, told).await);
+}
+
+/// Says that there is no room, as far as the socket takes it at once: who is many does not get to hold us up.
+fn turn_away(tcp: &TcpStream, caps: &Caps, reason: &'static str) {
+    caps.rules.telemetry.metrics.connection_refused(reason);
+    if caps.tls.is_none() {
+        drop(tcp.try_write(NO_ROOM));
+    }
+}
+
 /// Waits for the first bytes, and with TLS for the whole handshake; `None`: it came to nothing.
 async fn greet(tcp: TcpStream, from: SocketAddr, caps: &Caps) -> Option<BoxedStream> {
     // Without it a small answer would wait for the client's acknowledgement of the one before.
     drop(tcp.set_nodelay(true));
+    // Else the system takes megabytes for a client that reads slowly, and says nothing until a third of them is gone.
+    drop(SockRef::from(&tcp).set_tcp_notsent_lowat(UNSENT_MAX));
     let digest = SocketDigest::from_raw_fd(tcp.as_raw_fd());
     drop(digest.peer_addr.set(Some(from.into())));
     let Some(tls) = &caps.tls else {
-        // Pingora's peek for the HTTP/2 preface has no deadline of its own.
         let ready = timeout(caps.first_byte, tcp.readable()).await;
-        return ready.is_ok_and(|ready| ready.is_ok()).then(|| plain(tcp, digest, caps.head));
+        let stream = Box::new(Plain::new(tcp, digest));
+        return ready
+            .is_ok_and(|ready| ready.is_ok())
+            .then(|| -> BoxedStream { Box::new(Guarded::new(stream, caps.rules.clone())) });
     };
     let deadline = sleep(caps.first_byte).deadline();
-    match Secured::accept(tcp, &tls.server, digest, deadline).await {
-        Ok(secured) => {
-            let stream: BoxedStream = Box::new(secured?);
-            Some(match caps.head {
-                Some(bounds) => Box::new(Guarded::secured(stream, bounds, deadline)),
-                None => stream,
-            })
-        }
+    match Secured::accept(tcp, tls, digest, deadline).await {
+        Ok(secured) => Some(Box::new(Guarded::secured(Box::new(secured?), caps.rules.clone(), deadline))),
         Err(word) => {
             tracing::debug!(%from, reason = word.text(), "a TLS handshake failed");
-            tls.telemetry.metrics.handshake_failed(word);
+            caps.rules.telemetry.metrics.handshake_failed(word);
             None
         }
-    }
-}
-
-fn plain(tcp: TcpStream, digest: SocketDigest, head: Option<HeadBounds>) -> BoxedStream {
-    let stream = Box::new(Plain::new(tcp, digest));
-    match head {
-        Some(bounds) => Box::new(Guarded::new(stream, bounds)),
-        None => stream,
     }
 }
 
@@ -199,3 +237,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 const BACKLOG_MAX: usize = 1024;
 /// A connection that comes while the listeners close gets this long to say what it wants.
 const LAST_GREETING: Duration = Duration::from_millis(500);
+/// Now and then a client looks again where the name points, and what a connection has gathered is given back.
+const AGE_MAX: Duration = Duration::from_secs(3600);
+/// What may wait in the system beyond what the line carries: a slow client's pace is seen in steps of half of it.
+const UNSENT_MAX: u32 = 32 << 10;
+const NO_ROOM: &[u8] =
+    b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";

@@ -3,12 +3,12 @@
 //! Invariant: a configuration that cannot be run, or a ledger or an address that cannot be had, ends a new process before
 //! the running one has stopped anything.
 
-use crate::app;
 use crate::app::drain::Leaving;
 use crate::app::listeners::Listeners;
 use crate::app::notify::Notify;
 use crate::app::signals::Signals;
 use crate::app::upgrade::{self, TakenOver};
+use crate::app::{self, descriptors};
 use crate::config::{self, FsSource, Loaded, Problems};
 use crate::process::logging;
 use crate::telemetry::Metrics;
@@ -25,6 +25,9 @@ pub fn run(config: &Path, upgrade: bool) -> Result<(), String> {
     for warning in &loaded.warnings {
         tracing::warn!(%warning, "configuration");
     }
+    descriptors::raise();
+    let limits = &loaded.snapshot.server.limits;
+    descriptors::warn_of(limits.connections, limits.exchanges);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(loaded.snapshot.server.threads)
         .thread_name("gateway")

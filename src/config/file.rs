@@ -149,6 +149,8 @@ pub(super) struct ServerTimeouts {
     pub(super) header: Option<Wait>,
     /// Between two reads of a request body; 30s if absent.
     pub(super) body_idle: Option<Wait>,
+    /// For a client to take what is sent to it; 60s if absent.
+    pub(super) write_idle: Option<Wait>,
     /// For the next request of a connection; 75s if absent.
     pub(super) idle: Option<Wait>,
     /// Between readiness 503 and closing the listeners; 0s if absent.
@@ -167,6 +169,9 @@ pub(super) struct ServerLimits {
     /// Connections of one address at once; 0 or absent: no limit.
     #[schemars(range(min = 0, max = 10_000_000))]
     pub(super) connections_per_ip: Option<u32>,
+    /// Requests under way at once that need a provider; 65536 if absent.
+    #[schemars(range(min = 1, max = 10_000_000))]
+    pub(super) exchanges: Option<u32>,
     /// A request head; 64KiB if absent.
     pub(super) header_bytes: Option<Size>,
     /// A request body; 64MiB if absent.

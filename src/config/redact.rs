@@ -90,6 +90,7 @@ fn server(server: &Server) -> Value {
         "timeouts": {
             "header": wait(server.timeouts.header),
             "body_idle": wait(server.timeouts.body_idle),
+            "write_idle": wait(server.timeouts.write_idle),
             "idle": wait(server.timeouts.idle),
             "drain_delay": wait(server.timeouts.drain_delay),
             "drain": wait(server.timeouts.drain),
@@ -97,6 +98,7 @@ fn server(server: &Server) -> Value {
         "limits": {
             "connections": server.limits.connections,
             "connections_per_ip": server.limits.connections_per_ip,
+            "exchanges": server.limits.exchanges,
             "header_bytes": server.limits.header_bytes,
             "body_bytes": server.limits.body_bytes,
             "buffered_body_bytes": server.limits.buffered_body_bytes,

@@ -142,6 +142,8 @@ pub struct ServerTimeouts {
     pub header: Duration,
     /// Between two reads of a request body.
     pub body_idle: Duration,
+    /// Between two writes that a client takes.
+    pub write_idle: Duration,
     /// Keep-alive.
     pub idle: Duration,
     /// Between readiness 503 and closing the listeners.
@@ -157,6 +159,8 @@ pub struct ServerLimits {
     pub connections: usize,
     /// Connections of one address at once; 0: no limit.
     pub connections_per_ip: usize,
+    /// Requests under way at once that need a provider.
+    pub exchanges: usize,
     /// A request head.
     pub header_bytes: usize,
     /// A request body.

@@ -6,12 +6,13 @@
 use crate::code::Code;
 use crate::config::snapshot::{Key, Server};
 use crate::gateway::Stop;
+use crate::gateway::guard::{self, BodyFault, Pace, Rate};
 use crate::protocol::encoding;
 use crate::refusal::Refusal;
 use crate::state::bodies::Share;
 use bytes::{Bytes, BytesMut};
-use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, EXPECT};
+use http::{HeaderMap, Version};
 use pingora::protocols::http::ServerSession;
 use std::time::Duration;
 
@@ -20,8 +21,8 @@ use std::time::Duration;
 pub struct Bounds {
     /// The most bytes, sent or decoded.
     pub bytes: usize,
-    /// The longest silence.
-    pub idle: Duration,
+    /// How slowly they may come.
+    pub rate: Rate,
 }
 
 impl Bounds {
@@ -31,7 +32,7 @@ impl Bounds {
         let limits = &server.limits;
         let bytes =
             key.body_bytes.unwrap_or(usize::MAX).min(limits.body_bytes).min(limits.buffered_body_bytes);
-        Self { bytes, idle: server.timeouts.body_idle }
+        Self { bytes, rate: Rate::of_bodies(server.timeouts.body_idle) }
     }
 }
 
@@ -47,12 +48,14 @@ pub async fn read(
     }
     go_ahead(client).await?;
     let mut body = BytesMut::with_capacity(declared.unwrap_or(0).min(FIRST_CAPACITY));
-    while let Some(chunk) = next(client, bounds.idle).await? {
+    let mut pace = Pace::default();
+    while let Some(chunk) = next(client, &bounds.rate, &mut pace).await? {
+        pace.moved(chunk.len());
         if body.len() + chunk.len() > bounds.bytes {
             return Err(too_large(bounds.bytes).into());
         }
         if !share.grow(chunk.len()) {
-            return Err(overloaded().into());
+            return Err(overloaded("Too many large requests at once.").into());
         }
         make_room(&mut body, chunk.len(), declared);
         body.extend_from_slice(&chunk);
@@ -65,33 +68,49 @@ pub async fn read(
     let decoding = tokio::task::spawn_blocking(move || encoding::decode(&coding, &body, bounds.bytes));
     let decoded = decoding.await.map_err(|_| Stop::ClientGone)??;
     if !share.grow(decoded.len()) {
-        return Err(overloaded().into());
+        return Err(overloaded("Too many large requests at once.").into());
     }
     Ok((Bytes::from(decoded), sent))
 }
 
 /// Answers `Expect: 100-continue`, refuses any other expectation.
 pub async fn go_ahead(client: &mut ServerSession) -> Result<(), Stop> {
-    let Some(expect) = client.req_header().headers.get(EXPECT) else { return Ok(()) };
-    if !expect.as_bytes().eq_ignore_ascii_case(b"100-continue") {
+    let head = client.req_header();
+    let mut expected = head.headers.get_all(EXPECT).iter().peekable();
+    if expected.peek().is_none() {
+        return Ok(());
+    }
+    if !expected.all(|expect| expect.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
         let message = "The only expectation this gateway can meet is 'Expect: 100-continue'.";
         return Err(Refusal::new(Code::ExpectationFailed, message).into());
+    }
+    if head.version < Version::HTTP_11 {
+        return Ok(()); // which has no such answers (RFC 9110 section 10.1.1)
     }
     client.write_continue_response().await.map_err(|_| Stop::ClientGone)
 }
 
-async fn next(client: &mut ServerSession, idle: Duration) -> Result<Option<Bytes>, Stop> {
-    match tokio::time::timeout(idle, client.read_request_body()).await {
-        Ok(Ok(chunk)) => Ok(chunk),
-        Ok(Err(error)) if is_malformed(&error) => {
-            Err(Refusal::new(Code::InvalidRequest, "The request body's chunked framing is broken.").into())
-        }
-        Ok(Err(_)) => Err(Stop::ClientGone),
-        Err(_) => {
-            let message = format!("The request body stopped arriving for {} s.", idle.as_secs());
-            Err(Refusal::new(Code::RequestTimeout, message).into())
-        }
+async fn next(client: &mut ServerSession, rate: &Rate, pace: &mut Pace) -> Result<Option<Bytes>, Stop> {
+    match pace.within(rate, client.read_request_body()).await {
+        Some(Ok(chunk)) => Ok(chunk),
+        Some(Err(error)) => Err(unreadable(&error).map_or(Stop::ClientGone, Stop::Refused)),
+        None => Err(too_slow().into()),
     }
+}
+
+/// What to say of a body that cannot be read on; `None`: there is nobody to say it to.
+pub(super) fn unreadable(error: &pingora::Error) -> Option<Refusal> {
+    let broken = "The request body's chunked framing is broken.";
+    match guard::body_fault(error) {
+        Some(BodyFault::Slow) => Some(too_slow()),
+        Some(BodyFault::Broken) => Some(Refusal::new(Code::InvalidRequest, broken)),
+        None => is_malformed(error).then(|| Refusal::new(Code::InvalidRequest, broken)),
+    }
+}
+
+fn too_slow() -> Refusal {
+    let message = "The request body arrived too slowly or not at all. Send it again on a new connection.";
+    Refusal::new(Code::RequestTimeout, message)
 }
 
 /// Whether the bytes were wrong, as opposed to the connection being gone.
@@ -124,8 +143,9 @@ fn too_large(limit: usize) -> Refusal {
     )
 }
 
-fn overloaded() -> Refusal {
-    Refusal::new(Code::GatewayOverloaded, "Too many large requests at once. Try again in a moment.")
+/// There is no room for it now.
+pub(super) fn overloaded(what: &str) -> Refusal {
+    Refusal::new(Code::GatewayOverloaded, format!("{what} Try again in a moment."))
         .retry_after(OVERLOADED_WAIT)
 }
 

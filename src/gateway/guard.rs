@@ -1,18 +1,25 @@
-//! A client's connection that will not wait for ever for a request's head, and that can end impolitely.
+//! A client's connection as far as it is nobody's request yet: what comes in is held against the rules first.
 //!
-//! Pingora's own deadline is per read, so one byte in a while holds a connection; and it takes a head of up
-//! to a megabyte. This wrapper counts from the first byte of a head to its end: too slow is answered with a
-//! plain 408, too long with a plain 431, and closed. There is no dialect yet to answer in and nothing to log,
-//! so it is only counted.
-//! Over TLS the clock began when the connection was accepted, so that the handshake and the first head share it.
+//! Of HTTP/1 nothing reaches Pingora but whole heads that were found fit, each followed by exactly its body; a next request
+//! waits here until the exchange before it has ended. So what two parsers could understand differently is refused before
+//! either has made anything of it, and what follows a refused head is never taken for a request. A refusal is a plain
+//! status and a close: there is no dialect yet to answer in and nothing to log, so it is only counted.
+//! A head has a time from its first byte to its last, over TLS shared with the handshake; a body and an answer that is
+//! waiting to be taken have a pace ([`pace`]); between two requests there is the keep-alive.
 //! An answer whose end is the connection's end (HTTP/1.0) is cut by a reset, and over TLS by the missing farewell: [`cut`].
-//! Invariants: bodies and streams are not its business (the gateway says when a head has been parsed, and
-//! when the next may come); an HTTP/2 connection is left to its own rules.
+//! Invariants: a head that is refused is never seen by Pingora; a byte behind the end of a request is not handed out with
+//! it; an HTTP/2 connection is left to its own rules, but for floods ([`frames`]) and a client that takes nothing.
 
+mod frames;
+mod input;
+mod pace;
 mod plain;
 
+pub use self::pace::{Pace, Rate};
 pub use self::plain::Plain;
 
+use self::input::Input;
+use crate::telemetry::Telemetry;
 use async_trait::async_trait;
 use http::Version;
 use http::header::CONTENT_LENGTH;
@@ -27,138 +34,85 @@ use pingora::protocols::{
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
-use tokio::time::{Instant, Sleep};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, sleep};
 
-/// What a head may take.
-#[derive(Debug, Clone, Copy)]
-pub struct HeadBounds {
-    /// From its first byte to its last.
-    pub time: Duration,
+/// What a connection may take.
+#[derive(Debug, Clone)]
+pub struct Rules {
+    /// A head, from its first byte to its last.
+    pub head: Duration,
     /// Its bytes.
-    pub bytes: usize,
+    pub head_bytes: usize,
+    /// Between two requests.
+    pub idle: Duration,
+    /// A request's body.
+    pub body: Rate,
+    /// What waits to be taken.
+    pub answer: Rate,
+    /// Whether the next request may be read without a word from who answers the one before.
+    pub follows_on: bool,
+    /// Where it is counted.
+    pub telemetry: Arc<Telemetry>,
 }
 
 /// A connection under guard.
 #[derive(Debug)]
 pub struct Guarded {
     inner: BoxedStream,
-    /// What was read ahead, to be read again.
-    peeked: Vec<u8>,
-    bounds: HeadBounds,
-    phase: AtomicU8,
-    head_bytes: AtomicUsize,
-    deadline: Option<Pin<Box<Sleep>>>,
+    rules: Rules,
+    input: Input,
+    writing: Pace,
+    /// The exchange has ended: the next head may come.
+    next: AtomicBool,
     /// It ends without a word: what it carried must not be taken for whole.
     cut: AtomicBool,
 }
 
-/// No byte of the next head yet.
-const WAITING: u8 = 0;
-/// Within a head.
-const HEAD: u8 = 1;
-/// Past the head, until the exchange has ended.
-const BEYOND: u8 = 2;
-/// Not HTTP/1.
-const FREE: u8 = 3;
-/// HTTP/2 was agreed on, and its preface is not complete.
-const PREFACE: u8 = 4;
-
 impl Guarded {
-    /// Guards a fresh connection.
-    pub fn new(inner: BoxedStream, bounds: HeadBounds) -> Self {
-        let (phase, head_bytes) = (AtomicU8::new(WAITING), AtomicUsize::new(0));
-        Self {
-            inner,
-            peeked: Vec::new(),
-            bounds,
-            phase,
-            head_bytes,
-            deadline: None,
-            cut: AtomicBool::new(false),
-        }
+    /// Guards a fresh connection that has begun to speak.
+    pub fn new(inner: BoxedStream, rules: Rules) -> Self {
+        let deadline = sleep(rules.head).deadline();
+        Self::under(inner, rules, Input::first(deadline))
     }
 
     /// Guards a connection whose handshake is done; its first head must be there by `deadline`.
-    pub fn secured(inner: BoxedStream, bounds: HeadBounds, deadline: Instant) -> Self {
+    pub fn secured(inner: BoxedStream, rules: Rules, deadline: Instant) -> Self {
         let is_http2 = inner.selected_alpn_proto() == Some(ALPN::H2);
-        let mut guarded = Self::new(inner, bounds);
-        guarded.phase = AtomicU8::new(if is_http2 { PREFACE } else { HEAD });
-        guarded.deadline = Some(Box::pin(tokio::time::sleep_until(deadline)));
-        guarded
+        let input = if is_http2 { Input::preface(deadline) } else { Input::first(deadline) };
+        Self::under(inner, rules, input)
     }
 
-    fn moved(&self, from: &[u8], to: u8) {
-        let current = self.phase.load(Ordering::Relaxed);
-        if from.contains(&current) {
-            self.phase.store(to, Ordering::Relaxed);
-            self.head_bytes.store(0, Ordering::Relaxed);
-        }
+    fn under(inner: BoxedStream, rules: Rules, input: Input) -> Self {
+        let (next, cut) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self { inner, rules, input, writing: Pace::default(), next, cut }
     }
 
-    /// Refuses the head: one try to say why, then the end.
-    fn refuse(&mut self, context: &mut Context<'_>, answer: &'static [u8]) -> Poll<io::Result<()>> {
-        // A socket that takes nothing now gets no explanation; the close says enough. Nor does who asked nothing.
-        let asked = self.head_bytes.load(Ordering::Relaxed) > 0;
-        let explained = asked && self.phase.load(Ordering::Relaxed) == HEAD;
-        if explained && let Poll::Ready(Ok(_)) = Pin::new(&mut self.inner).poll_write(context, answer) {
-            drop(Pin::new(&mut self.inner).poll_flush(context));
-        }
-        self.phase.store(FREE, Ordering::Relaxed);
-        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "request head refused")))
-    }
-
-    /// What arrived belongs to a head: where it begins, the clock starts.
-    fn arrived(&mut self, read: &[u8]) {
-        match self.phase.load(Ordering::Relaxed) {
-            WAITING if read.starts_with(H2_PREFACE_BEGINS) => self.phase.store(FREE, Ordering::Relaxed),
-            WAITING => {
-                self.phase.store(HEAD, Ordering::Relaxed);
-                self.head_bytes.store(read.len(), Ordering::Relaxed);
-                self.deadline = Some(Box::pin(tokio::time::sleep(self.bounds.time)));
-            }
-            HEAD => {
-                self.head_bytes.fetch_add(read.len(), Ordering::Relaxed);
-            }
-            PREFACE => {
-                let had = self.head_bytes.fetch_add(read.len(), Ordering::Relaxed);
-                if had + read.len() >= H2_PREFACE.len() {
-                    self.phase.store(FREE, Ordering::Relaxed);
-                }
+    /// What moves down, or for how long nothing has.
+    fn written<T>(
+        &mut self,
+        context: &mut Context<'_>,
+        written: Poll<io::Result<T>>,
+        bytes: impl Fn(&T) -> usize,
+    ) -> Poll<io::Result<T>> {
+        match &written {
+            Poll::Ready(Ok(done)) => self.writing.moved(bytes(done)),
+            Poll::Pending if self.writing.is_late(&self.rules.answer, context) => {
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes nothing")));
             }
             _ => {}
         }
-    }
-
-    /// Reads again what was read ahead, and only then the connection.
-    fn poll_inner(&mut self, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if self.peeked.is_empty() {
-            return Pin::new(&mut self.inner).poll_read(context, buffer);
-        }
-        let taken = self.peeked.len().min(buffer.remaining());
-        buffer.put_slice(&self.peeked[..taken]);
-        self.peeked.drain(..taken);
-        if self.peeked.is_empty() {
-            self.peeked = Vec::new(); // it is never filled again
-        }
-        Poll::Ready(Ok(()))
-    }
-}
-
-/// Tells a connection that its request's head has been parsed.
-pub fn head_parsed(client: &ServerSession) {
-    if let Some(guarded) = client.stream().and_then(guarded) {
-        guarded.moved(&[WAITING, HEAD], BEYOND);
+        written
     }
 }
 
 /// Tells a connection that the exchange has ended and another head may come.
 pub fn next_head(client: &ServerSession) {
     if let Some(guarded) = client.stream().and_then(guarded) {
-        guarded.moved(&[BEYOND], WAITING);
+        guarded.next.store(true, Ordering::Relaxed);
     }
 }
 
@@ -174,6 +128,25 @@ pub fn cut(client: &ServerSession) {
     }
 }
 
+/// What was wrong with a body, where its bytes were and not the connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BodyFault {
+    /// Its framing is broken.
+    Broken,
+    /// It came too slowly.
+    Slow,
+}
+
+/// Why a body could not be read on, where this guard said so.
+pub fn body_fault(error: &pingora::Error) -> Option<BodyFault> {
+    let cause = error.root_cause().downcast_ref::<io::Error>()?;
+    match cause.kind() {
+        io::ErrorKind::InvalidData => Some(BodyFault::Broken),
+        io::ErrorKind::TimedOut => Some(BodyFault::Slow),
+        _ => None,
+    }
+}
+
 fn guarded(stream: &BoxedStream) -> Option<&Guarded> {
     (**stream).as_any().downcast_ref()
 }
@@ -185,36 +158,24 @@ impl AsyncRead for Guarded {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        let in_head = matches!(this.phase.load(Ordering::Relaxed), HEAD | PREFACE);
-        if in_head && this.head_bytes.load(Ordering::Relaxed) >= this.bounds.bytes {
-            return this.refuse(context, TOO_LARGE);
+        if this.next.swap(false, Ordering::Relaxed) {
+            this.input.may_follow();
         }
-        let before = buffer.filled().len();
-        match this.poll_inner(context, buffer) {
-            Poll::Ready(Ok(())) => {
-                let read = &buffer.filled()[before..];
-                if !read.is_empty() {
-                    this.arrived(read);
-                }
-                Poll::Ready(Ok(()))
-            }
-            Poll::Pending if in_head => {
-                let expired =
-                    this.deadline.as_mut().is_some_and(|sleep| sleep.as_mut().poll(context).is_ready());
-                if expired { this.refuse(context, TOO_SLOW) } else { Poll::Pending }
-            }
-            other => other,
-        }
+        this.input.poll_read(&mut this.inner, &this.rules, context, buffer)
     }
 }
 
 impl AsyncWrite for Guarded {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().inner).poll_write(context, bytes)
+        let this = self.get_mut();
+        let written = Pin::new(&mut this.inner).poll_write(context, bytes);
+        this.written(context, written, |count| *count)
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().inner).poll_flush(context)
+        let this = self.get_mut();
+        let flushed = Pin::new(&mut this.inner).poll_flush(context);
+        this.written(context, flushed, |()| 0)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -230,7 +191,9 @@ impl AsyncWrite for Guarded {
         context: &mut Context<'_>,
         pieces: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().inner).poll_write_vectored(context, pieces)
+        let this = self.get_mut();
+        let written = Pin::new(&mut this.inner).poll_write_vectored(context, pieces);
+        this.written(context, written, |count| *count)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -249,25 +212,14 @@ impl Shutdown for Guarded {
 
 #[async_trait]
 impl Peek for Guarded {
-    /// Looks for the HTTP/2 preface, only as long as what arrives can still be one: a shorter request is
-    /// not kept waiting for bytes that never come.
+    /// Looks for the HTTP/2 preface.
     async fn try_peek(&mut self, buffer: &mut [u8]) -> io::Result<bool> {
-        let mut seen = vec![0; buffer.len()];
-        let mut length = 0;
-        let inner = &mut self.inner;
-        let looked = tokio::time::timeout(self.bounds.time, async {
-            while length < seen.len() && H2_PREFACE.starts_with(&seen[..length]) {
-                match inner.read(&mut seen[length..]).await? {
-                    0 => break,
-                    read => length += read,
-                }
-            }
-            Ok::<_, io::Error>(())
-        });
-        looked.await.map_err(|_| io::ErrorKind::TimedOut)??;
-        self.peeked = seen[..length].to_vec();
-        // What is missing stays zero, which no preface is.
-        buffer.copy_from_slice(&seen);
+        let is_http2 = self.input.is_http2(&mut self.inner, &self.rules).await?;
+        // No preface is all zeros.
+        buffer.fill(0);
+        if is_http2 {
+            buffer.copy_from_slice(&input::H2_PREFACE[..buffer.len()]);
+        }
         Ok(true)
     }
 }
@@ -309,9 +261,3 @@ impl GetSocketDigest for Guarded {
         self.inner.get_socket_digest()
     }
 }
-
-const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-const H2_PREFACE_BEGINS: &[u8] = b"PRI";
-const TOO_SLOW: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
-const TOO_LARGE: &[u8] =
-    b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";

@@ -217,12 +217,17 @@ impl Reply<'_> {
             self.client.set_keepalive(None);
         }
         // Pingora bounds the writes of a body, not those of a head and of the end.
-        let written = timeout(CLIENT_STALL_MAX, self.client.write_response_header(Box::new(head)));
+        let written = timeout(self.patience(), self.client.write_response_header(Box::new(head)));
         let written = written.await.is_ok_and(|written| written.is_ok());
         if !written {
             self.client_has_gone();
         }
         written
+    }
+
+    /// How long a client may take nothing.
+    fn patience(&self) -> Duration {
+        self.exchange.live.snapshot.server.timeouts.write_idle
     }
 
     pub(super) async fn write(&mut self, piece: Bytes) -> bool {
@@ -251,7 +256,7 @@ impl Reply<'_> {
         if self.exchange.has_left() || !self.write(piece).await {
             return self.client_left();
         }
-        let ended = timeout(CLIENT_STALL_MAX, self.client.write_response_body(Bytes::new(), true));
+        let ended = timeout(self.patience(), self.client.write_response_body(Bytes::new(), true));
         // A client that has everything may well be gone by now; that is no early leaving.
         if ended.await.is_ok_and(|ended| ended.is_ok()) { Sent::Whole } else { Sent::Broken }
     }
@@ -350,15 +355,14 @@ fn append(head: &mut ResponseHeader, name: &HeaderName, value: &HeaderValue) {
 
 /// What a browser's script may read of an answer beside its body.
 const EXPOSED: HeaderValue = HeaderValue::from_static("x-request-id, request-id, retry-after");
-/// A client that takes nothing for this long is gone.
-pub(super) const CLIENT_STALL_MAX: Duration = Duration::from_secs(60);
 const SHUTTING_DOWN: &str =
     "This gateway is shutting down before an answer has come. Send the request again.";
 /// What is read slowly is given this much longer than everything else when the process ends.
 const LAST_WORDS_MAX: Duration = Duration::from_secs(2);
 /// By then another one serves.
 const SHUTTING_DOWN_WAIT: Duration = Duration::from_secs(1);
-const WRITE_PIECE: usize = 64 * 1024;
+/// What has to be taken in the time a write may take: 546 bytes a second by default.
+const WRITE_PIECE: usize = 32 * 1024;
 /// What nginx logs for a client that left before an answer.
 const CLIENT_CLOSED_REQUEST: u16 = 499;
 /// A body that stopped arriving is not waited for again.

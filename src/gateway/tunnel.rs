@@ -118,7 +118,12 @@ impl Gateway {
         let committed = client.response_written().is_some_and(|head| !head.status.is_informational());
         let Some(tunnel) = &mut exchange.tunnel else { return };
         if *error.esource() == ErrorSource::Downstream {
-            self.reply(client, exchange).client_left();
+            let mut reply = self.reply(client, exchange);
+            match body::unreadable(error).filter(|_| !committed) {
+                // Its outcome is in the record; the connection is closed in either case.
+                Some(refusal) => drop(reply.refuse(&refusal).await),
+                None => drop(reply.client_left()),
+            }
             return;
         }
         if committed {

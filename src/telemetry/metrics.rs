@@ -5,6 +5,7 @@
 //! nothing drifts. Invariant: the series are those of [`TABLE`], with label values from closed sets or the
 //! configuration.
 
+mod edge;
 mod fleet;
 mod names;
 mod table;
@@ -139,6 +140,12 @@ impl Metrics {
         for result in ["kept", "moved", "new"] {
             families.sticky_total.with_label_values(&[result]).inc_by(0);
         }
+        for reason in edge::HEAD_REASONS {
+            families.heads_refused_total.with_label_values(&[reason]).inc_by(0);
+        }
+        for reason in edge::CONNECTION_REASONS {
+            families.connections_refused_total.with_label_values(&[reason]).inc_by(0);
+        }
         for reason in Word::ALL {
             families.tls_handshake_failures_total.with_label_values(&[reason.text()]).inc_by(0);
         }
@@ -166,11 +173,6 @@ impl Metrics {
         families.config_reloads_total.with_label_values(&["success"]).inc();
         families.config_info.reset();
         set(&families.config_info, &[hash], 1);
-    }
-
-    /// A handshake with a client came to nothing; `reason` is of the closed list of [`Word`].
-    pub fn handshake_failed(&self, reason: Word) {
-        self.families.tls_handshake_failures_total.with_label_values(&[reason.text()]).inc();
     }
 
     /// A configuration was refused; the last good one stays.

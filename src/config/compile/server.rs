@@ -142,6 +142,7 @@ impl Compiler<'_, '_> {
         ServerTimeouts {
             header: self.wait(&at.key("header"), written.header.as_ref(), seconds(10)),
             body_idle: self.wait(&at.key("body_idle"), written.body_idle.as_ref(), seconds(30)),
+            write_idle: self.wait(&at.key("write_idle"), written.write_idle.as_ref(), seconds(60)),
             idle: self.wait(&at.key("idle"), written.idle.as_ref(), seconds(75)),
             drain_delay: self.wait_or_none(&at.key("drain_delay"), written.drain_delay.as_ref(), seconds(0)),
             drain: self.wait_or_none(&at.key("drain"), written.drain.as_ref(), seconds(600)),
@@ -156,6 +157,7 @@ impl Compiler<'_, '_> {
         ServerLimits {
             connections: count(written.connections, 65_536),
             connections_per_ip: count(written.connections_per_ip, 0),
+            exchanges: count(written.exchanges, 65_536),
             header_bytes: self
                 .size(&at.key("header_bytes"), written.header_bytes.as_ref())
                 .unwrap_or(64 << 10),

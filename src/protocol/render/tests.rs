@@ -93,6 +93,8 @@ fn the_advice_of_every_code_is_the_published_one() {
         ("method_not_allowed", 405),
         ("invalid_request", 400),
         ("body_too_large", 413),
+        ("uri_too_long", 414),
+        ("header_too_large", 431),
         ("expectation_failed", 417),
         ("unsupported_content_encoding", 415),
         ("untranslatable_request", 400),

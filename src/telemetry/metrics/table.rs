@@ -164,6 +164,10 @@ families! {
         "Requests whose address was understood though it was not right, by what was wrong with it.";
     accesslog_dropped_total: IntCounterVec, [], NONE,
         "Access log lines that were lost: queue full or target not writable.";
+    heads_refused_total: IntCounterVec, ["reason"], NONE,
+        "Request heads that were answered before they were understood, by reason: malformed, framing, host, method, target_too_long, too_long, slow.";
+    connections_refused_total: IntCounterVec, ["reason"], NONE,
+        "Connections that were closed as they came: limit (too many open), per_ip (too many of one address).";
     tls_handshake_failures_total: IntCounterVec, ["reason"], NONE,
         "TLS handshakes with clients that came to nothing, by reason.";
     certificate_expiry_timestamp_seconds: GaugeVec, ["listener", "name"], NONE,

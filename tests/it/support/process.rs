@@ -73,11 +73,6 @@ impl Process {
         Self::spawned(command)
     }
 
-    /// Its number.
-    pub(crate) fn id(&self) -> u32 {
-        self.child.id()
-    }
-
     /// `tollgate run` with a limit on the size of every file it writes, which takes the place of a full disk. The
     /// signal that comes with a write past it is ignored, so that the write fails, as it does on a full disk.
     pub(crate) fn start_with_files_up_to(bytes: usize, config: &Path) -> Self {
@@ -85,6 +80,18 @@ impl Process {
         let script = format!("trap '' XFSZ; exec prlimit --fsize={bytes}:unlimited -- \"$@\"");
         limited.args(["-c", &script, "sh"]).arg(binary()).args(["run", "-c"]).arg(config);
         Self::spawned(limited)
+    }
+
+    /// `tollgate run` that may open so many files, `soft:hard`.
+    pub(crate) fn start_limited(files: &str, config: &Path) -> Self {
+        let mut limited = Command::new("prlimit");
+        limited.arg(format!("--nofile={files}")).arg("--").arg(binary()).args(["run", "-c"]).arg(config);
+        Self::spawned(limited)
+    }
+
+    /// Its number.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// The disk has room again.

@@ -120,7 +120,8 @@ async fn the_caps_count_connections_with_tls_too() {
     kept.send(&Speech::Chat.request(KEY, MODEL, false)).await;
     assert_eq!(kept.answer().await.expect("an answer").status, 200);
     house.client().connect(house.addr()).await.expect_err("one too many");
-    assert!(Connection::open(house.gateway.addr()).await.is_closed().await, "without TLS too");
+    let mut plain = Connection::open(house.gateway.addr()).await;
+    assert_eq!(plain.answer().await.expect("without TLS it is said").status, 503);
     drop(kept);
     while house.gateway.running.connections.open() > 0 {
         tokio::task::yield_now().await;
