@@ -164,6 +164,7 @@ fn caps(shared: &Shared, securing: Option<Securing>) -> impl Fn() -> Caps + Send
                 idle: server.timeouts.idle,
                 body: Rate::of_bodies(server.timeouts.body_idle),
                 answer: Rate::of_answers(server.timeouts.write_idle),
+                age: server.timeouts.age,
                 follows_on: false,
                 telemetry: Arc::clone(&telemetry),
             },
@@ -185,6 +186,7 @@ fn admin_caps(shared: &Shared) -> impl Fn() -> Caps + Send + Sync + 'static {
             idle: ADMIN_IDLE,
             body: Rate::of_bodies(ADMIN_HEAD),
             answer: Rate::of_answers(ADMIN_IDLE),
+            age: ADMIN_AGE,
             // Its requests are answered one by one, and nothing is read meanwhile.
             follows_on: true,
             telemetry: Arc::clone(&telemetry),
@@ -275,4 +277,5 @@ const REQUESTS_PER_CONNECTION_MAX: u32 = 10_000;
 const ADMIN_CONNECTIONS_MAX: usize = 256;
 const ADMIN_HEAD: Duration = Duration::from_secs(10);
 const ADMIN_HEAD_BYTES_MAX: usize = 64 << 10;
+const ADMIN_AGE: Duration = Duration::from_secs(3600);
 const ADMIN_IDLE: Duration = Duration::from_secs(75);

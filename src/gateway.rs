@@ -393,7 +393,7 @@ impl ProxyHttp for Gateway {
         let client = session.as_downstream_mut();
         if client.get_keepalive().is_some() {
             // Without an end of Pingora's own: the guard knows the time between two requests from that of a head.
-            client.set_keepalive(Some(0));
+            client.set_keepalive(if guard::is_old(client) { None } else { Some(0) });
         }
         // The body's own clock runs where it is read; Pingora's would end a longer one early.
         client.set_read_timeout(None);

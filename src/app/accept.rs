@@ -169,7 +169,7 @@ async fn serve<A>(
         tokio::pin!(served);
         tokio::select! {
             _ = &mut served => {}
-            () = told_or_old(&mut ended) => {
+            () = told_or_old(&mut ended, caps.rules.age) => {
                 end.send_replace(true);
                 served.await;
             }
@@ -187,14 +187,14 @@ async fn long_ended(mut ended: watch::Receiver<bool>) {
 }
 
 /// Returns when a connection should serve nothing new.
-async fn told_or_old(ended: &mut watch::Receiver<bool>) {
+async fn told_or_old(ended: &mut watch::Receiver<bool>, age: Duration) {
     let told = async {
         // A sender that is gone will never say it.
         if ended.wait_for(|ended| *ended).await.is_err() {
             pending::<()>().await;
         }
     };
-    drop(timeout(AGE_MAX, told).await);
+    drop(timeout(age, told).await);
 }
 
 /// Says that there is no room, as far as the socket takes it at once: who is many does not get to hold us up.
@@ -237,8 +237,6 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 const BACKLOG_MAX: usize = 1024;
 /// A connection that comes while the listeners close gets this long to say what it wants.
 const LAST_GREETING: Duration = Duration::from_millis(500);
-/// Now and then a client looks again where the name points, and what a connection has gathered is given back.
-const AGE_MAX: Duration = Duration::from_secs(3600);
 /// What may wait in the system beyond what the line carries: a slow client's pace is seen in steps of half of it.
 const UNSENT_MAX: u32 = 32 << 10;
 const NO_ROOM: &[u8] =

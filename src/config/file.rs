@@ -153,6 +153,8 @@ pub(super) struct ServerTimeouts {
     pub(super) write_idle: Option<Wait>,
     /// For the next request of a connection; 75s if absent.
     pub(super) idle: Option<Wait>,
+    /// For a connection in all, before it is told to end; 1h if absent.
+    pub(super) age: Option<Wait>,
     /// Between readiness 503 and closing the listeners; 0s if absent.
     pub(super) drain_delay: Option<Wait>,
     /// For what is in flight when draining; 600s if absent.

@@ -92,6 +92,7 @@ fn server(server: &Server) -> Value {
             "body_idle": wait(server.timeouts.body_idle),
             "write_idle": wait(server.timeouts.write_idle),
             "idle": wait(server.timeouts.idle),
+            "age": wait(server.timeouts.age),
             "drain_delay": wait(server.timeouts.drain_delay),
             "drain": wait(server.timeouts.drain),
         },

@@ -146,6 +146,8 @@ pub struct ServerTimeouts {
     pub write_idle: Duration,
     /// Keep-alive.
     pub idle: Duration,
+    /// How old a connection may get before it is told to end.
+    pub age: Duration,
     /// Between readiness 503 and closing the listeners.
     pub drain_delay: Duration,
     /// The longest a draining process waits for what is in flight.

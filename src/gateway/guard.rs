@@ -53,6 +53,8 @@ pub struct Rules {
     pub body: Rate,
     /// What waits to be taken.
     pub answer: Rate,
+    /// How old it may get.
+    pub age: Duration,
     /// Whether the next request may be read without a word from who answers the one before.
     pub follows_on: bool,
     /// Where it is counted.
@@ -64,6 +66,7 @@ pub struct Rules {
 pub struct Guarded {
     inner: BoxedStream,
     rules: Rules,
+    born: Instant,
     input: Input,
     writing: Pace,
     /// The exchange has ended: the next head may come.
@@ -88,7 +91,8 @@ impl Guarded {
 
     fn under(inner: BoxedStream, rules: Rules, input: Input) -> Self {
         let (next, cut) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self { inner, rules, input, writing: Pace::default(), next, cut }
+        let born = sleep(Duration::ZERO).deadline();
+        Self { inner, rules, born, input, writing: Pace::default(), next, cut }
     }
 
     /// What moves down, or for how long nothing has.
@@ -114,6 +118,12 @@ pub fn next_head(client: &ServerSession) {
     if let Some(guarded) = client.stream().and_then(guarded) {
         guarded.next.store(true, Ordering::Relaxed);
     }
+}
+
+/// Whether a connection is so old that it should end with this answer.
+pub fn is_old(client: &ServerSession) -> bool {
+    let guarded = client.stream().and_then(guarded);
+    guarded.is_some_and(|guarded| sleep(Duration::ZERO).deadline() - guarded.born >= guarded.rules.age)
 }
 
 /// Makes the connection end impolitely where its end would be all that says that the answer is whole.

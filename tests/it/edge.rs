@@ -45,6 +45,24 @@ async fn a_connection_without_a_request_is_closed_without_a_word() {
 }
 
 #[tokio::test]
+async fn an_old_connection_is_told_to_end_and_ends_with_a_whole_answer() {
+    let (_upstream, gateway) = house("timeouts = { age = \"200ms\" }").await;
+    let mut connection = Connection::open(gateway.addr()).await;
+    let mut served = 0;
+    loop {
+        connection.send(&Speech::Chat.request(KEY, MODEL, false)).await;
+        let answer = connection.answer().await.expect("an answer");
+        assert_eq!((answer.status, answer.ended), (200, Ended::Whole));
+        served += 1;
+        if answer.header("connection") == Some("close") {
+            break;
+        }
+    }
+    assert!(served > 1, "a young one goes on");
+    assert!(connection.is_closed().await);
+}
+
+#[tokio::test]
 async fn heads_that_come_in_drops_end_in_their_time_on_every_listener_and_are_counted() {
     let (upstream, gateway) = house("timeouts = { header = \"100ms\" }").await;
     let mut slow = Vec::new();

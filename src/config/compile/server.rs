@@ -144,6 +144,7 @@ impl Compiler<'_, '_> {
             body_idle: self.wait(&at.key("body_idle"), written.body_idle.as_ref(), seconds(30)),
             write_idle: self.wait(&at.key("write_idle"), written.write_idle.as_ref(), seconds(60)),
             idle: self.wait(&at.key("idle"), written.idle.as_ref(), seconds(75)),
+            age: self.wait(&at.key("age"), written.age.as_ref(), seconds(3600)),
             drain_delay: self.wait_or_none(&at.key("drain_delay"), written.drain_delay.as_ref(), seconds(0)),
             drain: self.wait_or_none(&at.key("drain"), written.drain.as_ref(), seconds(600)),
         }

@@ -86,8 +86,8 @@ fn what_is_not_written_has_the_documented_default() {
     assert_eq!(server.admin, "127.0.0.1:9090".parse().unwrap());
     assert_eq!(server.threads, 4);
     let timeouts = &server.timeouts;
-    let seconds = [timeouts.header, timeouts.body_idle, timeouts.write_idle, timeouts.idle];
-    assert_eq!(seconds.map(|wait| wait.as_secs()), [10, 30, 60, 75]);
+    let seconds = [timeouts.header, timeouts.body_idle, timeouts.write_idle, timeouts.idle, timeouts.age];
+    assert_eq!(seconds.map(|wait| wait.as_secs()), [10, 30, 60, 75, 3600]);
     assert_eq!([timeouts.drain_delay, timeouts.drain].map(|wait| wait.as_secs()), [0, 600]);
     let limits = &server.limits;
     assert_eq!((limits.connections, limits.connections_per_ip, limits.exchanges), (65_536, 0, 65_536));

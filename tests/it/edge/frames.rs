@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tollgate_loadtest::Selector;
+use tollgate_loadtest::{Fault, Selector};
 
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
@@ -373,6 +373,21 @@ async fn connections_without_a_stream_and_bodies_that_stop_end_in_their_time() {
     half.send(b"PRI * HTTP/2.0\r\n\r\nSM").await;
     assert_eq!(half.answer().await.expect("it is told").status, 408);
     assert_eq!(upstream.request_count(), 0);
+}
+
+#[tokio::test]
+async fn an_old_connection_says_goodbye_and_serves_what_was_begun() {
+    let (upstream, gateway) = house("timeouts = { age = \"200ms\" }").await;
+    upstream.script(Selector::Any, vec![Fault::HoldFirstByte]);
+    let mut wire = Wire::open(gateway.addr()).await;
+    wire.send(&frame(HEADERS, END_HEADERS, 1, &asking(&bearer(), &[]))).await;
+    wire.send(&frame(DATA, END_STREAM, 1, CHAT)).await;
+    let goodbye = wire.verdict(1).await.expect("a goodbye");
+    assert_eq!((goodbye.kind, goodbye.error()), (GOAWAY, 0));
+    upstream.wait_for_holding(1).await;
+    upstream.release();
+    let answer = wire.verdict(1).await.expect("and the answer");
+    assert_eq!((answer.kind, answer.status()), (HEADERS, 200), "{answer:?}");
 }
 
 #[tokio::test]
