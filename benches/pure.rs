@@ -37,7 +37,7 @@ fn body(bytes: usize) -> Vec<u8> {
     .into_bytes()
 }
 
-/// Budget: 1.6 ns per byte: one validating pass of a JSON parser.
+/// Budget: 0.2 ns per byte beside 0.3 µs: one walk over blocks.
 fn inspecting(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("inspect");
     for size in [600, 100 * 1024, 1024 * 1024] {
