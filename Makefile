@@ -2,7 +2,7 @@
 # for what a build needs (rustc, C compiler, cmake) and installs the Debian packages where it may.
 CARGO ?= cargo
 
-.PHONY: help demo build test loom lifecycle chaos bench check fmt lint doc deny prepare
+.PHONY: help demo build test loom fuzz lifecycle chaos memory soak bench check fmt lint doc deny prepare
 
 help:            ## this list
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' Makefile | expand -t 14
@@ -20,11 +20,22 @@ loom: prepare    ## the limits' atomics, in every order in which threads may mee
 	RUSTFLAGS="--cfg loom" CARGO_PROFILE_DEV_OPT_LEVEL=2 CARGO_PROFILE_DEV_DEBUG=false $(CARGO) test --package tollgate-loom --locked \
 		--target-dir $${CARGO_TARGET_DIR:-target}/loom
 
+fuzz: prepare    ## every fuzz target by coverage, ten minutes each (needs cargo-fuzz); SECONDS_EACH=3600 for more
+	for target in $$($(CARGO) fuzz list); do mkdir -p fuzz/corpus/$$target; \
+		RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run --sanitizer none --features libfuzzer $$target fuzz/corpus/$$target fuzz/seeds/$$target -- \
+			-max_total_time=$${SECONDS_EACH:-600} -rss_limit_mb=1024 -timeout=10 -max_len=65536 || exit 1; done
+
 lifecycle: prepare ## reloads, upgrades and a drain under load, and nobody notices
 	loadtest/lifecycle --seconds 60
 
 chaos: prepare   ## two minutes of upstreams that fail in every way, and everything accounted for
 	loadtest/chaos --seconds 120
+
+memory: build    ## what connections, slow readers and uploads cost, held to their gates
+	loadtest/memory --gate
+
+soak: build      ## two hours of chaos, and whether memory or descriptors grow
+	loadtest/soak --seconds 7200
 
 bench: prepare   ## micro-benchmarks of the pure parts
 	$(CARGO) bench --workspace --locked

@@ -8,6 +8,7 @@ pub mod accept;
 pub mod demo;
 pub mod descriptors;
 pub mod drain;
+pub mod idle;
 pub mod listeners;
 mod notify;
 pub mod run;
@@ -18,6 +19,7 @@ mod upgrade;
 
 use crate::admin::{Admin, Bound};
 use crate::app::accept::{Caps, Connections, accept};
+use crate::app::idle::Idle;
 use crate::app::listeners::{Held, Listeners};
 use crate::config::{Loaded, Snapshot};
 use crate::fleet;
@@ -55,7 +57,7 @@ pub struct Running {
     pub reloader: Option<Arc<Reloader>>,
     /// Its open connections.
     pub connections: Arc<Connections>,
-    proxy: Arc<HttpProxy<Gateway>>,
+    proxy: Arc<Idle<HttpProxy<Gateway>>>,
     fleet: fleet::Running,
     held: Held,
     stop: watch::Sender<bool>,
@@ -225,7 +227,7 @@ impl Securing {
     }
 }
 
-fn proxy(shared: &Shared) -> Arc<HttpProxy<Gateway>> {
+fn proxy(shared: &Shared) -> Arc<Idle<HttpProxy<Gateway>>> {
     let gateway = Gateway {
         live: Arc::clone(&shared.live),
         registry: Arc::clone(&shared.registry),
@@ -251,7 +253,7 @@ fn proxy(shared: &Shared) -> Arc<HttpProxy<Gateway>> {
         .initial_connection_window_size(H2_CONNECTION_WINDOW)
         .max_header_list_size(H2_HEADER_LIST_MAX);
     proxy.h2_options = Some(h2);
-    Arc::new(proxy)
+    Arc::new(Idle::new(proxy))
 }
 
 /// Reloads whenever the files have changed.

@@ -35,6 +35,7 @@ pub(super) fn metrics(shared: &Shared) -> String {
         active_streams: count(shared.registry.streams().load(Ordering::Acquire)),
         leases_open: count(shared.registry.leases().load(Ordering::Acquire)),
         buffered_body_bytes: shared.registry.bodies().held() as u64,
+        names: names(shared),
         fleet: fleet(shared),
         channels: channels.collect(),
         keys: keys.collect(),
@@ -42,6 +43,11 @@ pub(super) fn metrics(shared: &Shared) -> String {
         ledger: shared.telemetry.ledger.load().as_ref().map(|ledger| ledger.state()),
         quotas: quotas::gauges(&live, unix(shared)),
     })
+}
+
+fn names(shared: &Shared) -> [(&'static str, u64); 3] {
+    let names = shared.resolver.names();
+    [("ok", names.ok), ("stale", names.stale), ("failed", names.failed)]
 }
 
 /// Every certificate of ours: those of the listeners, and those we show to channels.

@@ -1,16 +1,16 @@
 //! Reading a request body: bounded by the exchange's limit, by the budget of all exchanges, and in time.
 //!
-//! Invariant: no byte is kept that the budget did not grant; what was promised by `Content-Length` but never
-//! sent costs nothing.
+//! Invariant: no byte is allocated that the budget did not grant, spare room and what a body inflates to included; what was
+//! promised by `Content-Length` but never sent costs nothing.
 
 use crate::code::Code;
 use crate::config::snapshot::{Key, Server};
 use crate::gateway::Stop;
 use crate::gateway::guard::{self, BodyFault, Pace, Rate};
-use crate::protocol::encoding;
+use crate::protocol::encoding::{self, Room};
 use crate::refusal::Refusal;
 use crate::state::bodies::Share;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, EXPECT};
 use http::{HeaderMap, Version};
 use pingora::protocols::http::ServerSession;
@@ -47,30 +47,34 @@ pub async fn read(
         return Err(too_large(bounds.bytes).into());
     }
     go_ahead(client).await?;
-    let mut body = BytesMut::with_capacity(declared.unwrap_or(0).min(FIRST_CAPACITY));
+    let mut body = Vec::new();
     let mut pace = Pace::default();
     while let Some(chunk) = next(client, &bounds.rate, &mut pace).await? {
         pace.moved(chunk.len());
         if body.len() + chunk.len() > bounds.bytes {
             return Err(too_large(bounds.bytes).into());
         }
-        if !share.grow(chunk.len()) {
-            return Err(overloaded("Too many large requests at once.").into());
+        if !make_room(&mut body, chunk.len(), declared, share) {
+            return Err(encoding::overloaded().into());
         }
-        make_room(&mut body, chunk.len(), declared);
         body.extend_from_slice(&chunk);
     }
     let sent = body.len() as u64;
-    let body = body.freeze();
-    let Some(coding) = client.req_header().headers.get(CONTENT_ENCODING) else { return Ok((body, sent)) };
+    let Some(coding) = client.req_header().headers.get(CONTENT_ENCODING) else {
+        return Ok((body.into(), sent));
+    };
     let coding = coding.to_str().unwrap_or("?").to_owned();
+    let mut inflated = share.sibling();
     // Inflating is work for a thread of its own: other exchanges share this one.
-    let decoding = tokio::task::spawn_blocking(move || encoding::decode(&coding, &body, bounds.bytes));
-    let decoded = decoding.await.map_err(|_| Stop::ClientGone)??;
-    if !share.grow(decoded.len()) {
-        return Err(overloaded("Too many large requests at once.").into());
-    }
-    Ok((Bytes::from(decoded), sent))
+    let decoding = tokio::task::spawn_blocking(move || {
+        let room = &mut Room { limit: bounds.bytes, grant: &mut |more| inflated.grow(more) };
+        let decoded = encoding::decode_within(&coding, &body, room)?;
+        inflated.shrink_to(decoded.capacity());
+        Ok::<_, Refusal>((decoded, inflated))
+    });
+    let (decoded, inflated) = decoding.await.map_err(|_| Stop::ClientGone)??;
+    *share = inflated;
+    Ok((decoded.into(), sent))
 }
 
 /// Answers `Expect: 100-continue`, refuses any other expectation.
@@ -120,15 +124,19 @@ fn is_malformed(error: &pingora::Error) -> bool {
         && error.cause.is_none()
 }
 
-/// Grows by doubling, but never past what was declared: a body of known length is never over-allocated.
-fn make_room(body: &mut BytesMut, more: usize, declared: Option<usize>) {
-    let needed = body.len() + more;
-    if body.capacity() >= needed {
-        return;
+/// Grows by doubling, where that is granted, and never past what was declared.
+fn make_room(body: &mut Vec<u8>, more: usize, declared: Option<usize>, share: &mut Share) -> bool {
+    let (has, needed) = (body.capacity(), body.len() + more);
+    if has >= needed {
+        return true;
     }
-    let doubled = body.capacity().saturating_mul(2).max(needed);
-    let target = declared.map_or(doubled, |length| doubled.min(length.max(needed)));
-    body.reserve(target - body.len());
+    let declared = declared.unwrap_or(usize::MAX).max(needed);
+    let doubled = has.saturating_mul(2).max(needed).max(FIRST_CAPACITY).min(declared);
+    let granted = [doubled, needed].into_iter().find(|wanted| share.grow(wanted - has));
+    if let Some(wanted) = granted {
+        body.reserve_exact(wanted - body.len());
+    }
+    granted.is_some()
 }
 
 /// The declared length, where it is a number.
@@ -149,6 +157,6 @@ pub(super) fn overloaded(what: &str) -> Refusal {
         .retry_after(OVERLOADED_WAIT)
 }
 
-/// Most prompts fit; the rest grow by doubling.
-const FIRST_CAPACITY: usize = 256 * 1024;
+/// Small, because who sends one byte of a large body has it granted; the rest comes by doubling.
+const FIRST_CAPACITY: usize = 16 * 1024;
 const OVERLOADED_WAIT: Duration = Duration::from_secs(1);

@@ -184,6 +184,8 @@ pub struct Tunnel {
     pub began: Nanos,
     /// The slots it holds.
     pub permit: Permit,
+    /// How many answers came that were only information.
+    pub informational: usize,
     /// The provider's status, where it answered and the client was told.
     pub status: Option<u16>,
     /// What went wrong, where something did.

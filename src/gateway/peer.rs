@@ -69,10 +69,12 @@ impl Upstream {
                 Err(error) => last = Some(error),
             }
         }
+        self.resolver.suspect(&channel.endpoint.host);
         Err(connect_failure(last.as_ref()))
     }
 
-    /// A peer for Pingora's own pipeline.
+    /// A peer for Pingora's own pipeline. Over HTTP/1.1 its connection is nobody else's, before and after: what a provider
+    /// adds behind an answer, or frames in a way that Pingora takes and we would not, ends with it.
     pub async fn peer(&self, channel: &Channel, credential: &Secret) -> Result<HttpPeer, Failure> {
         let addresses = self.addresses(channel).await?;
         let first = addresses.first().copied();
@@ -80,6 +82,8 @@ impl Upstream {
             first.map(|address| peer(channel, credential, address)).ok_or_else(|| connect_failure(None))?;
         if channel.conduct.http_version != HttpVersion::Http2 {
             peer.options.set_http_version(1, 1);
+            peer.group_key = self.world.random();
+            peer.options.tcp_recv_buf = Some(TUNNEL_READS_MAX);
         }
         let equipped = self.lines.trust.equip(&mut peer, &channel.tls.tls);
         equipped.map_err(|error| connect_failure(Some(&error)))?;
@@ -145,7 +149,7 @@ impl Lines {
             let kept = if reuse { self.transport.reused_stream(&peer).await } else { None };
             let (stream, origin) = match kept {
                 Some(stream) => (stream, Origin::Idle),
-                None => (self.trust.dial(&self.transport, &peer, tls).await?, Origin::New),
+                None => (self.trust.dial(&peer, tls).await?, Origin::New),
             };
             return Ok((self.http1(stream, peer), origin));
         }
@@ -159,7 +163,7 @@ impl Lines {
         {
             return Ok((self.http1(stream, peer), Origin::Idle));
         }
-        let stream = self.trust.dial(&self.transport, &peer, tls).await?;
+        let stream = self.trust.dial(&peer, tls).await?;
         let is_http2 = match stream.selected_alpn_proto() {
             Some(agreed) => agreed == ALPN::H2,
             // Without TLS there is nothing to agree on: the configuration knows.
@@ -303,6 +307,8 @@ const HTTP2_PING: Duration = Duration::from_secs(30);
 const HTTP2_STREAM_WINDOW: u32 = 256 * 1024;
 /// Room for every stream's window, so that slow clients never hold up the other streams of the connection.
 const HTTP2_CONNECTION_WINDOW: u32 = 128 * HTTP2_STREAM_WINDOW;
+/// What the kernel holds of a download whose client is slow.
+const TUNNEL_READS_MAX: usize = 256 * 1024;
 const ADDRESSES_TRIED_MAX: usize = 3;
 
 #[cfg(test)]

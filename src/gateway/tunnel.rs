@@ -1,19 +1,24 @@
 //! Requests that go through Pingora's stock pipeline: streamed both ways, never buffered, never replayed.
 //!
 //! Invariants: a tunnel has one attempt and no failover once bytes were sent; the same headers are stripped
-//! and hidden as for an exchange; what Pingora reports at its end is settled like an exchange's.
+//! and hidden as for an exchange; what Pingora reports at its end is settled like an exchange's; a connection of HTTP/1.1
+//! serves one tunnel. Pingora's reader of answers is more lenient than ours ([`crate::protocol::http1`]): what of that can be
+//! seen in the parsed head is refused here ([`is_sound`]), and what cannot must not reach whoever comes next.
 
+use crate::config::snapshot::HttpVersion;
 use crate::failure::{Failure, FailureKind, Sent as FailureSent};
 use crate::gateway::exchange::{Exchange, Tried, Tunnel};
 use crate::gateway::reply::elapsed;
 use crate::gateway::{Gateway, Stop, body, forward, guard};
 use crate::protocol::entry::Entry;
+use crate::protocol::http1::HEAD_BYTES_MAX;
 use crate::protocol::key_forms;
 use crate::record::{End, Over};
 use crate::stage::plan;
 use crate::stage::route::Wanted;
 use crate::stage::{rewrite, route, verdict};
-use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::header::{ACCEPT_ENCODING, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::{HeaderValue, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::http::ServerSession;
 use pingora::upstreams::peer::HttpPeer;
@@ -42,7 +47,9 @@ impl Gateway {
         // The expectation ends here, and so do the provider's own informational answers.
         body::go_ahead(client).await?;
         client.set_ignore_info_resp(true);
-        exchange.tunnel = Some(Tunnel { entry, attempt, began: now, permit, status: None, failure: None });
+        let informational = 0;
+        exchange.tunnel =
+            Some(Tunnel { entry, attempt, began: now, permit, informational, status: None, failure: None });
         Ok(())
     }
 
@@ -72,7 +79,12 @@ impl Gateway {
         let Some(tunnel) = &mut exchange.tunnel else { return Ok(()) };
         let status = head.status.as_u16();
         if (100..200).contains(&status) && status != 101 {
-            return Ok(());
+            tunnel.informational += 1;
+            let endless = tunnel.informational > INFORMATIONAL_MAX;
+            return if endless { garbled(tunnel, "informational answers without end") } else { Ok(()) };
+        }
+        if !is_sound(head) {
+            return garbled(tunnel, "a head that could be read in two ways");
         }
         let kind = match status {
             401 => Some(FailureKind::Unauthorized),
@@ -92,8 +104,9 @@ impl Gateway {
         tunnel.status = Some(status);
         verdict::answered(&exchange.live, &mut tunnel.attempt, status);
         let mut kept = ResponseHeader::build(status, Some(head.headers.len() + 4))?;
+        let nominated = key_forms::nominated(&head.headers);
         for (name, value) in &head.headers {
-            if !key_forms::is_hidden(name) {
+            if !key_forms::is_hidden(name) && !nominated.contains(name) {
                 kept.append_header(name.clone(), value.clone())?;
             }
         }
@@ -167,6 +180,30 @@ impl Gateway {
     }
 }
 
+/// Whether the head says in one way only where its body ends, and is no longer than one may be.
+fn is_sound(head: &ResponseHeader) -> bool {
+    let headers = &head.headers;
+    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
+    let length = lengths.next().map(HeaderValue::as_bytes);
+    let is_number = length.is_none_or(|digits| !digits.is_empty() && digits.iter().all(u8::is_ascii_digit));
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    let coding = codings.next().map(|coding| coding.as_bytes().trim_ascii());
+    let is_chunked = coding.is_none_or(|coding| coding.eq_ignore_ascii_case(b"chunked"));
+    let only_one =
+        lengths.next().is_none() && codings.next().is_none() && (length.is_none() || coding.is_none());
+    let may_be_chunked = coding.is_none() || head.version == Version::HTTP_11;
+    let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    is_number && is_chunked && only_one && may_be_chunked && bytes <= HEAD_BYTES_MAX
+}
+
+fn garbled(tunnel: &mut Tunnel, detail: &'static str) -> Result<()> {
+    tunnel.failure = Some(Failure::new(FailureKind::Garbage, FailureSent::MaybeBegun, detail));
+    Error::e_explain(ErrorType::InvalidHTTPHeader, detail)
+}
+
+/// As many as an exchange takes.
+const INFORMATIONAL_MAX: usize = 16;
+
 /// Books that there was no connection.
 pub(super) fn refused(exchange: &mut Exchange, error: &Error) {
     if let Some(tunnel) = &mut exchange.tunnel {
@@ -200,6 +237,9 @@ pub(super) fn rewrite_head(
     }
     for (name, value) in &headers {
         rewritten.append_header(name.clone(), value.clone())?;
+    }
+    if channel.conduct.http_version != HttpVersion::Http2 {
+        rewritten.insert_header(CONNECTION, "close")?;
     }
     rewritten.set_version(head.version);
     *head = rewritten;

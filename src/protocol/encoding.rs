@@ -9,9 +9,29 @@ use brotli::enc::StandardAlloc;
 use brotli::{BrotliDecompressStream, BrotliResult, BrotliState};
 use flate2::{Decompress, FlushDecompress, Status};
 use std::io::Read;
+use std::time::Duration;
+
+/// What decoding may take.
+pub struct Room<'a> {
+    /// The most bytes of a result, of each round.
+    pub limit: usize,
+    /// Asked before so many more bytes are allocated; `false` ends the decoding.
+    pub grant: &'a mut dyn FnMut(usize) -> bool,
+}
+
+impl std::fmt::Debug for Room<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Room").field("limit", &self.limit).finish_non_exhaustive()
+    }
+}
+
+/// The body behind `Content-Encoding`, where the limit is all that bounds it.
+pub fn decode(content_encoding: &str, body: &[u8], limit: usize) -> Result<Vec<u8>, Refusal> {
+    decode_within(content_encoding, body, &mut Room { limit, grant: &mut |_| true })
+}
 
 /// The body behind `Content-Encoding`, codings undone from the last to the first.
-pub fn decode(content_encoding: &str, body: &[u8], limit: usize) -> Result<Vec<u8>, Refusal> {
+pub fn decode_within(content_encoding: &str, body: &[u8], room: &mut Room<'_>) -> Result<Vec<u8>, Refusal> {
     let codings: Vec<&str> = content_encoding
         .split(',')
         .map(str::trim)
@@ -25,25 +45,26 @@ pub fn decode(content_encoding: &str, body: &[u8], limit: usize) -> Result<Vec<u
     }
     let mut decoded: Option<Vec<u8>> = None;
     for coding in codings.iter().rev() {
-        decoded = Some(undo(coding, decoded.as_deref().unwrap_or(body), limit)?);
+        decoded = Some(undo(coding, decoded.as_deref().unwrap_or(body), room)?);
     }
-    match decoded {
-        Some(decoded) => Ok(decoded),
-        None if body.len() > limit => Err(too_large(limit)),
-        None => Ok(body.to_vec()),
+    if let Some(decoded) = decoded {
+        return Ok(decoded);
     }
+    let mut plain = Vec::new();
+    append(&mut plain, body, room)?;
+    Ok(plain)
 }
 
-fn undo(coding: &str, body: &[u8], limit: usize) -> Result<Vec<u8>, Refusal> {
+fn undo(coding: &str, body: &[u8], room: &mut Room<'_>) -> Result<Vec<u8>, Refusal> {
     match coding.to_ascii_lowercase().as_str() {
-        "gzip" | "x-gzip" => drain(flate2::bufread::MultiGzDecoder::new(body), coding, limit),
-        "br" => unbrotli(body, limit),
+        "gzip" | "x-gzip" => drain(flate2::bufread::MultiGzDecoder::new(body), coding, room),
+        "br" => unbrotli(body, room),
         "zstd" => {
             let mut decoder = zstd::Decoder::with_buffer(body).map_err(|_| corrupt(coding))?;
             decoder.window_log_max(ZSTD_WINDOW_LOG_MAX).map_err(|_| corrupt(coding))?;
-            drain(decoder, coding, limit)
+            drain(decoder, coding, room)
         }
-        "deflate" => deflate(body, limit),
+        "deflate" => deflate(body, room),
         _ => Err(Refusal::new(
             Code::UnsupportedContentEncoding,
             format!(
@@ -54,7 +75,7 @@ fn undo(coding: &str, body: &[u8], limit: usize) -> Result<Vec<u8>, Refusal> {
     }
 }
 
-fn drain(mut reader: impl Read, coding: &str, limit: usize) -> Result<Vec<u8>, Refusal> {
+fn drain(mut reader: impl Read, coding: &str, room: &mut Room<'_>) -> Result<Vec<u8>, Refusal> {
     let mut out = Vec::new();
     let mut block = [0u8; BLOCK_BYTES];
     loop {
@@ -62,12 +83,12 @@ fn drain(mut reader: impl Read, coding: &str, limit: usize) -> Result<Vec<u8>, R
         if read == 0 {
             return Ok(out);
         }
-        append(&mut out, &block[..read], limit)?;
+        append(&mut out, &block[..read], room)?;
     }
 }
 
 /// brotli's reader takes windows up to 1 GiB and overlooks what follows the stream; this loop does neither.
-fn unbrotli(body: &[u8], limit: usize) -> Result<Vec<u8>, Refusal> {
+fn unbrotli(body: &[u8], room: &mut Room<'_>) -> Result<Vec<u8>, Refusal> {
     let (bytes, words, codes) =
         (StandardAlloc::default(), StandardAlloc::default(), StandardAlloc::default());
     let mut state = BrotliState::new_strict(bytes, words, codes);
@@ -75,11 +96,11 @@ fn unbrotli(body: &[u8], limit: usize) -> Result<Vec<u8>, Refusal> {
     let mut block = [0u8; BLOCK_BYTES];
     let (mut left, mut at, mut total) = (body.len(), 0, 0);
     loop {
-        let (mut room, mut made) = (block.len(), 0);
+        let (mut free, mut made) = (block.len(), 0);
         let result = BrotliDecompressStream(
-            &mut left, &mut at, body, &mut room, &mut made, &mut block, &mut total, &mut state,
+            &mut left, &mut at, body, &mut free, &mut made, &mut block, &mut total, &mut state,
         );
-        append(&mut out, block.get(..made).unwrap_or_default(), limit)?;
+        append(&mut out, block.get(..made).unwrap_or_default(), room)?;
         match result {
             BrotliResult::ResultSuccess if left == 0 => return Ok(out),
             BrotliResult::NeedsMoreOutput => {}
@@ -90,21 +111,21 @@ fn unbrotli(body: &[u8], limit: usize) -> Result<Vec<u8>, Refusal> {
 
 /// The name covers two formats: zlib, which the standard means, and the raw stream some programs send. A raw
 /// stream may look like zlib by its first two bytes, so a failure there is not the last word.
-fn deflate(body: &[u8], limit: usize) -> Result<Vec<u8>, Refusal> {
+fn deflate(body: &[u8], room: &mut Room<'_>) -> Result<Vec<u8>, Refusal> {
     let zlib_header = match body {
         [first, second, ..] => {
             first & 0x0f == 8 && (u16::from(*first) << 8 | u16::from(*second)).is_multiple_of(31)
         }
         _ => false,
     };
-    match inflate(body, zlib_header, limit) {
-        Err(refusal) if zlib_header && refusal.code == Code::InvalidRequest => inflate(body, false, limit),
+    match inflate(body, zlib_header, room) {
+        Err(refusal) if zlib_header && refusal.code == Code::InvalidRequest => inflate(body, false, room),
         done => done,
     }
 }
 
 /// flate2's readers take a truncated stream for a finished one; this loop does not.
-fn inflate(body: &[u8], zlib_header: bool, limit: usize) -> Result<Vec<u8>, Refusal> {
+fn inflate(body: &[u8], zlib_header: bool, room: &mut Room<'_>) -> Result<Vec<u8>, Refusal> {
     let mut stream = Decompress::new(zlib_header);
     let mut out = Vec::new();
     let mut block = [0u8; BLOCK_BYTES];
@@ -116,7 +137,7 @@ fn inflate(body: &[u8], zlib_header: bool, limit: usize) -> Result<Vec<u8>, Refu
         let taken = usize::try_from(stream.total_in() - before_in).unwrap_or(usize::MAX);
         let made = usize::try_from(stream.total_out() - before_out).unwrap_or(usize::MAX);
         rest = rest.get(taken..).unwrap_or_default();
-        append(&mut out, block.get(..made).unwrap_or_default(), limit)?;
+        append(&mut out, block.get(..made).unwrap_or_default(), room)?;
         match status {
             Status::StreamEnd if rest.is_empty() => return Ok(out),
             Status::StreamEnd => return Err(corrupt("deflate")),
@@ -126,18 +147,26 @@ fn inflate(body: &[u8], zlib_header: bool, limit: usize) -> Result<Vec<u8>, Refu
     }
 }
 
-/// Appends a block; capacity doubles, but never past the limit.
-fn append(out: &mut Vec<u8>, block: &[u8], limit: usize) -> Result<(), Refusal> {
+/// Appends a block; capacity doubles where it is granted, but never past the limit.
+fn append(out: &mut Vec<u8>, block: &[u8], room: &mut Room<'_>) -> Result<(), Refusal> {
     let needed = out.len() + block.len();
-    if needed > limit {
-        return Err(too_large(limit));
+    if needed > room.limit {
+        return Err(too_large(room.limit));
     }
     if needed > out.capacity() {
-        let wanted = out.capacity().saturating_mul(2).clamp(needed, limit);
+        let doubled = out.capacity().saturating_mul(2).clamp(needed, room.limit);
+        let granted = [doubled, needed].into_iter().find(|wanted| (room.grant)(wanted - out.capacity()));
+        let wanted = granted.ok_or_else(overloaded)?;
         out.reserve_exact(wanted - out.len());
     }
     out.extend_from_slice(block);
     Ok(())
+}
+
+/// Why a large request is refused that another time would be taken.
+pub fn overloaded() -> Refusal {
+    Refusal::new(Code::GatewayOverloaded, "Too many large requests at once. Try again in a moment.")
+        .retry_after(OVERLOADED_WAIT)
 }
 
 fn corrupt(coding: &str) -> Refusal {
@@ -153,6 +182,7 @@ fn too_large(limit: usize) -> Refusal {
 
 /// Nobody encodes a body more often than that, and each round costs a buffer.
 const CODINGS_MAX: usize = 3;
+const OVERLOADED_WAIT: Duration = Duration::from_secs(1);
 const BLOCK_BYTES: usize = 16 * 1024;
 /// 8 MiB, the window RFC 9659 allows on the web.
 const ZSTD_WINDOW_LOG_MAX: u32 = 23;
@@ -237,6 +267,23 @@ mod tests {
             assert!(exact.capacity() <= bomb.len() + BLOCK_BYTES, "{name}");
         }
         assert_eq!(decode("identity", TEXT, 4).unwrap_err().code, Code::BodyTooLarge);
+    }
+
+    #[test]
+    fn nothing_is_allocated_that_was_not_granted() {
+        let bomb = vec![b' '; 8 << 20];
+        for (form, name) in FORMS {
+            let encoded = encode(form, &bomb);
+            let (mut left, mut asked) = (1_usize << 20, 0);
+            let mut grant = |more: usize| {
+                asked += 1;
+                left.checked_sub(more).map(|rest| left = rest).is_some()
+            };
+            let room = &mut Room { limit: 16 << 20, grant: &mut grant };
+            let code = decode_within(name, &encoded, room).map_err(|refusal| refusal.code);
+            assert_eq!(code, Err(Code::GatewayOverloaded), "{name}");
+            assert!(asked > 1 && left < 1 << 20, "{name}: {asked} {left}");
+        }
     }
 
     #[test]

@@ -109,7 +109,9 @@ pub fn inspect(operation: Operation, body: &[u8]) -> Result<Inspection, Refusal>
         return Ok(Inspection::default());
     }
     check_object(body)?;
-    let peek = Peek::of(body).map_err(|error| not_json(&error))?;
+    // What is skipped is not looked at otherwise, and a provider may read such bytes in another way.
+    let text = simdutf8::basic::from_utf8(body).map_err(|_| not_utf8(body))?;
+    let peek = Peek::of(text).map_err(|error| not_json(&error))?;
     let gemini = operation.grammar() == Grammar::Gemini;
     let model = match peek.model {
         Some(raw) => Some(model_field(raw, body)?),
@@ -216,6 +218,11 @@ fn nested<'a, T: Deserialize<'a>>(raw: &'a RawValue) -> Result<Option<T>, Refusa
         Ok(object) => Ok(Some(object)),
         Err(error) => twice(&error.to_string()).map_or(Ok(None), Err),
     }
+}
+
+fn not_utf8(body: &[u8]) -> Refusal {
+    let at = std::str::from_utf8(body).map_or_else(|error| error.valid_up_to(), str::len);
+    invalid(format!("The body is not UTF-8: what stands at byte {at} cannot be read."))
 }
 
 fn not_json(error: &serde_json::Error) -> Refusal {

@@ -82,17 +82,25 @@ pub fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
 }
 
 /// Response headers of a provider that never reach a client: they describe the operator's account, the
-/// provider's own edge, or one connection, or are orders to a proxy before us (`x-accel-redirect`). `retry-after` is
-/// not among them; who relays decides.
+/// provider's own edge, or one connection, or are orders to a proxy before us (`x-accel-redirect`) or to a browser about
+/// our own origin (`clear-site-data`). `retry-after` is not among them; who relays decides.
 pub fn is_hidden(name: &HeaderName) -> bool {
     let name = name.as_str();
     is_hop_by_hop(name)
-        || ["x-ratelimit-", "anthropic-ratelimit-", "cf-", "access-control-", "x-accel-"]
+        || ["x-ratelimit-", "anthropic-ratelimit-", "ratelimit", "cf-", "access-control-", "x-accel-"]
             .iter()
             .any(|prefix| name.starts_with(prefix))
         || matches!(
             name,
             "set-cookie"
+                | "set-cookie2"
+                | "location"
+                | "refresh"
+                | "clear-site-data"
+                | "service-worker-allowed"
+                | "public-key-pins"
+                | "expect-ct"
+                | "reporting-endpoints"
                 | "openai-organization"
                 | "openai-project"
                 | "anthropic-organization-id"

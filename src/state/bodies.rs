@@ -51,6 +51,19 @@ impl Share {
         }
         grown.is_ok()
     }
+
+    /// Another one of the same budget, empty.
+    #[must_use]
+    pub fn sibling(&self) -> Self {
+        self.bodies.share()
+    }
+
+    /// Gives back what it holds beyond this.
+    pub fn shrink_to(&mut self, bytes: usize) {
+        let back = self.bytes.saturating_sub(bytes);
+        self.bodies.held.fetch_sub(back, Ordering::AcqRel);
+        self.bytes -= back;
+    }
 }
 
 impl Drop for Share {
@@ -71,6 +84,9 @@ mod tests {
         assert!(one.grow(60));
         assert!(!two.grow(41));
         assert!(two.grow(40));
+        one.shrink_to(70);
+        one.shrink_to(10);
+        assert_eq!((bodies.held(), one.sibling().bytes), (50, 0));
         drop(one);
         assert_eq!(bodies.held(), 40);
         assert!(two.grow(60));

@@ -48,6 +48,8 @@ pub struct Live<'a> {
     pub leases_open: u64,
     /// Bytes of buffered request bodies.
     pub buffered_body_bytes: u64,
+    /// Names that resolve, that did before, and that never did.
+    pub names: [(&'static str, u64); 3],
     /// The fleet, where there is one.
     pub fleet: Option<FleetLive>,
     /// Every configured channel.
@@ -330,6 +332,9 @@ impl Metrics {
         set(&families.active_streams, &[], live.active_streams);
         set(&families.leases_open, &[], live.leases_open);
         set(&families.buffered_body_bytes, &[], live.buffered_body_bytes);
+        for (state, count) in live.names {
+            set(&families.dns_names, &[state], count);
+        }
         self.set_fleet(live.fleet);
         for gauges in [&families.channel_up, &families.channel_inflight, &families.queued_requests] {
             gauges.reset();

@@ -1,4 +1,4 @@
-//! A client's connection without TLS: the socket itself.
+//! A connection without TLS: the socket itself. A client's, and what is below the TLS of a provider's.
 //!
 //! Pingora's own wrapper of it keeps the socket to itself, which cannot be told to end in a reset then, and holds 64 KiB
 //! per connection for reading.

@@ -5,17 +5,18 @@
 //! Invariant: a server's certificate is verified against its name, always: nothing here can turn that off, and
 //! an endpoint without a name (which Pingora would take for a wish not to verify) is not connected to.
 
+use crate::gateway::guard::Plain;
 use crate::tls::{ClientTls, Digest};
 use dashmap::{DashMap, DashSet};
-use pingora::connectors::TransportConnector;
-use pingora::protocols::l4::stream::Stream as Tcp;
 use pingora::protocols::tls::{CaType, client};
-use pingora::protocols::{ALPN, Stream};
+use pingora::protocols::{ALPN, SocketDigest, Stream};
 use pingora::tls::{ClientConfig, RootCertStore, TlsConnector, load_native_certs};
-use pingora::upstreams::peer::{HttpPeer, Peer as _, Scheme};
+use pingora::upstreams::peer::{HttpPeer, Peer as _};
 use pingora::utils::tls::{CertKey, WrappedX509, parse_x509};
 use pingora::{BError, Error, ErrorType};
+use std::os::fd::AsRawFd as _;
 use std::sync::{Arc, OnceLock};
+use tokio::net::TcpSocket;
 
 /// Whom we trust, and what we remember of those we spoke to.
 pub(super) struct Trust {
@@ -40,22 +41,10 @@ impl Trust {
     }
 
     /// A fresh connection, secured where the peer is.
-    pub(super) async fn dial(
-        &self,
-        transport: &TransportConnector,
-        peer: &HttpPeer,
-        tls: &ClientTls,
-    ) -> Result<Stream, BError> {
-        if !peer.is_tls() {
-            return transport.new_stream(peer).await;
-        }
+    pub(super) async fn dial(&self, peer: &HttpPeer, tls: &ClientTls) -> Result<Stream, BError> {
         let connecting = async {
-            let mut plain = peer.clone();
-            plain.scheme = Scheme::HTTP;
-            let tcp = transport.new_stream(&plain).await?.into_any().downcast::<Tcp>();
-            let tcp =
-                tcp.map_err(|_| Error::explain(ErrorType::InternalError, "a connection of a new kind"))?;
-            self.secure(*tcp, peer, tls).await
+            let tcp = connect(peer).await?;
+            if peer.is_tls() { self.secure(tcp, peer, tls).await } else { Ok(Box::new(tcp) as Stream) }
         };
         match peer.total_connection_timeout() {
             Some(time) => tokio::time::timeout(time, connecting)
@@ -65,7 +54,7 @@ impl Trust {
         }
     }
 
-    async fn secure(&self, tcp: Tcp, peer: &HttpPeer, tls: &ClientTls) -> Result<Stream, BError> {
+    async fn secure(&self, tcp: Plain, peer: &HttpPeer, tls: &ClientTls) -> Result<Stream, BError> {
         if peer.sni.is_empty() {
             return Error::e_explain(ErrorType::InvalidCert, "the endpoint has no name to verify");
         }
@@ -133,6 +122,31 @@ impl Settings {
         Ok(Self { config: Arc::new(config), ca, own })
     }
 }
+
+/// A connection of our own: Pingora's keeps 64 KiB for reading ahead, where what is read here is copied out at once.
+async fn connect(peer: &HttpPeer) -> Result<Plain, BError> {
+    let failed = |error: std::io::Error| {
+        let kind = match error.kind() {
+            std::io::ErrorKind::ConnectionRefused => ErrorType::ConnectRefused,
+            std::io::ErrorKind::TimedOut => ErrorType::ConnectTimedout,
+            _ => ErrorType::ConnectError,
+        };
+        Error::because(kind, "connecting", error)
+    };
+    let address = *peer.address().as_inet().ok_or_else(|| Error::new(ErrorType::InternalError))?;
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
+    let socket = socket.map_err(failed)?;
+    // Larger is only room for what a slow client does not take.
+    drop(socket.set_recv_buffer_size(KERNEL_READS_MAX));
+    let tcp = socket.connect(address).await.map_err(failed)?;
+    drop(tcp.set_nodelay(true));
+    let digest = SocketDigest::from_raw_fd(tcp.as_raw_fd());
+    drop(digest.peer_addr.set(Some(address.into())));
+    Ok(Plain::new(tcp, digest))
+}
+
+/// The window of a connection, as that of a stream over HTTP/2.
+const KERNEL_READS_MAX: u32 = 256 * 1024;
 
 /// What the library said, out of what was wrapped around it: `invalid peer certificate: UnknownIssuer`.
 fn in_short(error: &BError) -> String {

@@ -255,6 +255,7 @@ const SLICES: usize = 8;
 /// Below this much room a new buffer is taken, so that small slices never pin much larger ones.
 const READ_ROOM_LEAST: usize = 2 * 1024;
 const READ_ROOM_MIN: usize = 16 * 1024;
-const READ_ROOM_MAX: usize = 64 * 1024;
+/// A slow client holds about two of these.
+const READ_ROOM_MAX: usize = 32 * 1024;
 /// More 1xx answers than this are an attack, not information.
 const INFORMATIONAL_MAX: usize = 16;

@@ -47,10 +47,10 @@ pub(super) struct Peek<'a> {
 
 impl<'a> Peek<'a> {
     /// Looks into a body.
-    pub(super) fn of(body: &'a [u8]) -> Result<Self, serde_json::Error> {
-        match simdutf8::basic::from_utf8(body).ok().and_then(|json| Self::walked(json, blocks::read)) {
+    pub(super) fn of(json: &'a str) -> Result<Self, serde_json::Error> {
+        match Self::walked(json, blocks::read) {
             Some(peek) => Ok(peek),
-            None => serde_json::from_slice(body),
+            None => serde_json::from_str(json),
         }
     }
 

@@ -64,6 +64,8 @@ fn a_body_two_parsers_could_read_differently_is_refused() {
         assert!(message.contains(says), "{body}: {message}");
     }
     refused(CHAT, b"{\"model\":\"\xff\"}");
+    refused(CHAT, b"{\"model\":\"m\",\"messages\":\"\xff\"}");
+    refused(CHAT, b"{\"model\":\"m\",\"messages\":\"\xc0\x80\"}");
     refused(CHAT, b"{\"model\":\"m\",\"a\":\"\x01\"}");
     refused(Operation::GenerateContent, br#"{"generationConfig":{"maxOutputTokens":1,"maxOutputTokens":9}}"#);
     refused(Operation::GenerateContent, br#"{"generationConfig":{},"generation_config":{}}"#);

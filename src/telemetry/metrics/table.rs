@@ -160,6 +160,8 @@ families! {
         "Requests, tokens and slots that the store lent to this replica, by limit.";
     buffered_body_bytes: GaugeVec, [], NONE,
         "Request bodies held in memory.";
+    dns_names: GaugeVec, ["state"], NONE,
+        "Names of providers by how they resolve: ok, stale (they stopped; the last addresses are used), failed.";
     base_url_fixups_total: IntCounterVec, ["kind"], NONE,
         "Requests whose address was understood though it was not right, by what was wrong with it.";
     accesslog_dropped_total: IntCounterVec, [], NONE,

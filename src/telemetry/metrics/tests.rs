@@ -197,6 +197,10 @@ fn a_reload_deletes_the_series_of_what_it_removed_and_keeps_the_rest() {
     );
 }
 
+fn certificate() -> CertificateLive<'static> {
+    CertificateLive { listener: "[::]:443".to_owned(), name: "a.test", until: 1_900_000_000 }
+}
+
 #[test]
 fn gauges_say_what_is_true_at_the_scrape_and_forget_what_was() {
     let metrics = metrics();
@@ -208,6 +212,7 @@ fn gauges_say_what_is_true_at_the_scrape_and_forget_what_was() {
         active_streams: 2,
         leases_open: 5,
         buffered_body_bytes: 4_096,
+        names: [("ok", 3), ("stale", 1), ("failed", 0)],
         fleet: Some(FleetLive { up: true, replicas: 3 }),
         channels: vec![ChannelLive {
             channel: &channel,
@@ -222,11 +227,7 @@ fn gauges_say_what_is_true_at_the_scrape_and_forget_what_was() {
             QuotaLive { scope: "group", name: "team-a", unit: "usd", max: 500.0, remaining: -0.25 },
             QuotaLive { scope: "key", name: "bob", unit: "tokens", max: 1e6, remaining: 4.0 },
         ],
-        certificates: vec![CertificateLive {
-            listener: "[::]:443".to_owned(),
-            name: "a.test",
-            until: 1_900_000_000,
-        }],
+        certificates: vec![certificate()],
     };
     metrics.scrape(&live);
     check(
@@ -236,6 +237,7 @@ fn gauges_say_what_is_true_at_the_scrape_and_forget_what_was() {
             "active_streams 2",
             "leases_open 5",
             "buffered_body_bytes 4096",
+            r#"dns_names{state="stale"} 1"#,
             r#"channel_up{channel="first"} 1"#,
             r#"credential_up{channel="first",credential="6789"} 1"#,
             r##"credential_up{channel="first",credential="#2"} 0"##,

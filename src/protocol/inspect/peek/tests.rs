@@ -56,10 +56,9 @@ proptest! {
 #[test]
 fn what_is_wrong_is_told_by_serde() {
     for (json, says) in [
-        (&b"{\"model\":\"a\",\"model\":\"b\"}"[..], "duplicate field `model`"),
-        (b"{\"model\":\"a\xff\"}", "invalid unicode code point"),
-        (b"{\"model\":\"a\"", "EOF"),
-        (b"{\"model\":\"a\"} x", "trailing characters at line 1 column 15"),
+        ("{\"model\":\"a\",\"model\":\"b\"}", "duplicate field `model`"),
+        ("{\"model\":\"a\"", "EOF"),
+        ("{\"model\":\"a\"} x", "trailing characters at line 1 column 15"),
     ] {
         let error = Peek::of(json).expect_err("it is wrong").to_string();
         assert!(error.contains(says), "{error}");
