@@ -214,11 +214,12 @@ async fn a_full_disk_costs_no_request_and_no_exchange() {
     assert!(metric("tollgate_ledger_unwritten").await >= 20);
     run.process.stderr.line("usage is kept in memory").await;
     run.process.lift_file_limit();
+    // What is written can be read before the writer has come round to saying so.
     until("the ledger is written again", || async {
-        usage(run.admin, "key").await["total"]["requests"] == asked
+        usage(run.admin, "key").await["total"]["requests"] == asked && metric("tollgate_ledger_up").await == 1
     })
     .await;
-    assert_eq!((metric("tollgate_ledger_up").await, metric("tollgate_ledger_unwritten").await), (1, 0));
+    assert_eq!(metric("tollgate_ledger_unwritten").await, 0);
     assert_eq!(metric("tollgate_ledger_dropped_total").await, 0);
     run.process.stderr.line("the ledger is written again").await;
     run.process.signal("KILL");
