@@ -5,10 +5,10 @@
 //! either has made anything of it, and what follows a refused head is never taken for a request. A refusal is a plain
 //! status and a close: there is no dialect yet to answer in and nothing to log, so it is only counted.
 //! A head has a time from its first byte to its last, over TLS shared with the handshake; a body and an answer that is
-//! waiting to be taken have a pace ([`pace`]); between two requests there is the keep-alive.
+//! waiting to be taken have a pace (`pace`); between two requests there is the keep-alive.
 //! An answer whose end is the connection's end (HTTP/1.0) is cut by a reset, and over TLS by the missing farewell: [`cut`].
 //! Invariants: a head that is refused is never seen by Pingora; a byte behind the end of a request is not handed out with
-//! it; an HTTP/2 connection is left to its own rules, but for floods ([`frames`]) and a client that takes nothing.
+//! it; an HTTP/2 connection is left to its own rules, but for floods (`frames`) and a client that takes nothing.
 
 mod frames;
 mod input;

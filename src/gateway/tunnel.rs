@@ -3,7 +3,7 @@
 //! Invariants: a tunnel has one attempt and no failover once bytes were sent; the same headers are stripped
 //! and hidden as for an exchange; what Pingora reports at its end is settled like an exchange's; a connection of HTTP/1.1
 //! serves one tunnel. Pingora's reader of answers is more lenient than ours ([`crate::protocol::http1`]): what of that can be
-//! seen in the parsed head is refused here ([`is_sound`]), and what cannot must not reach whoever comes next.
+//! seen in the parsed head is refused here (`is_sound`), and what cannot must not reach whoever comes next.
 
 use crate::config::snapshot::HttpVersion;
 use crate::failure::{Failure, FailureKind, Sent as FailureSent};
