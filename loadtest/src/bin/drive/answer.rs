@@ -104,5 +104,6 @@ impl Answer {
     }
 }
 
-/// Longer than every timeout of the gateway together: an answer that takes longer hangs.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Longer than every timeout of the gateway together, and than a streamed response of which every byte waits for its release
+/// (95 s without a gateway): an answer that takes longer hangs.
+const PATIENCE: Duration = Duration::from_secs(180);

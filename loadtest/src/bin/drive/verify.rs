@@ -74,7 +74,7 @@ impl References {
         let operation = question.operation;
         let known = self.0.get(&(operation, question.model)).map_or(&[][..], Vec::as_slice);
         match (answer.ended, answer.status) {
-            (Ended::Never, _) => Verdict::Wrong("no end in 60 s".to_owned()),
+            (Ended::Never, _) => Verdict::Wrong("no end in 180 s".to_owned()),
             (Ended::Nothing, _) => Verdict::Nothing,
             (_, 200) if operation.is_events() && answer.is_events() => stream(known, answer),
             (_, 200) => whole(operation, known, answer),
