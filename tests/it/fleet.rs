@@ -26,10 +26,14 @@ fn store(redis: &Redis) -> String {
 
 /// Three gateways that share this key's limits.
 async fn three(upstream: &Provider, fleet: &str, of_key: &str) -> Vec<Gateway> {
-    let text = configuration(upstream, fleet, of_key);
+    three_of(&configuration(upstream, fleet, of_key)).await
+}
+
+/// Three gateways of one configuration that know of each other.
+async fn three_of(text: &str) -> Vec<Gateway> {
     let mut gateways = Vec::new();
     for _ in 0..3 {
-        gateways.push(Gateway::start(&text).await);
+        gateways.push(Gateway::start(text).await);
     }
     for gateway in &gateways {
         gateway.count_reaches("tollgate_limit_store_replicas", 3).await;

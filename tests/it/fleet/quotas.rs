@@ -18,15 +18,7 @@ fn with_quota(upstream: &Provider, fleet: &str, quota: &str) -> String {
 }
 
 async fn three_with(upstream: &Provider, fleet: &str, quota: &str) -> Vec<Gateway> {
-    let text = with_quota(upstream, fleet, quota);
-    let mut gateways = Vec::new();
-    for _ in 0..3 {
-        gateways.push(Gateway::start(&text).await);
-    }
-    for gateway in &gateways {
-        gateway.count_reaches("tollgate_limit_store_replicas", 3).await;
-    }
-    gateways
+    three_of(&with_quota(upstream, fleet, quota)).await
 }
 
 async fn ask(gateway: &Gateway) -> Answer {
