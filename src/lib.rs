@@ -25,6 +25,7 @@ pub mod ledger;
 pub mod price;
 pub mod protocol;
 pub mod record;
+pub mod translate;
 
 pub mod code;
 pub mod failure;

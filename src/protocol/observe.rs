@@ -15,6 +15,7 @@ mod usage;
 
 pub use self::answer::{AnswerFacts, answer, rename_answer};
 pub use self::fault::{Fault, implied_status, is_unverified_thinking, is_usage_refused, operator_fault};
+pub use self::usage::counted;
 
 use self::outlet::Outlet;
 use self::read::{Reader, Step};

@@ -50,6 +50,7 @@ mod signatures;
 mod streams;
 mod tls;
 mod tokens;
+mod translate;
 mod tunnel;
 mod untrusted;
 mod upgrade;

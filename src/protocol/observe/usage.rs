@@ -10,6 +10,13 @@ use crate::usage::{Media, Usage};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+/// What an answer's usage object counts, over what was counted before it.
+pub fn counted(grammar: Grammar, raw: &RawValue, seen: Option<Usage>) -> Option<Usage> {
+    let mut tally = Tally { grammar, reranks: false, seen, keys: &[], unreported: 0 };
+    tally.add(Some(raw));
+    tally.seen
+}
+
 /// The counts seen so far; later ones replace earlier ones.
 #[derive(Debug)]
 pub(super) struct Tally {

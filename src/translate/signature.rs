@@ -1,0 +1,143 @@
+//! Signatures of thinking on their way through a client of another protocol.
+//!
+//! A provider verifies the thinking it gave, and some refuse a conversation that lacks it. A client carries back what
+//! it was given in its own protocol's place for that, so a signature of another family goes there under a seal that
+//! says whose it is, and is opened when it comes back.
+//! Invariant: what is opened is what was sealed, byte for byte; anything else is the signature of the protocol it
+//! stands in.
+
+use super::json::Text;
+use super::unified::{Protocol, Signature, Signer};
+
+impl Signer {
+    /// Whether a provider of that protocol can verify it.
+    pub(super) fn is_of(self, target: Protocol) -> bool {
+        match self {
+            Self::OpenAi => target == Protocol::Responses,
+            Self::Anthropic | Self::Redacted => target == Protocol::Anthropic,
+            Self::Gemini => target == Protocol::Gemini,
+        }
+    }
+
+    fn letter(self) -> char {
+        match self {
+            Self::OpenAi => 'o',
+            Self::Anthropic => 'a',
+            Self::Redacted => 'r',
+            Self::Gemini => 'g',
+        }
+    }
+}
+
+/// The signature as a client of that protocol carries it; `None` where it has no place for one.
+pub(super) fn sealed(signature: &Signature<'_>, client: Protocol) -> Option<String> {
+    let under_seal = || format!("{SEAL}{}.{}", signature.signer.letter(), &*signature.data);
+    match client {
+        Protocol::Chat => None,
+        _ if signature.signer.is_of(client) => Some((*signature.data).to_owned()),
+        Protocol::Responses | Protocol::Anthropic => Some(under_seal()),
+        // Bytes there, which are base64 in JSON.
+        Protocol::Gemini => Some(base64(under_seal().as_bytes())),
+    }
+}
+
+/// What a client of that protocol carried; `own` is who signs in it.
+pub(super) fn opened(text: Text<'_>, own: Signer) -> Option<Signature<'_>> {
+    if text.is_empty() {
+        return None;
+    }
+    if own == Signer::Gemini {
+        let plain = text.starts_with(SEAL_IN_BASE64).then(|| from_base64(&text)).flatten();
+        if let Some(found) = plain.and_then(|plain| unsealed(plain.into())) {
+            return Some(found);
+        }
+    } else if text.starts_with(SEAL) {
+        return unsealed(text);
+    }
+    Some(Signature { signer: own, data: text })
+}
+
+fn unsealed(text: Text<'_>) -> Option<Signature<'_>> {
+    let rest = text.strip_prefix(SEAL)?;
+    let signer = [Signer::OpenAi, Signer::Anthropic, Signer::Redacted, Signer::Gemini]
+        .into_iter()
+        .find(|signer| rest.starts_with(signer.letter()))?;
+    rest.get(1..)?.starts_with('.').then_some(())?;
+    Some(Signature { signer, data: text.after(SEAL.len() + 2) })
+}
+
+/// Twelve bytes, so that it begins the same in base64 whatever follows.
+const SEAL: &str = "tollgate.01.";
+const SEAL_IN_BASE64: &str = "dG9sbGdhdGUuMDEu";
+
+fn base64(bytes: &[u8]) -> String {
+    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for three in bytes.chunks(3) {
+        let number = three.iter().fold(0_u32, |number, byte| number << 8 | u32::from(*byte));
+        let number = number << (8 * (3 - three.len()));
+        for at in 0..4 {
+            let six = (number >> (18 - 6 * at)) & 63;
+            out.push(if at <= three.len() { char::from(LETTERS[six as usize]) } else { '=' });
+        }
+    }
+    out
+}
+
+pub(super) fn from_base64(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len() / 4 * 3);
+    let (mut number, mut bits) = (0_u32, 0);
+    for letter in text.trim_end_matches('=').bytes() {
+        let letter = match letter {
+            b'-' => b'+',
+            b'_' => b'/',
+            other => other,
+        };
+        let six = LETTERS.iter().position(|known| *known == letter)?;
+        number = (number << 6 | u32::try_from(six).ok()?) & 0xffff;
+        bits += 6;
+        if bits >= 8 {
+            bits -= 8;
+            bytes.push(u8::try_from(number >> bits & 0xff).ok()?);
+        }
+    }
+    String::from_utf8(bytes).ok()
+}
+
+const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_opened_is_what_was_sealed() {
+        for (client, own) in [
+            (Protocol::Responses, Signer::OpenAi),
+            (Protocol::Anthropic, Signer::Anthropic),
+            (Protocol::Gemini, Signer::Gemini),
+        ] {
+            for signer in [Signer::OpenAi, Signer::Anthropic, Signer::Redacted, Signer::Gemini] {
+                for data in ["Eq8BCkYI+/==", "x", "xy", "rs_1:gAAAA-_é"] {
+                    let signature = Signature { signer, data: data.into() };
+                    let carried = sealed(&signature, client).unwrap();
+                    let back = opened(carried.into(), own).unwrap();
+                    if signer == Signer::Redacted && own == Signer::Anthropic {
+                        assert_eq!(back.data, signature.data, "its block says that it is redacted");
+                    } else {
+                        assert_eq!(back, signature, "{client:?}");
+                    }
+                }
+            }
+        }
+        assert_eq!(sealed(&Signature { signer: Signer::Gemini, data: "x".into() }, Protocol::Chat), None);
+        assert_eq!(opened("".into(), Signer::Anthropic), None);
+    }
+
+    #[test]
+    fn base64_is_the_usual() {
+        assert_eq!(base64(b"Many hands"), "TWFueSBoYW5kcw==");
+        assert_eq!(base64(SEAL.as_bytes()), SEAL_IN_BASE64);
+        assert_eq!(from_base64("TWFueSBoYW5kcw==").as_deref(), Some("Many hands"));
+        assert_eq!(from_base64("T!"), None);
+    }
+}
