@@ -1,4 +1,4 @@
-//! Anthropic's messages.
+//! Anthropic's messages: what their bodies hold, and the codecs that read and write them.
 
 pub(super) mod answer;
 mod blocks;

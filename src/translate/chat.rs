@@ -1,4 +1,4 @@
-//! OpenAI's chat completions, and the many providers that speak them.
+//! OpenAI's chat completions, and the many providers that speak them: what bodies hold, and their codecs.
 
 pub(super) mod answer;
 pub(super) mod decode;

@@ -1,4 +1,4 @@
-//! OpenAI's responses.
+//! OpenAI's responses: what their bodies hold, and the codecs that read and write them.
 
 pub(super) mod answer;
 pub(super) mod decode;
