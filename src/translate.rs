@@ -67,7 +67,7 @@ pub use self::names::Names;
 pub use self::stream::{AGGREGATE_BYTES_MAX, Aggregate, Decoder, Encoder, Ending, Translator, events};
 pub use self::unified::Protocol;
 
-use self::unified::{Answer, Choice, Request, ToolKind};
+use self::unified::{Answer, Choice, Request, Tool, ToolKind};
 use crate::code::Code;
 use crate::refusal::Refusal;
 use bytes::BytesMut;
@@ -193,12 +193,18 @@ const SMALL_BODY_BYTES: usize = 16 * 1024;
 
 /// A tool that must be used and that only one provider has.
 fn forced(request: &Request<'_>) -> Result<(), Refusal> {
-    let is_own = |name: &str| request.tool(name).is_none_or(|tool| tool.kind == ToolKind::Own);
+    let known =
+        |name: &str| request.tools.iter().any(|tool| *tool.name == *name && tool.kind != ToolKind::Own);
+    let is_own = |name: &str| !known(name);
     let all_own = || !request.tools.is_empty() && request.tools.iter().all(|tool| tool.kind == ToolKind::Own);
     let is_lost = match &request.choice {
         Some(Choice::Named(name)) => is_own(name),
         Some(Choice::Required) => all_own(),
-        Some(Choice::Among { names, required: true }) => names.iter().all(|name| is_own(name)),
+        Some(Choice::Among { required: true, .. }) => {
+            let allowed = prompt::allowed(request).unwrap_or_default();
+            let is_left = |tool: &Tool<'_>| tool.kind != ToolKind::Own && allowed.contains(&*tool.name);
+            !request.tools.iter().any(is_left)
+        }
         _ => false,
     };
     if !is_lost {

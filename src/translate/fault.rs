@@ -50,6 +50,11 @@ impl<'a> Fault<'a> {
         Self { status, message: message.into(), code: None, param: None }
     }
 
+    /// An answer that its provider gave up.
+    pub(super) fn unfinished() -> Fault<'static> {
+        Fault::new(502, "The AI provider could not finish its answer.")
+    }
+
     /// Reads the body of an answer of that status, or (with status 0) an event of a stream that is an error.
     pub fn read(status: u16, body: &[u8]) -> Fault<'static> {
         let list: Option<Vec<Raw<'_>>> = serde_json::from_slice(body).ok();
@@ -105,7 +110,13 @@ impl<'a> Fault<'a> {
             Protocol::Anthropic => {
                 body.text("type", "error");
                 body.object("error", |error| {
-                    error.text("type", self.anthropic_type()).text("message", &self.message);
+                    // Agents shorten their conversation when they read how Anthropic says this.
+                    let opening = if self.is_too_long() && !self.message.starts_with(TOO_LONG) {
+                        "prompt is too long: "
+                    } else {
+                        ""
+                    };
+                    error.text("type", self.anthropic_type()).pieces("message", &[opening, &self.message]);
                 });
                 body.text("request_id", id);
             }
@@ -180,12 +191,15 @@ impl<'a> Fault<'a> {
         )
     }
 
-    /// Agents compact their conversation when they read this. Anthropic says it in the message alone.
+    /// Anthropic and Google say it in the message alone.
     fn is_too_long(&self) -> bool {
-        self.code.as_deref() == Some("context_length_exceeded")
-            || (self.status == 400 && self.message.starts_with("prompt is too long"))
+        let said = self.message.starts_with(TOO_LONG)
+            || self.message.contains("exceeds the maximum number of tokens allowed");
+        self.code.as_deref() == Some("context_length_exceeded") || (self.status == 400 && said)
     }
 }
+
+const TOO_LONG: &str = "prompt is too long";
 
 fn from_envelope(envelope: &Envelope<'_>) -> Fault<'static> {
     if let Some(Ok(inner)) =

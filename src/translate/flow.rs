@@ -181,6 +181,14 @@ impl Flow {
         }
     }
 
+    /// The end, or that the provider could not go on.
+    pub(super) fn stop_or_fail(&mut self, stop: Option<Stop<'_>>, sink: Sink<'_>) {
+        match stop {
+            Some(stop) => self.stop(stop, sink),
+            None => self.error(Fault::unfinished(), sink),
+        }
+    }
+
     pub(super) fn stop(&mut self, stop: Stop<'_>, sink: Sink<'_>) {
         self.close(sink);
         if self.reaches(Phase::Stopped) {

@@ -50,9 +50,12 @@ impl Unwrap {
     }
 
     fn before(&mut self, c: char) {
+        if c.is_ascii_whitespace() {
+            return;
+        }
         self.held.push(c);
         let mut expected = OPENING.chars().peekable();
-        for held in self.held.chars().filter(|c| !c.is_ascii_whitespace()) {
+        for held in self.held.chars() {
             if expected.next() != Some(held) {
                 self.state = State::Other;
                 return;

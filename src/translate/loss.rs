@@ -3,7 +3,7 @@
 //! Invariant: nothing is dropped or changed in a way that matters without a [`Loss`] that names it as the client
 //! wrote it.
 
-use super::unified::{List, Place, Protocol};
+use super::unified::{Content, List, Part, Place, Protocol};
 use crate::code::Code;
 use crate::refusal::Refusal;
 
@@ -102,6 +102,18 @@ impl Losses {
         let mut field = path(self.source, place);
         field.push_str(of);
         self.add(field, what, why);
+    }
+
+    /// What a text rests on, or that a document shall be cited, where the protocol has no place for it.
+    pub(super) fn citations(&mut self, part: &Part<'_>) {
+        let has_them = match &part.content {
+            Content::Text { citations, .. } => !citations.is_empty(),
+            Content::Document { cited, .. } => *cited,
+            _ => false,
+        };
+        if has_them {
+            self.part(part.place, ".citations", Lost::Dropped, "the protocol takes none in a request");
+        }
     }
 
     /// What nobody knows.

@@ -4,6 +4,7 @@
 
 use super::json::{Object, Text};
 use super::unified::{Content, Media, Source};
+use std::borrow::Cow;
 
 impl<'a> Media<'a> {
     /// What is at an address, which may hold the bytes itself (`data:image/png;base64,…`).
@@ -23,6 +24,22 @@ impl<'a> Media<'a> {
     /// Something else that is somewhere.
     pub(super) fn of(source: Source<'a>) -> Self {
         Self { source, mime: None, name: None, detail: None }
+    }
+
+    /// A name with an ending, which tells OpenAI the type.
+    pub(super) fn file_name(&self) -> Cow<'_, str> {
+        match self.name.as_deref() {
+            Some(name) if name.contains('.') => Cow::Borrowed(name),
+            name => {
+                let mime = self.mime_or("application/pdf");
+                let known = ENDINGS.iter().find(|(_, of)| *of == mime);
+                Cow::Owned(format!(
+                    "{}.{}",
+                    name.unwrap_or("document"),
+                    known.map_or("txt", |(ending, _)| ending)
+                ))
+            }
+        }
     }
 
     /// Its type, or the usual one of its kind.

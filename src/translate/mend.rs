@@ -6,11 +6,12 @@
 
 use super::json::Text;
 use super::loss::Lost;
-use super::unified::{Content, Outcome, Part, Request, Role, Turn};
+use super::unified::{Content, Input, Outcome, Part, Request, Role, Turn};
 use std::collections::{HashMap, HashSet, VecDeque};
 
 /// Mends a conversation.
 pub(super) fn mend(request: &mut Request<'_>) {
+    name_outcomes(&mut request.turns);
     if is_in_order(&request.turns) {
         return;
     }
@@ -28,6 +29,26 @@ pub(super) fn mend(request: &mut Request<'_>) {
         }
     }
     request.turns = kept;
+}
+
+/// Says of each result which tool it is of: the one of the latest call with its id.
+fn name_outcomes(turns: &mut [Turn<'_>]) {
+    let mut called = HashMap::new();
+    for part in turns.iter_mut().flat_map(|turn| &mut turn.parts) {
+        match &mut part.content {
+            Content::Call(call) => {
+                let free = matches!(call.input, Input::Text { free: true, .. });
+                called.insert((*call.id).to_owned(), (call.name.clone(), free));
+            }
+            Content::Outcome(outcome) => {
+                if let Some((name, free)) = called.get(&*outcome.id) {
+                    outcome.name.get_or_insert_with(|| name.clone());
+                    outcome.free = *free;
+                }
+            }
+            _ => {}
+        }
+    }
 }
 
 /// Whether every turn of calls is followed by exactly their results.
@@ -86,7 +107,7 @@ fn answers<'a>(turn: &Turn<'a>, outcomes: &mut Outcomes<'a>, request: &mut Reque
             continue;
         }
         request.losses.part(part.place, "", Lost::Approximated, "a call without a result: it says so");
-        let free = matches!(&call.input, super::unified::Input::Text { free: true, .. });
+        let free = matches!(&call.input, Input::Text { free: true, .. });
         parts.push(Part::new(Content::Outcome(Outcome {
             id: call.id.clone(),
             name: Some(call.name.clone()),

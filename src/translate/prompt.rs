@@ -5,6 +5,7 @@ use super::loss::{Field, Losses};
 use super::unified::{Choice, Content, Format, Part, Protocol, Request, Role, Source, Tool, ToolKind, Turn};
 use bytes::BytesMut;
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 /// The texts of parts, in their order; what is empty is left out.
 pub(super) fn texts<'p>(parts: &'p [Part<'_>]) -> impl Iterator<Item = &'p str> {
@@ -56,6 +57,7 @@ pub(super) const FREE_INPUT: Raw<'static> = Raw::known(
 /// The tools that are functions, or can be; of those, the ones that may be used. The others are lost.
 pub(super) fn tools<'r, 'a>(request: &'r Request<'a>, losses: &mut Losses) -> Vec<&'r Tool<'a>> {
     let mut kept = Vec::with_capacity(request.tools.len());
+    let allowed = allowed(request);
     for (at, tool) in request.tools.iter().enumerate() {
         match &tool.kind {
             ToolKind::Own => {
@@ -78,7 +80,7 @@ pub(super) fn tools<'r, 'a>(request: &'r Request<'a>, losses: &mut Losses) -> Ve
             }
             ToolKind::Function { .. } => {}
         }
-        if is_allowed(request, &tool.name) {
+        if allowed.as_ref().is_none_or(|names| names.contains(&*tool.name)) {
             kept.push(tool);
         }
     }
@@ -86,10 +88,10 @@ pub(super) fn tools<'r, 'a>(request: &'r Request<'a>, losses: &mut Losses) -> Ve
 }
 
 /// Where only some tools may be used, only those are sent.
-pub(super) fn is_allowed(request: &Request<'_>, name: &str) -> bool {
+pub(super) fn allowed<'r>(request: &'r Request<'_>) -> Option<HashSet<&'r str>> {
     match &request.choice {
-        Some(Choice::Among { names, .. }) => names.iter().any(|allowed| &**allowed == name),
-        _ => true,
+        Some(Choice::Among { names, .. }) => Some(names.iter().map(|name| &**name).collect()),
+        _ => None,
     }
 }
 

@@ -6,6 +6,7 @@
 //! expected anew, to be read by eye before it is kept.
 
 mod cases;
+mod counts;
 mod fixture;
 mod laws;
 mod model;

@@ -87,7 +87,7 @@ pub(super) fn stop_word(stop: &Stop<'_>) -> &'static str {
         Stop::MaxTokens => "max_tokens",
         Stop::Sequence(_) => "stop_sequence",
         Stop::ToolUse => "tool_use",
-        Stop::Refusal | Stop::Failed => "refusal",
+        Stop::Refusal => "refusal",
         Stop::Pause => "pause_turn",
         Stop::ContextFull => "model_context_window_exceeded",
     }

@@ -17,7 +17,11 @@ pub(in crate::translate) fn request(body: &[u8]) -> Result<Request<'_>, Refusal>
     request.model = body.model.take().unwrap_or_default();
     system(body.system.take(), &mut request);
     turns::read(body.messages.take().unwrap_or_default(), &mut request);
-    request.tools = body.tools.take().unwrap_or_default().into_iter().map(tool).collect();
+    let defs = body.tools.take().unwrap_or_default();
+    for (at, def) in defs.iter().enumerate().filter(|(_, def)| is_function(def)) {
+        request.losses.unknown(&format!("tools[{at}]"), def.unknown.iter().map(|name| &**name));
+    }
+    request.tools = defs.into_iter().map(tool).collect();
     if let Some(of) = body.tool_choice.take() {
         request.parallel = of.disable_parallel_tool_use.map(|disabled| !disabled);
         request.choice = choice(of);
@@ -69,6 +73,10 @@ fn system<'a>(system: Option<Many<'a, super::Block<'a>>>, request: &mut Request<
     if !parts.is_empty() {
         request.turns.push(Turn { role: Role::System, parts, name: None });
     }
+}
+
+fn is_function(def: &ToolDef<'_>) -> bool {
+    def.kind.as_deref().is_none_or(|kind| kind == "custom")
 }
 
 fn tool(def: ToolDef<'_>) -> Tool<'_> {

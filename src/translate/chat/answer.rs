@@ -74,7 +74,7 @@ pub(in crate::translate) fn read<'a>(body: &'a [u8], back: &Back) -> Result<Answ
         id: whole.id.unwrap_or_default(),
         model: whole.model.unwrap_or_default(),
         parts,
-        stop: stop(choice.finish_reason.as_deref(), called),
+        stop: stop(choice.finish_reason.as_deref(), called).ok_or_else(Fault::unfinished)?,
         usage: whole.usage.and_then(|raw| counted(Grammar::Chat, raw, None)),
         logprobs: choice.logprobs.and_then(|told| told.content.or(told.refusal)),
     })
@@ -104,17 +104,18 @@ pub(in crate::translate) fn joined<'a>(content: Many<'a, Piece<'a>>) -> Text<'a>
     }
 }
 
-pub(in crate::translate) fn stop(reason: Option<&str>, called: bool) -> Stop<'static> {
-    match reason {
+/// Why it stopped; `None`: the provider could not go on.
+pub(in crate::translate) fn stop(reason: Option<&str>, called: bool) -> Option<Stop<'static>> {
+    Some(match reason {
         Some("length") => Stop::MaxTokens,
         Some("tool_calls" | "function_call") => Stop::ToolUse,
         Some("content_filter") => Stop::Refusal,
         Some("model_context_window_exceeded") => Stop::ContextFull,
-        Some("error" | "insufficient_system_resource") => Stop::Failed,
+        Some("error" | "insufficient_system_resource") => return None,
         // Some providers say `stop` whatever the model did.
         _ if called => Stop::ToolUse,
         _ => Stop::End,
-    }
+    })
 }
 
 pub(in crate::translate) fn stop_word(stop: &Stop<'_>) -> &'static str {
@@ -122,7 +123,7 @@ pub(in crate::translate) fn stop_word(stop: &Stop<'_>) -> &'static str {
         Stop::End | Stop::Sequence(_) | Stop::Pause => "stop",
         Stop::MaxTokens | Stop::ContextFull => "length",
         Stop::ToolUse => "tool_calls",
-        Stop::Refusal | Stop::Failed => "content_filter",
+        Stop::Refusal => "content_filter",
     }
 }
 

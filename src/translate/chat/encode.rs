@@ -35,23 +35,31 @@ pub(in crate::translate) fn request(
     });
 }
 
+/// Instructions at the beginning are one message: many models' templates take no second one.
 fn messages(request: &Request<'_>, messages: &mut Array<'_>, losses: &mut Losses) {
-    let thoughts_from = prompt::thoughts_from(&request.turns);
-    for (at, turn) in request.turns.iter().enumerate() {
+    let is_system = |turn: &Turn<'_>| matches!(turn.role, Role::System | Role::Developer);
+    let leading = request.turns.iter().take_while(|turn| is_system(turn)).count();
+    let (system, rest) = request.turns.split_at(leading);
+    instructions(system, messages);
+    let thoughts_from = prompt::thoughts_from(rest);
+    for (at, turn) in rest.iter().enumerate() {
         match turn.role {
-            Role::System | Role::Developer => {
-                let texts: Vec<&str> = prompt::texts(&turn.parts).collect();
-                if !texts.is_empty() {
-                    messages.object(|message| {
-                        message.text("role", "system").text("content", &texts.join("\n\n"));
-                        message.some("name", turn.name.as_deref());
-                    });
-                }
-            }
+            Role::System | Role::Developer => instructions(std::slice::from_ref(turn), messages),
             Role::User => user(turn, messages, losses),
             Role::Model => model(turn, at >= thoughts_from, messages, losses),
         }
     }
+}
+
+fn instructions(turns: &[Turn<'_>], messages: &mut Array<'_>) {
+    let texts: Vec<&str> = turns.iter().flat_map(|turn| prompt::texts(&turn.parts)).collect();
+    if texts.is_empty() {
+        return;
+    }
+    messages.object(|message| {
+        message.text("role", "system").text("content", &texts.join("\n\n"));
+        message.some("name", turns.first().and_then(|turn| turn.name.as_deref()));
+    });
 }
 
 /// The results of tools have messages of their own, and hold text alone: pictures follow as the user's.
@@ -129,7 +137,10 @@ fn piece(part: &Part<'_>, pieces: &mut Array<'_>, losses: &mut Losses) {
                 }
             });
         }),
-        Content::Document { media, context, .. } => document(media, context.as_deref(), part, pieces, losses),
+        Content::Document { media, context, .. } => {
+            losses.citations(part);
+            document(media, context.as_deref(), part, pieces, losses);
+        }
         Content::Image(_) | Content::Audio(_) | Content::Video(_) => {
             losses.refuse(part.place, "It is in a form that chat completions does not take.");
         }
@@ -166,7 +177,7 @@ fn document(
         }),
         Source::Base64(_) => pieces.object(|piece| {
             piece.text("type", "file").object("file", |file| {
-                file.text("filename", of.name.as_deref().unwrap_or("document.pdf"));
+                file.text("filename", &of.file_name());
                 of.write_url("file_data", "application/pdf", file);
             });
         }),
@@ -193,7 +204,10 @@ fn model(turn: &Turn<'_>, with_thoughts: bool, messages: &mut Array<'_>, losses:
     let mut calls = Vec::new();
     for part in &turn.parts {
         match &part.content {
-            Content::Text { text, .. } => said.push_str(text),
+            Content::Text { text, .. } => {
+                losses.citations(part);
+                said.push_str(text);
+            }
             Content::Refusal(text) => refused.push_str(text),
             Content::Call(call) => calls.push(call),
             Content::Reasoning { text, signature: None } if with_thoughts => thoughts.push_str(text),

@@ -106,7 +106,7 @@ impl Listener {
         }
         self.current = None;
         if let Some(reason) = self.finished.take() {
-            flow.stop(stop(Some(&reason), flow.has_called()), sink);
+            flow.stop_or_fail(stop(Some(&reason), flow.has_called()), sink);
         }
     }
 

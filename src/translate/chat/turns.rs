@@ -163,10 +163,7 @@ fn input(arguments: Option<Raw<'_>>) -> Input<'_> {
 fn outcome<'a>(item: u32, mut message: Message<'a>, request: &mut Request<'a>) {
     let id = message.tool_call_id.take().or_else(|| message.name.clone()).unwrap_or_default();
     let parts = pieces(item, message.content.take(), request);
-    let called = called(&id, request);
-    let free = called.as_ref().is_some_and(|(_, free)| *free);
-    let name = message.name.take().or(called.map(|(name, _)| name));
-    let outcome = Outcome { id, name, parts, error: false, free };
+    let outcome = Outcome { id, name: message.name.take(), parts, error: false, free: false };
     let place = Place { list: List::Turns, item, part: None };
     let part = Part { place, ..Part::new(Content::Outcome(outcome)) };
     match request.turns.last_mut() {
@@ -178,15 +175,4 @@ fn outcome<'a>(item: u32, mut message: Message<'a>, request: &mut Request<'a>) {
 fn is_outcomes(turn: &Turn<'_>) -> bool {
     let is_outcome = |part: &Part<'_>| matches!(part.content, Content::Outcome(_));
     turn.role == Role::User && !turn.parts.is_empty() && turn.parts.iter().all(is_outcome)
-}
-
-/// The tool of the latest call with that id, and whether it took free text.
-fn called<'a>(id: &str, request: &Request<'a>) -> Option<(Text<'a>, bool)> {
-    let calls =
-        request.turns.iter().rev().flat_map(|turn| &turn.parts).filter_map(|part| match &part.content {
-            Content::Call(call) => Some(call),
-            _ => None,
-        });
-    let call = calls.into_iter().find(|call| &*call.id == id)?;
-    Some((call.name.clone(), matches!(call.input, Input::Text { free: true, .. })))
 }

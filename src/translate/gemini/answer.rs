@@ -73,7 +73,7 @@ pub(in crate::translate) fn read<'a>(body: &'a [u8], back: &Back) -> Result<Answ
     }
     answer.parts = joined(parts, back);
     let called = answer.parts.iter().any(|part| matches!(part.content, Content::Call(_)));
-    answer.stop = stop(candidate.finish.as_deref(), called);
+    answer.stop = stop(candidate.finish.as_deref(), called).ok_or_else(Fault::unfinished)?;
     let text = answer.parts.iter_mut().rev().find_map(|part| match &mut part.content {
         Content::Text { citations, .. } => Some(citations),
         _ => None,
@@ -133,8 +133,9 @@ pub(super) fn cited(of: Grounding<'_>) -> Vec<Citation<'_>> {
     supports.into_iter().flat_map(of_support).collect()
 }
 
-pub(super) fn stop(reason: Option<&str>, called: bool) -> Stop<'static> {
-    match reason {
+/// Why it stopped; `None`: the provider could not go on.
+pub(super) fn stop(reason: Option<&str>, called: bool) -> Option<Stop<'static>> {
+    Some(match reason {
         Some("MAX_TOKENS") => Stop::MaxTokens,
         Some(
             "SAFETY"
@@ -150,8 +151,8 @@ pub(super) fn stop(reason: Option<&str>, called: bool) -> Stop<'static> {
         ) => Stop::Refusal,
         Some("STOP" | "FINISH_REASON_UNSPECIFIED") | None if called => Stop::ToolUse,
         Some("STOP" | "FINISH_REASON_UNSPECIFIED") | None => Stop::End,
-        Some(_) => Stop::Failed,
-    }
+        Some(_) => return None,
+    })
 }
 
 pub(super) fn stop_word(stop: &Stop<'_>) -> &'static str {
@@ -159,7 +160,6 @@ pub(super) fn stop_word(stop: &Stop<'_>) -> &'static str {
         Stop::End | Stop::Sequence(_) | Stop::ToolUse | Stop::Pause => "STOP",
         Stop::MaxTokens | Stop::ContextFull => "MAX_TOKENS",
         Stop::Refusal => "SAFETY",
-        Stop::Failed => "OTHER",
     }
 }
 

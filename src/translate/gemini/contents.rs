@@ -110,6 +110,7 @@ fn user(turn: &Turn<'_>, model: &str, parts: &mut Array<'_>, losses: &mut Losses
             Content::Text { text, .. } | Content::Refusal(text) if !text.is_empty() => text_part(text, parts),
             Content::Image(of) | Content::Audio(of) | Content::Video(of) => media(of, part, parts, losses),
             Content::Document { media: of, context, .. } => {
+                losses.citations(part);
                 if let Some(context) = context {
                     text_part(context, parts);
                 }
@@ -205,9 +206,12 @@ fn said(turn: &Turn<'_>, model: &str, parts: &mut Array<'_>, losses: &mut Losses
             Content::Reasoning { .. } => {
                 losses.part(part.place, "", Lost::Dropped, "thinking that another provider signed");
             }
-            Content::Text { text, .. } | Content::Refusal(text) if !text.is_empty() => parts.object(|part| {
-                part.text("text", text).some("thoughtSignature", pending.take());
-            }),
+            Content::Text { text, .. } | Content::Refusal(text) if !text.is_empty() => {
+                losses.citations(part);
+                parts.object(|part| {
+                    part.text("text", text).some("thoughtSignature", pending.take());
+                });
+            }
             Content::Call(of) => {
                 let first = !std::mem::replace(&mut called, true);
                 let unsigned = (first && has_levels(model)).then_some(UNSIGNED);

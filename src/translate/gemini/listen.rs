@@ -33,14 +33,16 @@ impl Listener {
             flow.usage(usage, sink);
         }
         if let Some(stop) = finished {
-            flow.stop(stop, sink);
+            flow.stop_or_fail(stop, sink);
         } else if blocked {
             flow.stop(Stop::Refusal, sink);
         }
     }
 }
 
-fn said(candidate: Candidate<'_>, flow: &mut Flow, sink: Sink<'_>) -> Option<Stop<'static>> {
+/// Says what it says; and, once it is finished, why, or that it could not go on.
+#[expect(clippy::option_option, reason = "not finished, or failed")]
+fn said(candidate: Candidate<'_>, flow: &mut Flow, sink: Sink<'_>) -> Option<Option<Stop<'static>>> {
     for piece in turns::pieces(candidate.content.and_then(|content| content.parts)) {
         part(piece, flow, sink);
     }

@@ -11,6 +11,7 @@ use super::super::unified::{
     Call, Content, Input, List, Media, Outcome, Part, Place, Request, Role, Signer, Source, Turn,
 };
 use super::{Blob, ContentOf, FunctionResponse, Piece, UNSIGNED};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 /// Reads them.
 pub(super) fn read<'a>(contents: Many<'a, ContentOf<'a>>, request: &mut Request<'a>) {
@@ -41,8 +42,10 @@ pub(super) fn read<'a>(contents: Many<'a, ContentOf<'a>>, request: &mut Request<
 #[derive(Debug, Default)]
 struct Ids {
     given: usize,
-    /// Function and id of each call without a response.
-    open: Vec<(String, String)>,
+    /// By function, the ids of the calls in their order.
+    open: HashMap<String, VecDeque<String>>,
+    /// Those whose response named them.
+    answered: HashSet<String>,
 }
 
 impl Ids {
@@ -52,18 +55,23 @@ impl Ids {
                 self.given += 1;
                 format!("call_{}", self.given).into()
             });
-            self.open.push((call.name.as_deref().unwrap_or_default().to_owned(), (**id).to_owned()));
+            let name = call.name.as_deref().unwrap_or_default().to_owned();
+            self.open.entry(name).or_default().push_back((**id).to_owned());
         }
         let Some(response) = &mut piece.response else { return };
-        let name = response.name.as_deref().unwrap_or_default();
-        let at = match response.id.as_deref() {
-            Some(id) => self.open.iter().position(|(_, open)| open == id),
-            None => self.open.iter().position(|(open, _)| open == name),
-        };
-        let found = at.map(|at| self.open.remove(at).1);
-        if response.id.is_none() {
-            response.id = Some(found.unwrap_or_else(|| name.to_owned()).into());
+        if let Some(id) = &response.id {
+            self.answered.insert((**id).to_owned());
+            return;
         }
+        let name = response.name.as_deref().unwrap_or_default();
+        let mut found = None;
+        while let Some(id) = self.open.get_mut(name).and_then(VecDeque::pop_front) {
+            if !self.answered.contains(&id) {
+                found = Some(id);
+                break;
+            }
+        }
+        response.id = Some(found.unwrap_or_else(|| name.to_owned()).into());
     }
 }
 

@@ -193,27 +193,37 @@ pub(in crate::translate) fn text(out: &mut BytesMut, pieces: &[&str]) {
 
 fn escaped(out: &mut BytesMut, bytes: &[u8]) {
     out.reserve(bytes.len());
-    let mut from = 0;
-    for (at, byte) in bytes.iter().enumerate() {
-        let short: &[u8] = match byte {
-            b'"' => b"\\\"",
-            b'\\' => b"\\\\",
-            b'\n' => b"\\n",
-            b'\r' => b"\\r",
-            b'\t' => b"\\t",
-            0..0x20 => b"",
-            _ => continue,
-        };
-        out.extend_from_slice(&bytes[from..at]);
-        if short.is_empty() {
-            let _infallible = write!(out, "\\u{byte:04x}");
-        } else {
-            out.extend_from_slice(short);
+    let mut rest = bytes;
+    while let Some(at) = rest.iter().position(|byte| ESCAPES[usize::from(*byte)] != 0) {
+        let (plain, from) = rest.split_at(at);
+        out.extend_from_slice(plain);
+        let byte = from.first().copied().unwrap_or_default();
+        match ESCAPES[usize::from(byte)] {
+            b'u' => {
+                let _infallible = write!(out, "\\u{byte:04x}");
+            }
+            letter => out.extend_from_slice(&[b'\\', letter]),
         }
-        from = at + 1;
+        rest = from.get(1..).unwrap_or_default();
     }
-    out.extend_from_slice(&bytes[from..]);
+    out.extend_from_slice(rest);
 }
+
+/// What follows the backslash, for the bytes that need one.
+const ESCAPES: [u8; 256] = {
+    let mut table = [0; 256];
+    let mut control = 0;
+    while control < 0x20 {
+        table[control] = b'u';
+        control += 1;
+    }
+    table[b'"' as usize] = b'"';
+    table[b'\\' as usize] = b'\\';
+    table[b'\n' as usize] = b'n';
+    table[b'\r' as usize] = b'r';
+    table[b'\t' as usize] = b't';
+    table
+};
 
 fn number(out: &mut BytesMut, value: u64) {
     let _infallible = write!(out, "{value}");

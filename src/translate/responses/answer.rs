@@ -44,19 +44,19 @@ pub(in crate::translate) fn read<'a>(body: &'a [u8], back: &Back) -> Result<Answ
         add(item, &mut answer, back);
     }
     let called = answer.parts.iter().any(|part| matches!(part.content, Content::Call(_)));
-    answer.stop = stop(whole.status.as_deref(), reason, called);
+    answer.stop = stop(whole.status.as_deref(), reason, called).ok_or_else(Fault::unfinished)?;
     Ok(answer)
 }
 
-/// Why it stopped.
-pub(super) fn stop(status: Option<&str>, reason: Option<&str>, called: bool) -> Stop<'static> {
-    match (status, reason) {
+/// Why it stopped; `None`: the provider could not go on.
+pub(super) fn stop(status: Option<&str>, reason: Option<&str>, called: bool) -> Option<Stop<'static>> {
+    Some(match (status, reason) {
         (Some("incomplete"), Some("content_filter")) => Stop::Refusal,
         (Some("incomplete"), _) => Stop::MaxTokens,
-        (Some("failed" | "cancelled"), _) => Stop::Failed,
+        (Some("failed" | "cancelled"), _) => return None,
         _ if called => Stop::ToolUse,
         _ => Stop::End,
-    }
+    })
 }
 
 fn add<'a>(item: Item<'a>, answer: &mut Answer<'a>, back: &Back) {

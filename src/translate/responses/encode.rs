@@ -85,11 +85,12 @@ fn summary(reasoning: &Reasoning) -> Option<&'static str> {
 
 fn tools(request: &Request<'_>, body: &mut Object<'_>, losses: &mut Losses) {
     let mut kept: Vec<&Tool<'_>> = Vec::new();
+    let allowed = prompt::allowed(request);
     for (at, tool) in request.tools.iter().enumerate() {
         if tool.kind == ToolKind::Own {
             losses
                 .dropped(format!("{}[{at}]", Field::Tools.spelled(request.source)), "a provider's own tool");
-        } else if prompt::is_allowed(request, &tool.name) {
+        } else if allowed.as_ref().is_none_or(|names| names.contains(&*tool.name)) {
             kept.push(tool);
         }
     }

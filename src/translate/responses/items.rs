@@ -59,6 +59,7 @@ fn piece(part: &Part<'_>, pieces: &mut Array<'_>, losses: &mut Losses) {
             of.write_url("image_url", "image/png", piece);
         }),
         Content::Document { media, context, .. } => {
+            losses.citations(part);
             if let Some(context) = context {
                 pieces.object(|piece| {
                     piece.text("type", "input_text").text("text", context);
@@ -80,7 +81,7 @@ fn document(of: &Media<'_>, part: &Part<'_>, pieces: &mut Array<'_>, losses: &mu
             piece.text("type", "input_text").pieces("text", &[title, ":\n\n", text]);
         }),
         Source::Base64(_) => pieces.object(|piece| {
-            piece.text("type", "input_file").text("filename", of.name.as_deref().unwrap_or("document.pdf"));
+            piece.text("type", "input_file").text("filename", &of.file_name());
             of.write_url("file_data", "application/pdf", piece);
         }),
         Source::Url(url) => pieces.object(|piece| {
@@ -130,9 +131,12 @@ fn model(turn: &Turn<'_>, list: &mut Array<'_>, losses: &mut Losses) {
     for part in &turn.parts {
         match &part.content {
             // Parts of an answer have ids of their provider's; what was said is a text.
-            Content::Text { text, .. } | Content::Refusal(text) => list.object(|item| {
-                item.text("type", "message").text("role", "assistant").text("content", text);
-            }),
+            Content::Text { text, .. } | Content::Refusal(text) => {
+                losses.citations(part);
+                list.object(|item| {
+                    item.text("type", "message").text("role", "assistant").text("content", text);
+                });
+            }
             Content::Call(of) => list.object(|item| call(of, item)),
             Content::Reasoning { text, signature: Some(of) } if of.signer == Signer::OpenAi => {
                 let (id, encrypted) = parts_of(&of.data);

@@ -74,7 +74,8 @@ impl Listener {
                     flow.usage(usage, sink);
                 }
                 let reason = response.incomplete_details.and_then(|details| details.reason);
-                flow.stop(stop(response.status.as_deref(), reason.as_deref(), flow.has_called()), sink);
+                let stop = stop(response.status.as_deref(), reason.as_deref(), flow.has_called());
+                flow.stop_or_fail(stop, sink);
                 flow.end(sink);
             }
             "response.failed" | "response.cancelled" | "error" => flow.error(Fault::read(0, data), sink),

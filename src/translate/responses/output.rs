@@ -32,12 +32,9 @@ impl<'e> Envelope<'e> {
         let (status, reason) = match stop {
             Stop::MaxTokens | Stop::ContextFull => ("incomplete", Some("max_output_tokens")),
             Stop::Refusal => ("incomplete", Some("content_filter")),
-            Stop::Failed => ("failed", None),
             _ => ("completed", None),
         };
-        let failed = ("server_error", "The AI provider could not finish its answer.");
-        let error = (*stop == Stop::Failed).then_some(failed);
-        Self { client, status, reason, usage: Some(usage.unwrap_or_default()), error }
+        Self { client, status, reason, usage: Some(usage.unwrap_or_default()), error: None }
     }
 
     pub(super) fn write(&self, of: &mut Object<'_>, output: impl FnOnce(&mut Array<'_>)) {

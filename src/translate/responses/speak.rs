@@ -296,7 +296,13 @@ impl Speaker {
     fn fail(&mut self, fault: &Fault<'_>, out: &mut BytesMut) {
         let client = self.client.clone();
         let code = match fault.openai_code() {
-            Some("rate_limit_exceeded" | "insufficient_quota") => "rate_limit_exceeded",
+            // What Codex acts upon.
+            Some(
+                code @ ("rate_limit_exceeded"
+                | "insufficient_quota"
+                | "context_length_exceeded"
+                | "server_is_overloaded"),
+            ) => code,
             _ if (400..500).contains(&fault.status) => "invalid_prompt",
             _ => "server_error",
         };
@@ -316,11 +322,8 @@ impl Speaker {
     fn end(&mut self, out: &mut BytesMut) {
         let (client, done) = (self.client.clone(), self.output.split());
         let envelope = Envelope::stopped(&client, &self.stop, self.usage);
-        let name = match envelope.status {
-            "completed" => "response.completed",
-            "incomplete" => "response.incomplete",
-            _ => "response.failed",
-        };
+        let completed = envelope.status == "completed";
+        let name = if completed { "response.completed" } else { "response.incomplete" };
         self.say(name, out, |of| {
             of.object("response", |response| envelope.write(response, |list| list.members(&done)));
         });

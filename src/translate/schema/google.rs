@@ -4,11 +4,12 @@ use super::super::json::{Members, Object, Raw, Text, array, object};
 use super::super::loss::Losses;
 use super::DEPTH_MAX;
 use bytes::BytesMut;
+use std::collections::HashSet;
 
 /// Writes a schema as Gemini takes it; `field` names it where something of it is lost.
 pub(in crate::translate) fn google(schema: &Raw<'_>, field: &str, losses: &mut Losses, out: &mut BytesMut) {
     let root = Members::of(schema);
-    let mut walk = Walk { root: &root, lost: false };
+    let mut walk = Walk { root: &root, lost: false, nodes: 0 };
     walk.node(schema, 0, out);
     if walk.lost {
         losses.approximated(field, "keywords Gemini refuses are left out");
@@ -18,6 +19,8 @@ pub(in crate::translate) fn google(schema: &Raw<'_>, field: &str, losses: &mut L
 struct Walk<'r> {
     root: &'r Members<'r>,
     lost: bool,
+    /// How many were written: references may branch without end.
+    nodes: usize,
 }
 
 /// The members a node has once references and `allOf` are followed.
@@ -25,6 +28,12 @@ type Node = Vec<(Text<'static>, Raw<'static>)>;
 
 impl Walk<'_> {
     fn node(&mut self, schema: &Raw<'_>, depth: usize, out: &mut BytesMut) {
+        self.nodes += 1;
+        if self.nodes > NODES_MAX {
+            self.lost = true;
+            out.extend_from_slice(ANYTHING.json().as_bytes());
+            return;
+        }
         let mut node = Node::new();
         self.gather(schema, depth, &mut node);
         object(out, |of| self.write(&node, depth, of));
@@ -176,9 +185,10 @@ impl Walk<'_> {
     fn object_parts(&mut self, node: &Node, depth: usize, is_object: bool, of: &mut Object<'_>) {
         let all =
             |key: &'static str| node.iter().filter(move |(name, _)| &**name == key).map(|(_, value)| value);
+        let mut names = HashSet::new();
         let mut properties: Vec<(Text<'_>, Raw<'_>)> = Vec::new();
         for (name, value) in all("properties").flat_map(|value| Members::of(value).0) {
-            if !properties.iter().any(|(known, _)| *known == name) {
+            if names.insert((*name).to_owned()) {
                 properties.push((name, value));
             }
         }
@@ -191,8 +201,7 @@ impl Walk<'_> {
             }
         });
         let required = all("required").flat_map(|value| value.read::<Vec<Text<'_>>>().unwrap_or_default());
-        let required: Vec<Text<'_>> =
-            required.filter(|name| properties.iter().any(|(known, _)| known == name)).collect();
+        let required: Vec<Text<'_>> = required.filter(|name| names.contains(&**name)).collect();
         if !required.is_empty() {
             of.value("required", |out| array(out, |list| required.iter().for_each(|name| list.text(name))));
         }
@@ -232,6 +241,8 @@ fn kind<'n>(find: impl Fn(&str) -> Option<&'n Raw<'static>>, kinds: &[String]) -
 
 /// What a node without a type is here.
 const ANYTHING: Raw<'static> = Raw::known("{\"type\":\"string\"}");
+/// More nodes than any tool's parameters have, references followed.
+const NODES_MAX: usize = 8192;
 /// More members than any schema's node has, its parts included.
 const MEMBERS_MAX: usize = 256;
 /// Those it takes, in the order they are written.

@@ -56,6 +56,13 @@ fn a_schema_that_refers_to_itself_ends() {
     let mut losses = Losses::new(Protocol::Chat);
     let text = written(|out| google(&raw(tree), "tools[0]", &mut losses, out));
     assert!(text.len() < 2000 && !losses.list().is_empty(), "{text}");
+    let twice = tree.replace(
+        r##""properties":{"c":{"$ref":"#/$defs/T"}}}}"##,
+        r##""properties":{"a":{"$ref":"#/$defs/T"},"b":{"$ref":"#/$defs/T"}}}}"##,
+    );
+    assert_ne!(twice, tree);
+    let text = written(|out| google(&raw(&twice), "tools[0]", &mut losses, out));
+    assert!(text.len() < 1_000_000, "{}", text.len());
 }
 
 #[test]

@@ -39,8 +39,6 @@ pub enum Stop<'a> {
     Pause,
     /// The context is full.
     ContextFull,
-    /// The provider could not go on, for a reason of its own.
-    Failed,
 }
 
 impl Stop<'_> {
@@ -54,7 +52,6 @@ impl Stop<'_> {
             Self::Refusal => Stop::Refusal,
             Self::Pause => Stop::Pause,
             Self::ContextFull => Stop::ContextFull,
-            Self::Failed => Stop::Failed,
         }
     }
 }

@@ -89,7 +89,7 @@ impl Case {
 }
 
 /// The plainest request of a protocol, as a stream with its usage.
-fn plain(protocol: Protocol) -> Value {
+pub(crate) fn plain(protocol: Protocol) -> Value {
     match protocol {
         Protocol::Chat => json!({
             "model": "fast", "stream": true, "stream_options": {"include_usage": true},
