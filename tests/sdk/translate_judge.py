@@ -2,7 +2,7 @@
 tests/fixtures/translate is parsed with the SDK's own types, strictly, and every expected request is held against the
 types of its parameters.
 
-Run it with the SDKs' interpreter: `target/sdk/python-*/bin/python tests/sdk/translate_judge.py`."""
+Part of `tests/sdk/run`; alone: `target/sdk/python-*/bin/python tests/sdk/translate_judge.py`."""
 
 import json
 import pathlib
@@ -202,16 +202,18 @@ def judge(path):
 
 
 def main():
-    judged, wrong = {}, []
+    judged, wrong = {}, 0
     for path in sorted(CASES.glob("*/*/*")):
-        name = path.relative_to(CASES)
         try:
             kind = judge(path)
             judged[kind] = judged.get(kind, 0) + 1
         except Exception as problem:  # whatever an SDK raises is its judgement
-            wrong.append(name)
-            print(f"{name}: {type(problem).__name__}: {str(problem)[:600]}\n")
-    print(", ".join(f"{count} {kind or 'not judged'}" for kind, count in judged.items()), f"; {len(wrong)} wrong")
+            wrong += 1
+            said = " ".join(str(problem).split())[:600]
+            print(f"FAILED translated {path.relative_to(CASES)}: {type(problem).__name__}: {said}", flush=True)
+    for kind in ("request", "response", "stream"):
+        assert judged[kind] >= 100, judged
+        print(f"ok translated: {judged[kind]} of kind {kind} are what the SDKs' types say")
     return 1 if wrong else 0
 
 
