@@ -93,8 +93,11 @@ const DIGEST_LETTERS: usize = 8;
 
 /// A number that is the same for the same text everywhere (FNV-1a).
 pub(super) fn digest(text: &str) -> u64 {
-    text.bytes()
-        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
+    digest_of(text.bytes())
+}
+
+fn digest_of(bytes: impl Iterator<Item = u8>) -> u64 {
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
 }
 
 /// An end user's id, within the length OpenAI takes; a longer one becomes a number of it.
@@ -102,8 +105,7 @@ pub(super) fn user_id(user: &str) -> Cow<'_, str> {
     if user.len() <= USER_LETTERS_MAX {
         return Cow::Borrowed(user);
     }
-    let (half, rest) = user.split_at(user.floor_char_boundary(user.len() / 2));
-    Cow::Owned(format!("user_{:016x}{:016x}", digest(half), digest(rest)))
+    Cow::Owned(format!("user_{:016x}{:016x}", digest_of(user.bytes()), digest_of(user.bytes().rev())))
 }
 
 const USER_LETTERS_MAX: usize = 64;
