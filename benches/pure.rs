@@ -136,7 +136,12 @@ fn routing(criterion: &mut Criterion) {
     let registry = Registry::default();
     let live = live(1, 10);
     let key = &live.snapshot.keys[0];
-    let wanted = Wanted { dialect: Dialect::OpenAi, model: Some("gpt-4.1"), stream: true };
+    let wanted = Wanted {
+        dialect: Dialect::OpenAi,
+        operation: Operation::ChatCompletions,
+        model: Some("gpt-4.1"),
+        stream: true,
+    };
     criterion.bench_function("route/10", |bencher| {
         bencher.iter(|| {
             let mut plan = route(&live, key, black_box(wanted)).expect("served");

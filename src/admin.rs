@@ -190,9 +190,8 @@ impl Admin {
         let named = parameter(query, "key");
         let keys =
             live.snapshot.keys.iter().filter(|key| named.as_ref().is_none_or(|name| key.id.as_str() == name));
-        let rows: Vec<Value> = keys
-            .map(|key| json!({ "key": key.id.as_str(), "models": models::usable(&live, key, None) }))
-            .collect();
+        let rows: Vec<Value> =
+            keys.map(|key| json!({ "key": key.id.as_str(), "models": models::usable(&live, key) })).collect();
         if rows.is_empty() {
             return Page::json(404, &json!({ "error": "no key of that name" }));
         }

@@ -67,6 +67,7 @@ pub fn judge(failure: &Failure) -> Verdict {
         | FailureKind::StreamRefused
         | FailureKind::Unverified
         | FailureKind::Unfit
+        | FailureKind::Untranslatable
         | FailureKind::UsageRefused => Verdict::Noted,
         _ => asked.filter(|wait| !wait.is_zero()).map_or(Verdict::Broken, Verdict::RestChannel),
     }
@@ -157,6 +158,7 @@ mod tests {
             (FailureKind::Unverified, None, Verdict::Noted),
             (FailureKind::UsageRefused, None, Verdict::Noted),
             (FailureKind::Unfit, None, Verdict::Noted),
+            (FailureKind::Untranslatable, None, Verdict::Noted),
             (FailureKind::RateLimited, None, Verdict::RestCredential(RATE_LIMITED_REST)),
             (FailureKind::RateLimited, Some(7 * second), Verdict::RestCredential(7 * second)),
             (FailureKind::RateLimited, Some(80_000 * second), Verdict::RestCredential(RETRY_AFTER_MAX)),

@@ -67,6 +67,8 @@ pub enum FailureKind {
     Unverified,
     /// It cannot be sent like this to anybody: the client's own.
     Unfit,
+    /// The request cannot be written in the channel's protocol.
+    Untranslatable,
     /// A 4xx about the usage that we asked for, in a stream that can be asked for without.
     UsageRefused,
 }
@@ -108,6 +110,7 @@ impl Failure {
             FailureKind::Unauthorized | FailureKind::Forbidden => Code::UpstreamUnauthorized,
             FailureKind::RateLimited => Code::UpstreamRateLimited,
             FailureKind::Unfit => Code::InvalidRequest,
+            FailureKind::Untranslatable => Code::UntranslatableRequest,
             FailureKind::Overloaded => Code::UpstreamOverloaded,
             FailureKind::Refused
             | FailureKind::Unpaid
@@ -120,7 +123,8 @@ impl Failure {
 
     /// Whether a byte of the request went up: without a connection none did.
     pub fn was_sent(&self) -> bool {
-        !matches!(self.kind, FailureKind::Dns | FailureKind::Connect | FailureKind::ConnectTimeout)
+        use FailureKind::{Connect, ConnectTimeout, Dns, Untranslatable};
+        !matches!(self.kind, Dns | Connect | ConnectTimeout | Untranslatable)
     }
 
     /// The `reason` label of `failovers_total`.
@@ -147,6 +151,7 @@ impl Failure {
             FailureKind::StreamRefused => "stream_refused",
             FailureKind::Unverified => "unverified_thinking",
             FailureKind::UsageRefused => "usage_refused",
+            FailureKind::Untranslatable => "untranslatable",
             FailureKind::Unfit => "unfit",
         }
     }

@@ -20,6 +20,7 @@ pub mod peer;
 pub mod queued;
 pub mod relay;
 pub mod reply;
+pub mod rewritten;
 pub mod room;
 pub mod seen;
 pub mod spend;
@@ -30,21 +31,19 @@ pub mod wire;
 
 use crate::code::Code;
 use crate::config::snapshot::Key;
-use crate::failure::Sent::MaybeBegun;
-use crate::failure::{Failure, FailureKind};
 use crate::gateway::bearer::Asked;
 use crate::gateway::exchange::{Accepted, Exchange, UnderWay};
 use crate::gateway::forward::{Answer, Outcome, Target};
 use crate::gateway::peer::Upstream;
 use crate::gateway::relay::Relayed;
 use crate::gateway::reply::{Reply, Sent, elapsed};
+use crate::gateway::rewritten::Rewritten;
 use crate::protocol::entry::{self, Entry};
 use crate::protocol::{http2, inspect};
-use crate::record::{End, Path, Text};
+use crate::record::{Path, Text};
 use crate::refusal::Refusal;
 use crate::stage::plan::{Attempt, Next};
-use crate::stage::rewrite::rewrite;
-use crate::stage::{cap, foreign, identify, session, verdict};
+use crate::stage::{foreign, identify, session, verdict};
 use crate::state::{Live, Registry};
 use crate::telemetry::Telemetry;
 use crate::world::{self, World};
@@ -198,7 +197,7 @@ impl Gateway {
         loop {
             let next = again.take().map(Next::Attempt);
             let next = next.unwrap_or_else(|| accepted.plan.next(&live, &self.registry, self.world.now()));
-            let attempt = match next {
+            let mut attempt = match next {
                 Next::Attempt(attempt) => attempt,
                 Next::Queue(pause) if self.queue(client, exchange, &accepted, &pause).await => continue,
                 Next::Wait(wait) if self.reply(client, exchange).pause(wait).await => continue,
@@ -209,8 +208,7 @@ impl Gateway {
                 Next::Queue(_) | Next::Wait(_) => return self.reply(client, exchange).given_up().await,
                 Next::Exhausted(_) if self.fall_back(exchange, &mut accepted).await => continue,
                 Next::Exhausted(refusal) => {
-                    self.exhausted(exchange, &accepted);
-                    return self.reply(client, exchange).refuse(&refusal).await;
+                    return self.exhausted(client, exchange, &accepted, &refusal).await;
                 }
             };
             match self.attempt(client, exchange, &accepted, &attempt).await {
@@ -218,6 +216,10 @@ impl Gateway {
                     return self.pass_on(client, exchange, accepted, (*attempt, *answer)).await;
                 }
                 Outcome::GivenUp => return self.reply(client, exchange).given_up().await,
+                Outcome::Untranslatable(refusal) => {
+                    self.unwritten(exchange, &attempt);
+                    accepted.plan.untranslatable(&mut attempt, refusal);
+                }
                 Outcome::Failed(failure) if failure.kind.is_ours() => {
                     accepted.refused_by(&attempt.channel, failure.kind);
                     again = Some(attempt);
@@ -246,20 +248,16 @@ impl Gateway {
         attempt: &Attempt,
     ) -> Outcome {
         exchange.attempt_began = self.world.now();
-        let stripped = accepted.thinking.stripped(&exchange.live, &attempt.channel);
-        let ask_usage = accepted.ask_usage(&exchange.live, &attempt.channel, exchange.attempt_began);
-        let cap = exchange.key.as_ref().and_then(|key| key.max_output_tokens);
-        let capped = cap::edits(&accepted.inspection.output_cap, cap, &attempt.channel);
-        exchange.record.output_cap = cap.filter(|_| !capped.is_empty());
-        let outgoing =
-            rewrite(&accepted.original(client.req_header(), (&stripped.edits, &capped, ask_usage)), attempt);
+        let rewritten = match Rewritten::of(client.req_header(), exchange, accepted, attempt) {
+            Ok(rewritten) => rewritten,
+            Err(refusal) => return Outcome::Untranslatable(refusal),
+        };
         let target = Target {
             channel: &attempt.channel,
             credential: &attempt.credential,
             operation: accepted.entry.operation,
             stream: accepted.inspection.stream,
-            stripped: &stripped,
-            ask_usage,
+            rewritten: &rewritten,
             creates: accepted.creates(),
             plan: &accepted.plan,
             early_ping: accepted.early_ping(&attempt.channel),
@@ -269,7 +267,7 @@ impl Gateway {
             now_unix: self.world.unix_ms() / 1000,
         };
         let mut reply = self.reply(client, exchange);
-        let attempted = forward::attempt(&self.upstream, &target, &outgoing, &mut reply).await;
+        let attempted = forward::attempt(&self.upstream, &target, &mut reply).await;
         let took = elapsed(exchange.attempt_began, self.world.now());
         let tried = attempted.tried(took, &target);
         self.learn(exchange, &accepted.plan, attempt, &tried);
@@ -308,38 +306,9 @@ impl Gateway {
         sent
     }
 
-    /// Nobody is left to ask. What broke off is billed all the same, and nobody has counted it.
-    fn exhausted(&self, exchange: &mut Exchange, accepted: &Accepted) {
-        exchange.complete_usage(accepted.request_tokens());
-        if accepted.plan.is_over_budget() {
-            self.telemetry.metrics.retry_budget_exhausted();
-        }
-    }
-
     /// Spreads what many gateways would otherwise do at the same moment.
     fn jitter(&self) -> u8 {
         self.world.random().to_le_bytes()[0]
-    }
-
-    /// What the end of an answer says of its channel: one that broke off is a failure too, also where it was
-    /// held and nothing of it was seen; a client that left says nothing.
-    fn judge_end(&self, exchange: &Exchange, attempt: &Attempt) {
-        let signer = &exchange.live.channel(attempt.channel.index).signer;
-        self.registry.signers().learn(&exchange.signatures, signer, self.world.now());
-        let end = exchange.record.end;
-        match end {
-            // What broke off, or ended in an error of the provider's own.
-            End::StreamTruncated | End::StreamIdleTimeout | End::Failed
-                if end != End::Failed || exchange.record.code == Some(Code::UpstreamError) =>
-            {
-                let failure = Failure::new(FailureKind::Reset, MaybeBegun, end.word());
-                verdict::note(&exchange.live, attempt, &failure, (self.world.now(), self.jitter()));
-            }
-            End::ClientClosed | End::Drained => {}
-            _ => {
-                exchange.live.channel(attempt.channel.index).health.worked(None);
-            }
-        }
     }
 
     fn reply<'a>(&'a self, client: &'a mut ServerSession, exchange: &'a mut Exchange) -> Reply<'a> {

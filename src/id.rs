@@ -64,6 +64,12 @@ name! {
 }
 
 impl ExchangeId {
+    /// It without its prefix: letters and digits only, for ids of our own that are made of it.
+    pub fn unprefixed(&self) -> &str {
+        let id = self.as_str();
+        id.strip_prefix("req_").unwrap_or(id)
+    }
+
     /// Builds an id that sorts by time: `req_` and 26 characters of Crockford's base 32 (the ULID layout,
     /// 48 bits of Unix milliseconds and 80 bits of randomness). Clock and randomness come from the caller.
     pub fn from_parts(unix_ms: u64, random: [u8; 10]) -> Self {

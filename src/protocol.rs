@@ -40,9 +40,77 @@ impl Dialect {
         }
     }
 
+    /// What its clients ask for most: an answer in text.
+    pub fn operation(self) -> Operation {
+        match self {
+            Self::OpenAi => Operation::ChatCompletions,
+            Self::Anthropic => Operation::Messages,
+            Self::Gemini => Operation::GenerateContent,
+        }
+    }
+
     /// The dialect of that word.
     pub fn named(word: &str) -> Option<Self> {
         [Self::OpenAi, Self::Anthropic, Self::Gemini].into_iter().find(|dialect| dialect.word() == word)
+    }
+}
+
+/// The shape of requests, answers and streams that generate text: what a channel speaks, and what translation
+/// reads and writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Protocol {
+    /// OpenAI's `chat/completions`.
+    Chat,
+    /// OpenAI's `responses`.
+    Responses,
+    /// Anthropic's `messages`.
+    Anthropic,
+    /// Gemini's `generateContent`.
+    Gemini,
+}
+
+impl Protocol {
+    /// Every one.
+    pub const ALL: [Self; 4] = [Self::Chat, Self::Responses, Self::Anthropic, Self::Gemini];
+
+    /// Its word in the configuration, in logs and in names of files.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Chat => "chat",
+            Self::Responses => "responses",
+            Self::Anthropic => "anthropic",
+            Self::Gemini => "gemini",
+        }
+    }
+
+    /// The protocol of that word.
+    pub fn named(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|protocol| protocol.word() == word)
+    }
+
+    /// The family its addresses, errors and credentials are of.
+    pub fn dialect(self) -> Dialect {
+        match self {
+            Self::Chat | Self::Responses => Dialect::OpenAi,
+            Self::Anthropic => Dialect::Anthropic,
+            Self::Gemini => Dialect::Gemini,
+        }
+    }
+
+    /// Whether those who speak it can count the tokens of a request without answering it.
+    pub fn can_count(self) -> bool {
+        self != Self::Chat
+    }
+
+    /// What is asked of a provider that speaks it, for an answer.
+    pub fn operation(self, stream: bool) -> Operation {
+        match self {
+            Self::Chat => Operation::ChatCompletions,
+            Self::Responses => Operation::Responses,
+            Self::Anthropic => Operation::Messages,
+            Self::Gemini if stream => Operation::StreamGenerateContent,
+            Self::Gemini => Operation::GenerateContent,
+        }
     }
 }
 
@@ -116,6 +184,24 @@ impl Operation {
         }
     }
 
+    /// The protocol it is written in, where others can carry it.
+    pub fn protocol(self) -> Option<Protocol> {
+        match self {
+            Self::ChatCompletions => Some(Protocol::Chat),
+            Self::Responses => Some(Protocol::Responses),
+            Self::Messages | Self::CountTokens => Some(Protocol::Anthropic),
+            Self::GenerateContent | Self::StreamGenerateContent | Self::GeminiCountTokens => {
+                Some(Protocol::Gemini)
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether it only counts the tokens of a request.
+    pub fn counts(self) -> bool {
+        matches!(self, Self::CountTokens | Self::GeminiCountTokens)
+    }
+
     /// Whether repeating it after the provider may have begun could create a thing twice.
     pub fn creates(self) -> bool {
         self == Self::Files || self.medium() == Some(Medium::Images)
@@ -179,7 +265,7 @@ impl Operation {
 
     /// Whether it uses anything that is billed; counting tokens and moderations are free.
     pub fn has_usage(self) -> bool {
-        self.is_exchange() && !matches!(self, Self::CountTokens | Self::GeminiCountTokens | Self::Moderations)
+        self.is_exchange() && !self.counts() && self != Self::Moderations
     }
 
     /// Whether what nobody counted can be estimated from the bytes: of text, not of pictures and sound, nor where

@@ -4,14 +4,16 @@
 //! asked for) or a whole credential. Everything a client or a provider wrote into it is a [`Text`], bounded by
 //! its type, or an [`Excerpt`], which is also scrubbed of credentials. A [`Path`] has no query.
 
-pub mod text;
+pub mod losses;
+mod text;
 
+pub use losses::Losses;
 pub use text::{Excerpt, Path, Text};
 
 use crate::code::Code;
 use crate::failure::Failure;
 use crate::id::{ChannelId, ExchangeId, GroupId, KeyId, ProfileId, TraceId};
-use crate::protocol::{Dialect, Operation};
+use crate::protocol::{Dialect, Operation, Protocol};
 use crate::usage::{Usage, UsageSource};
 use std::net::IpAddr;
 use std::time::Duration;
@@ -83,6 +85,8 @@ pub struct Record {
     pub end: End,
     /// What the provider wrote when it refused: for the log only.
     pub upstream_error: Option<Excerpt>,
+    /// What translation could not carry over.
+    pub losses: Losses,
 }
 
 impl Record {
@@ -146,6 +150,8 @@ pub struct AttemptRecord {
     pub thinking_stripped: u32,
     /// Whether it was asked for the usage of the stream, which the client did not ask for.
     pub usage_asked: bool,
+    /// What it was asked in, where that is not what the client speaks.
+    pub translated: Option<Protocol>,
 }
 
 /// The connection an attempt went over.
@@ -357,6 +363,7 @@ pub(crate) mod tests {
             session_id: Some(Text::new("5f0c")),
             labels,
             end: End::Ok,
+            losses: Losses::default(),
             upstream_error: None,
         }
     }
@@ -384,6 +391,7 @@ pub(crate) mod tests {
             connect: None,
             thinking_stripped: 0,
             usage_asked: true,
+            translated: None,
         }
     }
 
@@ -398,6 +406,7 @@ pub(crate) mod tests {
             connect: None,
             thinking_stripped: 2,
             usage_asked: true,
+            translated: None,
         }
     }
 

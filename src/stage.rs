@@ -18,4 +18,6 @@ pub mod retry;
 pub mod rewrite;
 pub mod route;
 pub mod session;
+pub mod translated;
 pub mod verdict;
+pub mod way;

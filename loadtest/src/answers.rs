@@ -134,6 +134,7 @@ fn answer(operation: &Operation, facts: &Facts, story: &Story) -> Reply {
         Operation::Completions => openai::completion(story),
         Operation::Responses if facts.stream => openai::responses::stream(story),
         Operation::Responses => openai::responses::whole(story),
+        Operation::CountInput => openai::responses::count(story),
         Operation::Embeddings => openai::embeddings(story, facts),
         Operation::Moderations => openai::moderations(story, facts),
         Operation::Rerank(v2) => media::rerank(story, facts, *v2),

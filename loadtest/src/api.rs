@@ -33,6 +33,8 @@ pub(crate) enum Operation {
     FileGet(String),
     FileContent(String),
     FileDelete(String),
+    /// `responses/input_tokens`.
+    CountInput,
     Messages,
     CountTokens,
     Generate,

@@ -93,7 +93,11 @@ pub(crate) fn check(route: &Route, body: &[u8]) -> Result<Facts, Refused> {
                 judge.stream(&mut facts)?;
             }
         }
-        Operation::Generate | Operation::StreamGenerate(_) | Operation::GeminiCount => judge.contents()?,
+        Operation::CountInput => {
+            judge.text_or_list("input")?;
+        }
+        Operation::Generate | Operation::StreamGenerate(_) => judge.contents()?,
+        Operation::GeminiCount => judge.counted()?,
         Operation::EmbedContent => judge.object("content")?,
         Operation::BatchEmbedContents => facts.inputs = judge.list("requests")?.len(),
         _ => {}
@@ -113,6 +117,7 @@ fn foreign(operation: &Operation) -> &'static [&'static str] {
         }
         Operation::Completions => &["messages", "input", "contents", "system"],
         Operation::Responses => &["messages", "contents", "system", "max_tokens", "max_completion_tokens"],
+        Operation::CountInput => &["messages", "contents", "system", "stream", "max_output_tokens"],
         Operation::Messages => &[
             "input",
             "contents",
@@ -271,6 +276,20 @@ impl<'a> Judge<'a> {
             }
         }
         Ok(())
+    }
+
+    /// `countTokens` takes contents, or a whole request that names its model.
+    fn counted(&self) -> Result<(), Refused> {
+        let Some(fields) = self.read::<Fields<'_>>("generateContentRequest", "an object")? else {
+            return self.contents();
+        };
+        if self.field("contents").is_some() {
+            return Err(self.bad("contents and generateContentRequest are mutually exclusive"));
+        }
+        let inner = Judge { api: self.api, operation: &Operation::Generate, fields };
+        inner.text("model")?;
+        inner.foreign_fields()?;
+        inner.contents()
     }
 
     fn contents(&self) -> Result<(), Refused> {

@@ -66,6 +66,7 @@ fn operations(api: Api, parts: &[&str]) -> Option<Allowed> {
         (Api::OpenAi, ["v1", "chat", "completions"]) => vec![("POST", Op::Chat)],
         (Api::OpenAi, ["v1", "completions"]) => vec![("POST", Op::Completions)],
         (Api::OpenAi, ["v1", "responses"]) => vec![("POST", Op::Responses)],
+        (Api::OpenAi, ["v1", "responses", "input_tokens"]) => vec![("POST", Op::CountInput)],
         (Api::OpenAi, ["v1", "embeddings"]) => vec![("POST", Op::Embeddings)],
         (Api::OpenAi, ["v1", "moderations"]) => vec![("POST", Op::Moderations)],
         (Api::OpenAi, ["v1", "rerank"]) => vec![("POST", Op::Rerank(false))],

@@ -90,9 +90,8 @@ pub(super) fn list_keys(config: &Path, as_json: bool) -> Result<(), Failed> {
 pub(super) fn models(config: &Path, key: Option<&str>, as_json: bool) -> Result<(), Failed> {
     let live = live(config)?;
     let keys = live.snapshot.keys.iter().filter(|found| key.is_none_or(|name| found.id.as_str() == name));
-    let rows: Vec<Value> = keys
-        .map(|key| json!({ "key": key.id.as_str(), "models": models::usable(&live, key, None) }))
-        .collect();
+    let rows: Vec<Value> =
+        keys.map(|key| json!({ "key": key.id.as_str(), "models": models::usable(&live, key) })).collect();
     if rows.is_empty() {
         return Err("no key of that name is configured".to_owned());
     }

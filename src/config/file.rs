@@ -133,6 +133,8 @@ pub(super) struct Server {
     pub(super) trusted_proxies: Option<List<String>>,
     /// Browser origins that may call; none if absent.
     pub(super) cors_origins: Option<List<String>>,
+    /// Whether answers say in `x-tollgate-losses` what of the request translation could not carry; false if absent.
+    pub(super) loss_header: Option<bool>,
     /// How long the edge waits.
     pub(super) timeouts: Option<ServerTimeouts>,
     /// How much the edge holds.
@@ -355,6 +357,8 @@ pub(super) struct Key {
     pub(super) enabled: Option<bool>,
     /// Whether it may ask for streams; true if absent.
     pub(super) stream: Option<bool>,
+    /// Whether what would lose something in translation is refused; false if absent.
+    pub(super) strict_translation: Option<bool>,
     /// A smaller limit for its request bodies than the server's.
     pub(super) body_bytes: Option<Size>,
     /// The most tokens that one of its answers may have; a client that asks for more, or does not say, gets this.

@@ -87,6 +87,7 @@ fn server(server: &Server) -> Value {
         "threads": server.threads,
         "trusted_proxies": texts(&server.trusted_proxies),
         "cors_origins": server.cors_origins,
+        "loss_header": server.loss_header,
         "timeouts": {
             "header": wait(server.timeouts.header),
             "body_idle": wait(server.timeouts.body_idle),
@@ -145,6 +146,8 @@ fn channel(channel: &Channel) -> Value {
     json!({
         "name": channel.id.as_str(),
         "type": channel.kind,
+        "protocols": channel.protocols.iter().map(|protocol| protocol.word()).collect::<Vec<_>>(),
+        "stream": channel.streams.word(),
         "base_url": channel.endpoint.base_url(),
         "api_keys": texts(&channel.credentials),
         "tls": channel_tls(&channel.tls),
@@ -242,6 +245,7 @@ fn key(key: &Arc<Key>) -> Value {
         "expires_unix": key.expires_unix,
         "enabled": key.enabled,
         "stream": key.stream,
+        "strict_translation": key.strict_translation,
         "body_bytes": key.body_bytes,
         "max_output_tokens": key.max_output_tokens,
         "limits": limits(&key.limits),

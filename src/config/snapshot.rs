@@ -11,7 +11,7 @@ mod quota;
 mod tls;
 
 pub use self::channel::{
-    Balance, Channel, ClientAbort, Conduct, Endpoint, ForeignThinking, HttpVersion, UpstreamTimeouts,
+    Balance, Channel, ClientAbort, Conduct, Endpoint, ForeignThinking, HttpVersion, Streams, UpstreamTimeouts,
 };
 
 pub use self::prices::{PriceRule, Prices};
@@ -129,6 +129,8 @@ pub struct Server {
     pub trusted_proxies: Vec<IpNet>,
     /// Browser origins that may call.
     pub cors_origins: Vec<String>,
+    /// Whether answers say what of the request translation could not carry.
+    pub loss_header: bool,
     /// `[server.timeouts]`.
     pub timeouts: ServerTimeouts,
     /// `[server.limits]`.
@@ -228,6 +230,7 @@ pub struct Ledger {
 
 /// A credential we issued, in one of its groups.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "settings, each a fact of its own")]
 pub struct Key {
     /// Its name.
     pub id: KeyId,
@@ -259,6 +262,8 @@ pub struct Key {
     pub enabled: bool,
     /// `false`: streams are refused.
     pub stream: bool,
+    /// Whether what would lose something in translation is refused.
+    pub strict_translation: bool,
     /// A smaller body limit than the server's.
     pub body_bytes: Option<usize>,
     /// The most tokens that one of its answers may have.

@@ -150,7 +150,12 @@ impl Gateway {
     ) -> Result<Plan, Refusal> {
         let live = Arc::clone(&exchange.live);
         let stream = asked.inspection.stream;
-        let wanted = Wanted { dialect: asked.dialect, model: Some(asked.requested), stream };
+        let wanted = Wanted {
+            dialect: asked.dialect,
+            operation: asked.operation,
+            model: Some(asked.requested),
+            stream,
+        };
         let mut plan = route::route(&live, key, wanted)?;
         asked.thinking.confine(&live, &mut plan)?;
         let session = self.session(exchange, key, &plan.model);

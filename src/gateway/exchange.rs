@@ -13,9 +13,10 @@ use crate::protocol::inspect::Inspection;
 use crate::protocol::observe::estimate;
 use crate::protocol::signed::SignatureDigest;
 use crate::protocol::splice::Edit;
-use crate::protocol::{Dialect, Operation, entry::Entry};
+use crate::protocol::{Dialect, Operation, Protocol, entry::Entry};
 use crate::record::{
-    AttemptFailure, AttemptRecord, Cost, End, Excerpt, KeyFacts, Labels, Over, Overhead, Path, Record, Text,
+    AttemptFailure, AttemptRecord, Cost, End, Excerpt, KeyFacts, Labels, Losses, Over, Overhead, Path,
+    Record, Text,
 };
 use crate::stage::foreign::Thinking;
 use crate::stage::plan::{Attempt, Plan};
@@ -228,6 +229,7 @@ impl Exchange {
             labels: Labels::default(),
             end: End::Ok,
             upstream_error: None,
+            losses: Losses::default(),
         };
         Self {
             started: now,
@@ -294,6 +296,7 @@ impl Exchange {
             connect: tried.connect,
             thinking_stripped: tried.stripped,
             usage_asked: tried.usage_asked,
+            translated: tried.translated,
         });
         self.record.channel = Some(attempt.channel.id.clone());
         self.record.model_upstream = model;
@@ -442,6 +445,8 @@ pub struct Tried<'a> {
     pub stripped: u32,
     /// Whether it was asked for the usage, which the client did not ask for.
     pub usage_asked: bool,
+    /// What it was asked in, where that is not what the client speaks.
+    pub translated: Option<Protocol>,
 }
 
 /// Counts the exchanges under way; a drain waits until there are none.

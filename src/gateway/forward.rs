@@ -7,28 +7,31 @@
 //! are complete; the time to the first byte is bounded, and so is what is held until then.
 
 mod judge;
+mod passing;
 mod resend;
+mod translated;
 
 pub use self::judge::{is_plain_success, retry_after};
+pub use self::passing::Passing;
 pub use self::resend::Origin;
+pub use self::translated::Made;
 
 use crate::config::snapshot::Channel;
 use crate::failure::{Failure, FailureKind, Sent};
 use crate::gateway::exchange::Tried;
 use crate::gateway::peer::Upstream;
 use crate::gateway::reply::Reply;
+use crate::gateway::rewritten::Rewritten;
 use crate::gateway::seen::Seen;
 use crate::gateway::waiting::{Meanwhile, Silence};
 use crate::gateway::wire::{AnswerHead, Lost, Wire};
 use crate::limit::Nanos;
-use crate::protocol::Operation;
-use crate::protocol::observe::StreamObserver;
-use crate::protocol::splice::Edit;
+use crate::protocol::{Dialect, Operation};
 use crate::record::Over;
+use crate::refusal::Refusal;
 use crate::secret::Secret;
-use crate::stage::foreign::Stripped;
 use crate::stage::plan::Plan;
-use crate::stage::rewrite::Outgoing;
+use crate::stage::translated::Translation;
 use crate::state::bodies::Bodies;
 use bytes::Bytes;
 use std::pin::pin;
@@ -43,14 +46,12 @@ pub struct Target<'a> {
     pub channel: &'a Channel,
     /// Who pays; only to keep it out of the log's excerpt and to keep pools apart.
     pub credential: &'a Secret,
-    /// How to read the answer.
+    /// What the client asked for.
     pub operation: Operation,
-    /// Whether a stream was asked for.
+    /// Whether it asked for a stream.
     pub stream: bool,
-    /// Signed thinking cut out of the request, and whether more of it could be.
-    pub stripped: &'a Stripped,
-    /// What asks the stream for its usage, where the client did not: then it does not see it.
-    pub ask_usage: Option<&'a Edit>,
+    /// The request as it is sent.
+    pub rewritten: &'a Rewritten,
     /// Whether it creates something that must not be created twice.
     pub creates: bool,
     /// Whose retry budget pays for a request that is sent once more.
@@ -67,7 +68,28 @@ pub struct Target<'a> {
     pub now_unix: u64,
 }
 
-impl Target<'_> {
+impl<'a> Target<'a> {
+    /// How the answer becomes the client's, where the channel speaks another protocol.
+    fn translation(&self) -> Option<&'a Translation> {
+        self.rewritten.translation.as_deref()
+    }
+
+    /// How to read the answer.
+    fn reads(&self) -> Operation {
+        self.translation().map_or(self.operation, Translation::operation)
+    }
+
+    /// Whether the channel was asked for a stream.
+    fn streams(&self) -> bool {
+        self.translation().map_or(self.stream, |translation| translation.into.stream)
+    }
+
+    /// The family of the provider's errors.
+    fn dialect(&self) -> Dialect {
+        let translated = self.translation().map(|translation| translation.into.protocol.dialect());
+        translated.unwrap_or(self.channel.dialect)
+    }
+
     /// The model's name as it is sent, where the operator chose it.
     fn mapped(&self) -> Option<&str> {
         self.rename.map(|_| self.model_upstream)
@@ -81,6 +103,8 @@ pub enum Outcome {
     Answered(Box<Answer>),
     /// Another candidate may try.
     Failed(Failure),
+    /// The request cannot be written for this channel; nothing was sent.
+    Untranslatable(Refusal),
     /// The client left, or the process ends; the upstream was dropped with it.
     GivenUp,
 }
@@ -100,7 +124,7 @@ impl Attempted {
         let (status, failure) = match &self.outcome {
             Outcome::Answered(answer) => (Some(answer.head.status.as_u16()), None),
             Outcome::Failed(failure) => (failure.status, Some(failure)),
-            Outcome::GivenUp => (None, None),
+            Outcome::Untranslatable(_) | Outcome::GivenUp => (None, None),
         };
         Tried {
             status,
@@ -112,8 +136,9 @@ impl Attempted {
                 Link { origin: Origin::Idle | Origin::Shared, .. } => Over::Kept,
             },
             connect: self.link.connect,
-            stripped: target.stripped.blocks,
-            usage_asked: target.ask_usage.is_some(),
+            stripped: target.rewritten.stripped.blocks,
+            usage_asked: target.rewritten.asks_usage,
+            translated: target.translation().map(|translation| translation.into.protocol),
         }
     }
 }
@@ -162,24 +187,21 @@ impl std::fmt::Debug for Answer {
 /// How an answer's body is read.
 #[derive(Debug)]
 pub enum Reading {
-    /// Events, watched while they pass.
-    Events(Box<StreamObserver>),
+    /// Events, watched while they pass, and translated where they have to be.
+    Events(Box<Passing>),
     /// A whole: relayed as it comes.
     Whole,
     /// A whole that was read to its end, to show another model's name in it.
     Held(Seen),
+    /// A whole that was read to its end and written anew.
+    Made(Box<Made>),
 }
 
 /// Makes the attempt; a client that leaves ends it at once, unless its answer shall be read on without it.
-pub async fn attempt(
-    upstream: &Upstream,
-    target: &Target<'_>,
-    outgoing: &Outgoing,
-    reply: &mut Reply<'_>,
-) -> Attempted {
+pub async fn attempt(upstream: &Upstream, target: &Target<'_>, reply: &mut Reply<'_>) -> Attempted {
     let mut link = Link::default();
     let outcome = {
-        let mut run = pin!(run(upstream, target, outgoing, &mut link));
+        let mut run = pin!(run(upstream, target, &mut link));
         let mut silence = Silence::new(None, target.early_ping);
         loop {
             match reply.meanwhile(run.as_mut(), silence.wait()).await {
@@ -203,7 +225,7 @@ pub async fn attempt(
     Attempted { outcome, link }
 }
 
-async fn run(upstream: &Upstream, target: &Target<'_>, outgoing: &Outgoing, link: &mut Link) -> Outcome {
+async fn run(upstream: &Upstream, target: &Target<'_>, link: &mut Link) -> Outcome {
     let channel = (target.channel, target.credential);
     loop {
         let wire = match upstream.connect(channel, link).await {
@@ -211,7 +233,7 @@ async fn run(upstream: &Upstream, target: &Target<'_>, outgoing: &Outgoing, link
             Err(failure) => return Outcome::Failed(failure),
         };
         let began = upstream.now();
-        let lost = match exchange(upstream, wire, target, outgoing).await {
+        let lost = match exchange(upstream, wire, target).await {
             Ok(answer) => return judge::judge(upstream, answer, target).await,
             Err(NoAnswer::Failed(failure)) => return Outcome::Failed(failure),
             Err(NoAnswer::Lost(lost)) => lost,
@@ -229,22 +251,17 @@ async fn run(upstream: &Upstream, target: &Target<'_>, outgoing: &Outgoing, link
 }
 
 /// Sends the request and reads the head of the answer, whichever comes first.
-async fn exchange(
-    upstream: &Upstream,
-    mut wire: Wire,
-    target: &Target<'_>,
-    outgoing: &Outgoing,
-) -> Result<Answer, NoAnswer> {
+async fn exchange(upstream: &Upstream, mut wire: Wire, target: &Target<'_>) -> Result<Answer, NoAnswer> {
     let timeouts = &target.channel.timeouts;
-    let limit = if target.stream { timeouts.first_byte } else { timeouts.response };
-    wire.begin(outgoing)?;
+    let limit = if target.streams() { timeouts.first_byte } else { timeouts.response };
+    wire.begin(&target.rewritten.outgoing)?;
     let early = send(&mut wire, limit.min(SEND_STALL_MAX)).await?;
     // After a send that broke, an answer is either there or never comes.
     let wait = if early.is_some() || wire.is_sent() { limit } else { limit.min(AFTER_BROKEN_SEND) };
     let deadline = upstream.now().saturating_add(u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX));
     let head = match early {
         Some(head) => head,
-        None => timeout(wait, wire.head()).await.map_err(|_| NoAnswer::late(&wire, target.stream))??,
+        None => timeout(wait, wire.head()).await.map_err(|_| NoAnswer::late(&wire, target.streams()))??,
     };
     if !wire.is_sent() && !head.status.is_success() {
         wire.stop_sending();

@@ -1,15 +1,20 @@
 //! What passes between an exchange and those after it: where its session was served, how quick a channel is, what
 //! such an exchange costs.
 
+use crate::code::Code;
 use crate::config::snapshot::Key;
+use crate::failure::Sent::MaybeBegun;
+use crate::failure::{Failure, FailureKind};
 use crate::gateway::Gateway;
 use crate::gateway::exchange::{Exchange, Tried};
 use crate::limit::Amount;
 use crate::protocol::Operation;
 use crate::protocol::inspect::Inspection;
+use crate::record::End;
 use crate::stage::choose;
 use crate::stage::estimate::{self, Size};
 use crate::stage::plan::{Attempt, Plan};
+use crate::stage::verdict;
 use crate::state::sticky::Session;
 
 impl Gateway {
@@ -46,6 +51,27 @@ impl Gateway {
             choose::answered(live, &self.registry, attempt, by, at);
             if let Some(followed) = attempt.followed {
                 self.telemetry.metrics.followed(followed.word());
+            }
+        }
+    }
+
+    /// What the end of an answer says of its channel: one that broke off is a failure too, also where it was
+    /// held and nothing of it was seen; a client that left says nothing.
+    pub(super) fn judge_end(&self, exchange: &Exchange, attempt: &Attempt) {
+        let signer = &exchange.live.channel(attempt.channel.index).signer;
+        self.registry.signers().learn(&exchange.signatures, signer, self.world.now());
+        let end = exchange.record.end;
+        match end {
+            // What broke off, or ended in an error of the provider's own.
+            End::StreamTruncated | End::StreamIdleTimeout | End::Failed
+                if end != End::Failed || exchange.record.code == Some(Code::UpstreamError) =>
+            {
+                let failure = Failure::new(FailureKind::Reset, MaybeBegun, end.word());
+                verdict::note(&exchange.live, attempt, &failure, (self.world.now(), self.jitter()));
+            }
+            End::ClientClosed | End::Drained => {}
+            _ => {
+                exchange.live.channel(attempt.channel.index).health.worked(None);
             }
         }
     }

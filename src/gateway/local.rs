@@ -70,13 +70,11 @@ fn models_answer(
     let dialect = entry.dialect;
     let body = match &entry.model {
         None => {
-            let names = models::usable(live, key, Some(dialect));
+            let names = models::usable(live, key);
             let names: Vec<&str> = names.iter().map(String::as_str).collect();
             render::model_list(dialect, &names, created)
         }
-        Some(name) if models::is_usable(live, key, Some(dialect), name) => {
-            render::model(dialect, name, created)
-        }
+        Some(name) if models::is_usable(live, key, name) => render::model(dialect, name, created),
         Some(name) => {
             let message = format!("The model {} does not exist here.", crate::refusal::quoted(name));
             return Err(Refusal::new(Code::ModelNotFound, message).param("model"));

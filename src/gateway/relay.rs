@@ -11,13 +11,13 @@ use crate::code::Code;
 use crate::config::snapshot::Channel;
 use crate::gateway::body::declared_length;
 use crate::gateway::exchange::Downstream;
-use crate::gateway::forward::{self, Answer, Reading, is_plain_success};
+use crate::gateway::forward::{self, Answer, Passing, Reading, is_plain_success};
 use crate::gateway::reply::{Reply, Sent};
 use crate::gateway::seen::Seen;
 use crate::gateway::status;
 use crate::gateway::waiting::{Due, Meanwhile, Silence};
 use crate::protocol::Operation;
-use crate::protocol::observe::{self, AnswerFacts, StreamObserver};
+use crate::protocol::observe::{self, AnswerFacts};
 use crate::record::End;
 use crate::refusal::Refusal;
 use crate::state::bodies::Share;
@@ -57,11 +57,17 @@ impl Reply<'_> {
     pub async fn relay(&mut self, answer: Answer, relayed: Relayed<'_>) -> Sent {
         let request_tokens = relayed.request_tokens;
         let sent = match answer.reading {
+            Reading::Made(_)
+                if self.exchange.downstream == Downstream::Opened && !answer.head.status.is_success() =>
+            {
+                self.told_in_stream(&answer).await
+            }
             Reading::Whole | Reading::Held(_) if self.exchange.downstream == Downstream::Opened => {
                 self.told_in_stream(&answer).await
             }
             Reading::Events(_) => self.relay_events(answer, relayed).await,
             Reading::Held(_) => self.relay_renamed(answer, relayed).await,
+            Reading::Made(_) => self.relay_made(answer, relayed).await,
             Reading::Whole => self.relay_whole(answer, relayed).await,
         };
         self.exchange.complete_usage(request_tokens);
@@ -161,6 +167,20 @@ impl Reply<'_> {
             Some(requested) => observe::rename_answer(&body, &facts, requested),
             None => vec![body],
         };
+        self.give(answer, pieces, &relayed).await
+    }
+
+    /// Sends an answer that was written anew.
+    async fn relay_made(&mut self, mut answer: Answer, relayed: Relayed<'_>) -> Sent {
+        let reading = std::mem::replace(&mut answer.reading, Reading::Whole);
+        let Reading::Made(made) = reading else { return Sent::Broken };
+        self.read(&made.facts);
+        self.exchange.lost(&made.losses);
+        self.give(answer, vec![made.body], &relayed).await
+    }
+
+    /// Sends an answer that is there as a whole.
+    async fn give(&mut self, answer: Answer, pieces: Vec<Bytes>, relayed: &Relayed<'_>) -> Sent {
         let length: usize = pieces.iter().map(Bytes::len).sum();
         let head = self.client_head(&answer.head, Some(length));
         if !self.write_head(head).await {
@@ -218,7 +238,7 @@ impl Reply<'_> {
         self.write(piece).await || self.wants_rest(channel)
     }
 
-    fn cut(&mut self, end: End, code: Option<Code>) -> Sent {
+    pub(super) fn cut(&mut self, end: End, code: Option<Code>) -> Sent {
         if self.exchange.has_left() {
             return self.client_left();
         }
@@ -227,7 +247,7 @@ impl Reply<'_> {
     }
 
     /// Books what a stream has said so far.
-    fn observed(&mut self, observer: &StreamObserver) {
+    fn observed(&mut self, observer: &Passing) {
         self.usage(observer.usage());
         self.exchange.unreported = observer.unreported();
         self.exchange.signatures = observer.signatures().to_vec();

@@ -157,6 +157,9 @@ impl Reply<'_> {
             append(head, &ACCESS_CONTROL_EXPOSE_HEADERS, &EXPOSED);
             append(head, &VARY, &HeaderValue::from_static("origin"));
         }
+        if snapshot.server.loss_header && !self.exchange.record.losses.is_empty() {
+            set(head, "x-tollgate-losses", &header_text(&self.exchange.record.losses.words().join("; ")));
+        }
         let (dialect, now_unix) = (self.exchange.record.dialect, self.world.unix_ms() / 1000);
         for view in self.limits() {
             for (name, value) in render::limit_headers(dialect, &view, now_unix) {
@@ -347,6 +350,11 @@ pub(super) fn set<N: pingora::http::IntoCaseHeaderName>(head: &mut ResponseHeade
     if let Ok(value) = HeaderValue::from_str(value) {
         drop(head.insert_header(name, value));
     }
+}
+
+/// A text as a header can carry it: names of members are the client's.
+fn header_text(text: &str) -> String {
+    text.chars().map(|c| if c.is_ascii_graphic() || c == ' ' { c } else { '?' }).collect()
 }
 
 fn append(head: &mut ResponseHeader, name: &HeaderName, value: &HeaderValue) {

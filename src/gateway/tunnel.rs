@@ -36,7 +36,8 @@ impl Gateway {
         let key = self.identify(client, exchange, &entry)?;
         let live = Arc::clone(&exchange.live);
         let now = self.world.now();
-        let wanted = Wanted { dialect: entry.dialect, model: None, stream: false };
+        let wanted =
+            Wanted { dialect: entry.dialect, operation: entry.operation, model: None, stream: false };
         // What lives in one account is looked for in the same group every time, whoever has room.
         let key = key.in_groups().find(|key| route::route(&live, key, wanted).is_ok()).unwrap_or(&key);
         exchange.identified(Arc::clone(key));
@@ -166,6 +167,7 @@ impl Gateway {
         let tried = Tried {
             stripped: 0,
             usage_asked: false,
+            translated: None,
             status: tunnel.failure.as_ref().map_or(tunnel.status, |failure| failure.status),
             failure: tunnel.failure.as_ref(),
             took: elapsed(tunnel.began, now),

@@ -51,6 +51,9 @@ impl Followed {
     }
 }
 
+/// Priority, and whether it takes a translation: what is lost there is not lost elsewhere.
+type Rank = (i32, bool);
+
 /// A chosen channel, and how a session's exchange came to it.
 pub(super) type Choice<'a> = (&'a Arc<Channel>, Option<Followed>);
 
@@ -61,6 +64,8 @@ pub(super) struct Facts<'a> {
     pub(super) registry: &'a Registry,
     /// All candidates, usable or not, in file order.
     pub(super) candidates: &'a [Arc<Channel>],
+    /// Those that are asked through translation, by position: after the others of their priority.
+    pub(super) translating: &'a [usize],
     pub(super) turns: Turns,
     pub(super) preference: &'a Preference,
     pub(super) now: Nanos,
@@ -71,6 +76,11 @@ impl Facts<'_> {
         self.live.channel(channel.index)
     }
 
+    /// Who comes first: lower is better, and equals share by weight.
+    fn rank(&self, channel: &Channel) -> Rank {
+        (channel.priority, self.translating.contains(&channel.index))
+    }
+
     fn inflight(&self, channel: &Channel) -> u32 {
         self.state(channel).gate.slots.taken()
     }
@@ -78,8 +88,8 @@ impl Facts<'_> {
 
 /// One of the usable candidates.
 pub(super) fn channel<'a>(usable: &[&'a Arc<Channel>], facts: Facts<'_>) -> Option<Choice<'a>> {
-    let best = usable.iter().map(|channel| channel.priority).min()?;
-    let tier = tier(usable, best);
+    let best = usable.iter().map(|channel| facts.rank(channel)).min()?;
+    let tier = tier(usable, best, facts);
     match (facts.turns, &facts.preference.session) {
         (Turns::First, _) => Some((tier.first()?, None)),
         (Turns::Weighted, None) => Some((by_balance(&tier, facts)?, None)),
@@ -87,8 +97,8 @@ pub(super) fn channel<'a>(usable: &[&'a Arc<Channel>], facts: Facts<'_>) -> Opti
     }
 }
 
-fn tier<'a>(usable: &[&'a Arc<Channel>], priority: i32) -> Vec<&'a Arc<Channel>> {
-    usable.iter().filter(|channel| channel.priority == priority).copied().collect()
+fn tier<'a>(usable: &[&'a Arc<Channel>], rank: Rank, facts: Facts<'_>) -> Vec<&'a Arc<Channel>> {
+    usable.iter().filter(|channel| facts.rank(channel) == rank).copied().collect()
 }
 
 /// The way the first channel of the tier says, resting or not: a tier has one way, not one that changes with
@@ -98,7 +108,7 @@ fn by_balance<'a>(tier: &[&'a Arc<Channel>], facts: Facts<'_>) -> Option<&'a Arc
     if tier.len() == 1 {
         return Some(first);
     }
-    let speaker = facts.candidates.iter().find(|channel| channel.priority == first.priority);
+    let speaker = facts.candidates.iter().find(|channel| facts.rank(channel) == facts.rank(first));
     let weights: Vec<_> = tier.iter().map(|channel| channel.weight).collect();
     let turn = facts.registry.turn();
     let load = |at: usize, pace| Load { inflight: facts.inflight(tier[at]), pace };
@@ -122,13 +132,13 @@ fn follow<'a>(
     facts: Facts<'_>,
 ) -> Option<Choice<'a>> {
     let mark = |channel: &Channel| facts.state(channel).mark;
-    let priority = best.first()?.priority;
+    let rank = facts.rank(best.first()?);
     let remembered = session.place.and_then(|place| {
         let channel = usable.iter().copied().find(|channel| mark(channel) == place.channel)?;
-        (channel.priority == priority || may_stay(&place, facts.now)).then_some(channel)
+        (facts.rank(channel) == rank || may_stay(&place, facts.now)).then_some(channel)
     });
     if let Some(channel) = remembered
-        && Room::of(&tier(usable, channel.priority), facts).at(channel)
+        && Room::of(&tier(usable, facts.rank(channel), facts), facts).at(channel)
     {
         return Some((channel, Some(Followed::Kept)));
     }

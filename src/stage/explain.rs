@@ -5,8 +5,9 @@
 
 use crate::config::snapshot::{Channel, Key};
 use crate::limit::Nanos;
-use crate::protocol::Dialect;
+use crate::protocol::{Dialect, Protocol};
 use crate::stage::route::{self, Wanted};
+use crate::stage::way::{Question, Way, spoken, way};
 use crate::state::Live;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -19,21 +20,26 @@ pub fn explain(live: &Live, key: &Arc<Key>, requested: &str, dialect: Option<Dia
         live.snapshot.channels.iter().find(|channel| channel.open_to(&key.group.id) && channel.serves(model))
     });
     let dialect = dialect.or(serving.map(|channel| channel.dialect)).unwrap_or(Dialect::OpenAi);
-    let wanted = Wanted { dialect, model: Some(requested), stream: false };
+    let operation = dialect.operation();
+    let wanted = Wanted { dialect, operation, model: Some(requested), stream: false };
+    let question = wanted.question();
     let groups: Vec<_> = key.in_groups().map(|key| key.group.id.as_str()).collect();
     let bearer = key.in_groups().find(|key| route::route(live, key, wanted).is_ok());
     let key = bearer.unwrap_or(key);
     let mut ordered: Vec<_> = live.snapshot.channels.iter().collect();
-    ordered
-        .sort_by_key(|channel| (reason(live, channel, key, model, dialect, now).is_some(), channel.priority));
+    ordered.sort_by_key(|channel| {
+        let is_out = reason(live, channel, (key, model, question), now).is_some();
+        (is_out, channel.priority, matches!(way(question, channel), Some(Way::Translate(_))))
+    });
     let candidates: Vec<Value> = ordered
         .into_iter()
         .map(|channel| {
-            let why = reason(live, channel, key, model, dialect, now);
+            let why = reason(live, channel, (key, model, question), now);
             json!({
                 "channel": channel.id.as_str(),
                 "model_upstream": channel.upstream_model(model),
-                "protocol": channel.dialect.word(),
+                "protocol": protocol(question, channel),
+                "translated": matches!(way(question, channel), Some(Way::Translate(_))),
                 "priority": channel.priority,
                 "weight": channel.weight,
                 "include_usage": channel.conduct.include_usage,
@@ -55,13 +61,15 @@ pub fn explain(live: &Live, key: &Arc<Key>, requested: &str, dialect: Option<Dia
     })
 }
 
-#[expect(clippy::too_many_arguments, reason = "the facts of one decision, each used once")]
+/// What the channel would be asked in.
+fn protocol(question: Question, channel: &Channel) -> &'static str {
+    spoken(question, channel).map_or(channel.dialect.word(), Protocol::word)
+}
+
 fn reason(
     live: &Live,
     channel: &Channel,
-    key: &Key,
-    model: &str,
-    dialect: Dialect,
+    (key, model, question): (&Key, &str, Question),
     now: Nanos,
 ) -> Option<String> {
     let group = &key.group.id;
@@ -75,8 +83,8 @@ fn reason(
     if !channel.serves(model) {
         return Some(format!("does not serve {model}"));
     }
-    if channel.dialect != dialect {
-        return Some(format!("speaks {}, the request {}", channel.dialect.word(), dialect.word()));
+    if way(question, channel).is_none() {
+        return Some(format!("speaks {}, the request {}", channel.dialect.word(), question.dialect.word()));
     }
     if channel.weight == 0 {
         return Some("weight 0: no new exchanges".to_owned());

@@ -40,6 +40,10 @@ pub struct Plan {
     /// The model by the client's name, for messages.
     requested: String,
     candidates: Vec<Arc<Channel>>,
+    /// The candidates that are asked through translation, by position.
+    translating: Vec<usize>,
+    /// Why the first of them could not be asked.
+    untranslatable: Option<Refusal>,
     spent: Vec<Spent>,
     attempts_left: usize,
     failures: Vec<Failure>,
@@ -124,6 +128,8 @@ impl Plan {
             model,
             requested,
             candidates,
+            translating: Vec::new(),
+            untranslatable: None,
             spent: Vec::new(),
             attempts_left: attempts,
             failures: Vec::new(),
@@ -143,6 +149,19 @@ impl Plan {
     #[must_use]
     pub fn asked_by(self, key: &KeyId) -> Self {
         Self { asked_by: Some(key.clone()), ..self }
+    }
+
+    /// The same plan, where these are asked through translation: after the others of their priority.
+    #[must_use]
+    pub fn translating(mut self, translates: impl Fn(&Channel) -> bool) -> Self {
+        let translating = self.candidates.iter().filter(|channel| translates(channel));
+        self.translating = translating.map(|channel| channel.index).collect();
+        self
+    }
+
+    /// Whether none of its candidates takes the request as the client wrote it.
+    pub fn only_translates(&self) -> bool {
+        self.translating.len() == self.candidates.len()
     }
 
     /// Whether it ended because the retry budget did.
@@ -257,8 +276,9 @@ impl Plan {
             .iter()
             .filter(|channel| !full.contains(&channel.index) && self.usable(live, channel, now))
             .collect();
-        let (candidates, turns, preference) = (&*self.candidates, self.turns, &self.preference);
-        let facts = Facts { live, registry, candidates, turns, preference, now };
+        let (candidates, translating) = (&*self.candidates, &*self.translating);
+        let (turns, preference) = (self.turns, &self.preference);
+        let facts = Facts { live, registry, candidates, translating, turns, preference, now };
         choose::channel(&usable, facts).map(|(channel, followed)| (Arc::clone(channel), followed))
     }
 
@@ -291,6 +311,17 @@ impl Plan {
         self.failures.push(failure);
     }
 
+    /// This attempt could not be made: the request cannot be written for its channel. It counts as none.
+    pub fn untranslatable(&mut self, attempt: &mut Attempt, refusal: Refusal) {
+        if let Some(mut slot) = attempt.slot.take() {
+            slot.refund();
+        }
+        self.spent.push(Spent::Channel(attempt.channel.index));
+        self.untranslatable.get_or_insert(refusal);
+        self.attempts_left += 1;
+        self.retries.unmade();
+    }
+
     /// No further attempt: the provider may have begun something that must not be begun twice.
     pub fn give_up(&mut self) {
         self.attempts_left = 0;
@@ -310,6 +341,7 @@ impl Plan {
             return false;
         }
         self.attempts_left = former.attempts_left;
+        self.untranslatable = self.untranslatable.take().or_else(|| former.untranslatable.take());
         self.failures = std::mem::take(&mut former.failures);
         true
     }
@@ -318,6 +350,13 @@ impl Plan {
     /// failure, else that everything rests.
     fn exhausted(&self, live: &Live, now: Nanos) -> Refusal {
         let resting = self.rests(live, now);
+        if let Some(refusal) = &self.untranslatable
+            && self.failures.is_empty()
+            && self.full.is_empty()
+            && (resting.is_empty() || self.translating.len() == self.candidates.len())
+        {
+            return refusal.clone();
+        }
         let only_limited = self.failures.iter().all(|failure| failure.kind == FailureKind::RateLimited)
             && resting.iter().all(|rest| rest.why == Why::RateLimited);
         let soonest = resting.iter().map(|rest| rest.left).chain(self.free_in).min();
@@ -378,6 +417,7 @@ pub fn upstream_failed(failure: &Failure, soonest: Option<Duration>) -> Refusal 
             "The AI provider refused this gateway's own credential. Your API key is fine; tell the operator."
         }
         FailureKind::RateLimited => "The AI provider is limiting requests for this model.",
+        FailureKind::Untranslatable => "The request cannot be carried over to the model's provider.",
         FailureKind::Unfit => "The request's path or headers hold characters that HTTP does not allow.",
         FailureKind::Overloaded => "The AI provider is overloaded.",
         FailureKind::ServerError | FailureKind::StreamError => "The AI provider failed to answer.",

@@ -71,6 +71,11 @@ impl Retries {
         self.step = Step::Nothing;
     }
 
+    /// The attempt could not be made after all: what was paid for it pays for the next.
+    pub fn unmade(&mut self) {
+        self.step = Step::Paid;
+    }
+
     /// Whether the budget denied one.
     pub fn is_denied(&self) -> bool {
         self.step == Step::Denied

@@ -2,13 +2,14 @@
 //! [`super::plan`]'s to say.
 //!
 //! Invariant: a plan has at least one candidate, and every candidate serves the model to the key's group and
-//! speaks the client's protocol.
+//! speaks the client's protocol or one that the request can be translated into.
 
 use super::plan::{Plan, Turns, unavailable};
 use crate::code::Code;
 use crate::config::snapshot::{Channel, Key, Profile};
-use crate::protocol::Dialect;
+use crate::protocol::{Dialect, Operation};
 use crate::refusal::{Refusal, quoted};
+use crate::stage::way::{Question, Way, way};
 use crate::state::Live;
 use std::sync::Arc;
 
@@ -17,10 +18,19 @@ use std::sync::Arc;
 pub struct Wanted<'a> {
     /// What it speaks.
     pub dialect: Dialect,
+    /// What is to be done.
+    pub operation: Operation,
     /// The model by the client's name for it; `None`: the operation has none (files).
     pub model: Option<&'a str>,
     /// Whether it asks for a stream.
     pub stream: bool,
+}
+
+impl Wanted<'_> {
+    /// What of it decides how a channel can answer.
+    pub fn question(&self) -> Question {
+        Question { dialect: self.dialect, operation: self.operation, stream: self.stream }
+    }
 }
 
 /// Draws up the plan, or says why there is none.
@@ -46,21 +56,21 @@ pub fn route(live: &Live, key: &Key, wanted: Wanted<'_>) -> Result<Plan, Refusal
     if serving.is_empty() {
         return Err(not_found(requested));
     }
-    let speaking: Vec<_> = serving.iter().filter(|channel| channel.dialect == wanted.dialect).collect();
-    if speaking.is_empty() {
+    let question = wanted.question();
+    let speaking: Vec<_> = serving.iter().filter(|channel| way(question, channel).is_some()).collect();
+    // A count that nobody makes is estimated.
+    if speaking.is_empty() && !wanted.operation.counts() {
         return Err(untranslatable(requested, wanted.dialect));
     }
-    let candidates: Vec<_> = speaking
-        .into_iter()
-        .filter(|channel| channel.open_to(&key.group.id))
-        .map(|c| Arc::clone(c))
-        .collect();
-    if candidates.is_empty() {
+    let is_open = |channel: &&&&Arc<Channel>| channel.open_to(&key.group.id);
+    let candidates: Vec<_> = speaking.iter().filter(is_open).map(|channel| Arc::clone(channel)).collect();
+    if candidates.is_empty() && !speaking.is_empty() {
         return Err(unavailable(requested, None));
     }
     let turns = if wanted.model.is_some() { Turns::Weighted } else { Turns::First };
     let plan = Plan::new((model, requested.to_owned()), candidates, turns, live.snapshot.attempts);
-    Ok(plan.asked_by(&key.id))
+    let translates = |channel: &Channel| matches!(way(question, channel), Some(Way::Translate(_)));
+    Ok(plan.translating(translates).asked_by(&key.id))
 }
 
 /// The model's name after the key's active profile.

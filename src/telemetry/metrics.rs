@@ -17,7 +17,7 @@ pub use table::{Declared, TABLE};
 use crate::code::Code;
 use crate::id::{ChannelId, KeyId};
 use crate::ledger::{Counters, State};
-use crate::protocol::Operation;
+use crate::protocol::{Operation, Protocol};
 use crate::record::{AttemptRecord, Cost, End, Over, Record, Text};
 use crate::tls::word::Word;
 use crate::usage::UsageSource;
@@ -224,7 +224,8 @@ impl Metrics {
         self.count_request(record);
         self.count_key(record, &names);
         for (index, attempt) in record.attempts.iter().enumerate() {
-            self.count_attempt(attempt, index + 1 < record.attempts.len(), &names);
+            let from = record.operation.and_then(Operation::protocol);
+            self.count_attempt(attempt, (from, index + 1 < record.attempts.len()), &names);
         }
         self.count_answer(record, &names);
     }
@@ -271,7 +272,16 @@ impl Metrics {
         }
     }
 
-    fn count_attempt(&self, attempt: &AttemptRecord, another_followed: bool, names: &Names) {
+    fn count_attempt(
+        &self,
+        attempt: &AttemptRecord,
+        (from, another_followed): (Option<Protocol>, bool),
+        names: &Names,
+    ) {
+        // Nothing was sent, and nothing is known of the channel.
+        if attempt.failure.is_some_and(|failure| failure.code == Code::UntranslatableRequest) {
+            return;
+        }
         let families = &self.families;
         let channel = names.channel(attempt.channel.as_str());
         let model = names.model(attempt.model_upstream.as_ref().map(Text::as_str));
@@ -288,6 +298,9 @@ impl Metrics {
             let blocks = u64::from(attempt.thinking_stripped);
             families.thinking_stripped_total.with_label_values(&[channel]).inc_by(blocks);
         }
+        if let (Some(from), Some(to)) = (from, attempt.translated) {
+            families.translations_total.with_label_values(&[from.word(), to.word()]).inc();
+        }
         if let Some(failure) = attempt.failure.filter(|_| another_followed) {
             families.failovers_total.with_label_values(&[failure.reason]).inc();
         }
@@ -296,6 +309,12 @@ impl Metrics {
     fn count_answer(&self, record: &Record, names: &Names) {
         let Some(channel) = &record.channel else { return };
         let families = &self.families;
+        let translated = record.attempts.last().and_then(|last| last.translated);
+        if let (Some(from), Some(to)) = (record.operation.and_then(Operation::protocol), translated)
+            && !record.losses.is_empty()
+        {
+            families.translation_losses_total.with_label_values(&[from.word(), to.word()]).inc();
+        }
         let channel = names.channel(channel.as_str());
         let model = names.model(record.model_upstream.as_ref().map(Text::as_str));
         // What we say where every attempt failed is no provider's first byte.

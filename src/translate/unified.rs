@@ -16,35 +16,9 @@ pub use self::request::{
     ToolKind, Verbosity,
 };
 
+pub use crate::protocol::Protocol;
+
 use super::json::{Raw, Text};
-
-/// The protocols translation knows: the shapes of requests, answers and streams.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Protocol {
-    /// OpenAI's `chat/completions`.
-    Chat,
-    /// OpenAI's `responses`.
-    Responses,
-    /// Anthropic's `messages`.
-    Anthropic,
-    /// Gemini's `generateContent`.
-    Gemini,
-}
-
-impl Protocol {
-    /// Every one.
-    pub const ALL: [Self; 4] = [Self::Chat, Self::Responses, Self::Anthropic, Self::Gemini];
-
-    /// Its word in logs and names of files.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Chat => "chat",
-            Self::Responses => "responses",
-            Self::Anthropic => "anthropic",
-            Self::Gemini => "gemini",
-        }
-    }
-}
 
 /// Who speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

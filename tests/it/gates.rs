@@ -11,7 +11,7 @@ use tollgate::code::Code;
 use tollgate::config::{self, FsSource};
 use tollgate::failure::{Failure, FailureKind, Sent};
 use tollgate::limit::{Amount, Counted};
-use tollgate::protocol::Dialect;
+use tollgate::protocol::{Dialect, Operation};
 use tollgate::refusal::Refusal;
 use tollgate::stage::plan::{Attempt, Next, Pause, Plan};
 use tollgate::stage::route::{self, Wanted};
@@ -39,7 +39,12 @@ impl House {
 
     fn plan(&self) -> Plan {
         let key = self.live.snapshot.key_named("alice").expect("it is configured");
-        let wanted = Wanted { dialect: Dialect::OpenAi, model: Some("m"), stream: false };
+        let wanted = Wanted {
+            dialect: Dialect::OpenAi,
+            operation: Operation::ChatCompletions,
+            model: Some("m"),
+            stream: false,
+        };
         route::route(&self.live, key, wanted).expect("a plan")
     }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tollgate::config::{self, FsSource};
 use tollgate::failure::{Failure, FailureKind, Sent};
-use tollgate::protocol::Dialect;
+use tollgate::protocol::{Dialect, Operation};
 use tollgate::stage::plan::Next;
 use tollgate::stage::route::{self, Wanted};
 use tollgate::state::Registry;
@@ -294,7 +294,12 @@ fn spacing(kind: FailureKind) -> Option<Duration> {
     let (registry, now) = (Registry::default(), 1_012_345_678);
     let live = registry.bind(Arc::new(loaded.snapshot), now);
     let key = live.snapshot.key_named("alice").expect("it is configured");
-    let wanted = Wanted { dialect: Dialect::OpenAi, model: Some("m"), stream: false };
+    let wanted = Wanted {
+        dialect: Dialect::OpenAi,
+        operation: Operation::ChatCompletions,
+        model: Some("m"),
+        stream: false,
+    };
     let mut plan = route::route(&live, key, wanted).expect("a plan");
     let Next::Attempt(first) = plan.next(&live, &registry, now) else { panic!("an attempt") };
     plan.failed(&live, &first, Failure::new(kind, Sent::NotBegun, ""), (now, 0));

@@ -15,6 +15,8 @@ mod balances;
 mod bodies;
 mod burdens;
 mod commands;
+mod crossing;
+
 mod docs;
 mod draining;
 mod edge;

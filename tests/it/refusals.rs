@@ -114,6 +114,8 @@ async fn every_refusal_has_its_word_in_every_dialect_and_costs_no_provider_anyth
     assert_eq!(gateway.metric("tollgate_errors_total{code=\"expired_api_key\"}").await, 3.0);
 }
 
+const KEPT_FILE: &str = r#"{"model":"at-openai","max_tokens":9,"messages":[{"role":"user","content":[{"type":"document","source":{"type":"file","file_id":"file_1"}}]}]}"#;
+
 /// One raw request and its refusal: method, path, headers, body, status, code.
 type Raw<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)], &'a str, u16, &'a str);
 
@@ -128,9 +130,14 @@ async fn a_request_without_a_key_or_a_method_or_a_sensible_body_is_told_so_in_it
     for speaks in Speaks::ALL {
         let path = speaks.path("served", false);
         let body = speaks.body("served", false);
-        let untranslatable = if speaks == Speaks::OpenAi { "at-anthropic" } else { "at-openai" };
-        let foreign_body = speaks.body(untranslatable, false);
-        let foreign_path = speaks.path(untranslatable, false);
+        // Embeddings have no translation, and a file is kept at its provider.
+        let (foreign_path, foreign_body) = match speaks {
+            Speaks::OpenAi => ("/v1/embeddings", r#"{"model":"at-anthropic","input":"x"}"#),
+            Speaks::Anthropic => ("/v1/messages", KEPT_FILE),
+            Speaks::Gemini => {
+                ("/v1beta/models/at-openai:embedContent", r#"{"content":{"parts":[{"text":"x"}]}}"#)
+            }
+        };
         let cases: &[Raw<'_>] = &[
             ("POST", &path, &[], &body, 401, "missing_api_key"),
             ("GET", &path, &auth, "", 405, "method_not_allowed"),
@@ -140,7 +147,7 @@ async fn a_request_without_a_key_or_a_method_or_a_sensible_body_is_told_so_in_it
             ("POST", &path, &auth, "[1]", 400, "invalid_request"),
             ("POST", &path, &auth, "{\"model\":", 400, "invalid_request"),
             ("POST", &path, &auth, "{\"model\":\"a\",\"model\":\"b\"}", 400, "invalid_request"),
-            ("POST", &foreign_path, &auth, &foreign_body, 400, "untranslatable_request"),
+            ("POST", foreign_path, &auth, foreign_body, 400, "untranslatable_request"),
         ];
         for (method, path, headers, body, status, code) in cases {
             let context = format!("{speaks:?} {method} {code} {body}");

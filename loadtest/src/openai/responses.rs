@@ -9,6 +9,11 @@ const USAGE: &str = r#"{"input_tokens":$input,"input_tokens_details":{"cached_to
 const PART: &str = r#"{"type":"output_text","annotations":[],"logprobs":[],"text":$text}"#;
 const EMPTY_PART: &str = r#"{"type":"output_text","annotations":[],"logprobs":[],"text":""}"#;
 
+/// The answer of `responses/input_tokens`.
+pub(crate) fn count(story: &Story) -> Reply {
+    Reply::json(200, story.tell(r#"{"object":"response.input_tokens","input_tokens":$input}"#, ""))
+}
+
 pub(crate) fn whole(story: &Story) -> Reply {
     let output = format!("[{}]", item("completed", &format!("[{PART}]")));
     Reply::json(200, story.tell_all(&response("completed", &output, USAGE)))

@@ -6,9 +6,9 @@ use super::upstream::Upstream;
 use super::{At, Compiler, address, entries, kinds};
 use crate::config::file::{Channel as Written, File, Limits as WrittenLimits, present};
 use crate::config::problem::shown;
-use crate::config::snapshot::{Channel, Endpoint, Limits, Patterns, UpstreamTimeouts};
+use crate::config::snapshot::{Channel, Endpoint, Limits, Patterns, Streams, UpstreamTimeouts};
 use crate::id::{ChannelId, GroupId};
-use crate::protocol::Medium;
+use crate::protocol::{Medium, Protocol};
 use crate::secret::Secret;
 use http::{HeaderName, HeaderValue};
 use std::collections::{HashMap, HashSet};
@@ -50,11 +50,18 @@ impl Compiler<'_, '_> {
         let kind = kinds::kind(&written.kind)?; // the schema knows no other
         let endpoint = self.endpoint(at, written, kind.base_url)?;
         let tls = self.channel_tls(at, written, endpoint.tls);
+        let protocols = self.protocols(at, written, kind, &endpoint);
         Some(Channel {
             id: ChannelId::new(&written.name),
             index: self.channels.len(),
             kind: kind.name,
             dialect: kind.dialect,
+            protocols,
+            streams: match written.stream.as_deref() {
+                Some("require") => Streams::Require,
+                Some("forbid") => Streams::Forbid,
+                _ => Streams::Any,
+            },
             endpoint,
             tls,
             credentials,
@@ -72,6 +79,42 @@ impl Compiler<'_, '_> {
             timeouts,
             conduct,
         })
+    }
+
+    /// What it speaks: of its type's protocols those that are written, in that order; words that are not known the
+    /// schema has refused.
+    fn protocols(
+        &mut self,
+        at: &At,
+        written: &Written,
+        kind: &kinds::Kind,
+        endpoint: &Endpoint,
+    ) -> Vec<Protocol> {
+        let at = at.key("protocols");
+        let Some(listed) = &written.protocols else {
+            let mut protocols = kind.protocols.to_vec();
+            // There responses carry what chat completions cannot: thinking that is given back, beside tools.
+            protocols.sort_by_key(|protocol| *protocol != Protocol::Responses || !endpoint.is_openais_own());
+            return protocols;
+        };
+        let mut protocols = Vec::new();
+        for (index, word) in present(listed) {
+            let at = at.item(index);
+            match Protocol::named(word) {
+                Some(protocol) if protocols.contains(&protocol) => self.problem(&at, "is there twice", None),
+                Some(protocol) if !kind.protocols.contains(&protocol) => {
+                    let known: Vec<_> = kind.protocols.iter().map(|protocol| protocol.word()).collect();
+                    let hint = format!("channels of this type speak {}", known.join(" and "));
+                    self.problem(&at, format!("is not spoken by type {}", kind.name), Some(hint));
+                }
+                Some(protocol) => protocols.push(protocol),
+                None => {}
+            }
+        }
+        if protocols.is_empty() {
+            self.problem(&at, "must name a protocol", Some("leave it out for those of its type".to_owned()));
+        }
+        protocols
     }
 
     fn endpoint(&mut self, at: &At, written: &Written, default: &str) -> Option<Endpoint> {

@@ -108,6 +108,7 @@ impl Compiler<'_, '_> {
             expires_unix,
             enabled: written.enabled.unwrap_or(true),
             stream: written.stream.unwrap_or(true),
+            strict_translation: written.strict_translation.unwrap_or(false),
             body_bytes,
             max_output_tokens: written.max_output_tokens,
             limits,

@@ -69,6 +69,7 @@ impl Compiler<'_, '_> {
             },
             trusted_proxies: self.networks(&at.key("trusted_proxies"), &proxies),
             cors_origins: self.origins(&at.key("cors_origins"), written),
+            loss_header: written.loss_header.unwrap_or(false),
             timeouts: self.timeouts(&at.key("timeouts"), written),
             limits: self.edge_limits(&at.key("limits"), written),
         }

@@ -2,7 +2,7 @@
 
 use super::{ChannelTls, Limits, Patterns};
 use crate::id::{ChannelId, GroupId};
-use crate::protocol::Dialect;
+use crate::protocol::{Dialect, Protocol};
 use crate::secret::Secret;
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -16,8 +16,12 @@ pub struct Channel {
     pub index: usize,
     /// The `type` as written, a row of the channel-type table.
     pub kind: &'static str,
-    /// What it speaks.
+    /// The family of its addresses, errors and credentials.
     pub dialect: Dialect,
+    /// What it speaks; never empty. Whoever speaks none of them is translated into the first.
+    pub protocols: Vec<Protocol>,
+    /// Whether it is asked for streams.
+    pub streams: Streams,
     /// Where it is reached.
     pub endpoint: Endpoint,
     /// How its connections are secured, where the endpoint has TLS.
@@ -107,7 +111,15 @@ impl Endpoint {
         let version = self.version.as_ref().map(|version| format!("/{version}")).unwrap_or_default();
         format!("{scheme}://{}{}{version}", self.authority, self.base_path)
     }
+
+    /// Whether it is OpenAI itself or OpenAI's models at Azure, not one who imitates it.
+    pub fn is_openais_own(&self) -> bool {
+        let host = self.host.trim_end_matches('.').to_ascii_lowercase();
+        OPENAIS_OWN.iter().any(|own| host == own[1..] || host.ends_with(own))
+    }
 }
+
+const OPENAIS_OWN: [&str; 2] = [".openai.com", ".openai.azure.com"];
 
 /// Deadlines of one attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -143,6 +155,37 @@ pub struct Conduct {
     pub include_usage: bool,
     /// HTTP towards the provider.
     pub http_version: HttpVersion,
+}
+
+/// Whether a channel is asked for streams.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Streams {
+    /// As the client asks.
+    Any,
+    /// Always: it has no other answers.
+    Require,
+    /// Never: it has none.
+    Forbid,
+}
+
+impl Streams {
+    /// The word in the configuration.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Any => "any",
+            Self::Require => "require",
+            Self::Forbid => "forbid",
+        }
+    }
+
+    /// What it is asked for where the client asks for this.
+    pub fn asked(self, stream: bool) -> bool {
+        match self {
+            Self::Any => stream,
+            Self::Require => true,
+            Self::Forbid => false,
+        }
+    }
 }
 
 /// How one of several channels of the best priority is chosen.
@@ -183,4 +226,31 @@ pub enum HttpVersion {
     Http1,
     /// HTTP/2 only; without TLS by prior knowledge.
     Http2,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn openai_is_known_by_its_hosts() {
+        for (host, own) in [
+            ("api.openai.com", true),
+            ("EU.API.openai.com.", true),
+            ("acme.openai.azure.com", true),
+            ("api.notopenai.com", false),
+            ("api.openai.com.example.com", false),
+            ("127.0.0.1", false),
+        ] {
+            let endpoint = Endpoint {
+                tls: true,
+                host: host.to_owned(),
+                port: 443,
+                authority: host.to_owned(),
+                base_path: String::new(),
+                version: None,
+            };
+            assert_eq!(endpoint.is_openais_own(), own, "{host}");
+        }
+    }
 }

@@ -2,7 +2,7 @@
 //!
 //! Invariant: nothing has gone down yet, whatever is read here; and what is read is bounded in bytes and time.
 
-use super::{Answer, Outcome, Reading, Target, recycle};
+use super::{Answer, Outcome, Passing, Reading, Target, recycle, translated};
 use crate::balance;
 use crate::failure::{Failure, FailureKind, Sent};
 use crate::gateway::peer::Upstream;
@@ -23,7 +23,13 @@ pub(super) async fn judge(upstream: &Upstream, mut answer: Answer, target: &Targ
     if status < 300 {
         let encoded = coding(&answer.head.headers).is_some();
         if is_event_stream(&answer.head.headers) {
+            if let Some(translation) = target.translation().filter(|it| !it.stream && !encoded) {
+                return translated::collected(upstream, answer, target, translation).await;
+            }
             return if encoded { unreadable(&answer) } else { first_event(upstream, answer, target).await };
+        }
+        if let Some(translation) = target.translation() {
+            return translated::held(whole(upstream, answer, target).await, target, translation);
         }
         if encoded || target.rename.is_some() && is_plain_success(&answer.head) {
             return whole(upstream, answer, target).await;
@@ -32,14 +38,17 @@ pub(super) async fn judge(upstream: &Upstream, mut answer: Answer, target: &Targ
     }
     let body = error_body(&mut answer).await;
     let mapped = target.mapped();
-    let kind = if target.stripped.more && observe::is_unverified_thinking(status, &body) {
+    let kind = if target.rewritten.stripped.more && observe::is_unverified_thinking(status, &body) {
         Some(FailureKind::Unverified)
-    } else if target.ask_usage.is_some() && observe::is_usage_refused(status, &body) {
+    } else if target.rewritten.asks_usage && observe::is_usage_refused(status, &body) {
         Some(FailureKind::UsageRefused)
     } else {
-        status::failure_kind(target.channel.dialect, status, &body, mapped)
+        status::failure_kind(target.dialect(), status, &body, mapped)
     };
     let Some(kind) = kind else {
+        if let Some(translation) = target.translation() {
+            return translated::error(answer, &body, target, translation);
+        }
         status::mask(&mut answer.held, target.credential);
         return Outcome::Answered(Box::new(answer));
     };
@@ -155,9 +164,12 @@ fn unreadable(answer: &Answer) -> Outcome {
 
 /// Holds a stream until its first real event: an error there is a failure like any other.
 async fn first_event(upstream: &Upstream, mut answer: Answer, target: &Target<'_>) -> Outcome {
-    let observer =
-        StreamObserver::new(target.operation, target.rename).hiding_usage(target.ask_usage.is_some());
-    let mut observer = Box::new(observer);
+    let mut passing = match target.translation() {
+        Some(translation) => Passing::translated(StreamObserver::new(target.reads(), None), translation),
+        None => Passing::relayed(
+            StreamObserver::new(target.operation, target.rename).hiding_usage(target.rewritten.asks_usage),
+        ),
+    };
     let status = answer.head.status.as_u16();
     let failed = |kind, detail: &str| {
         let sent = Sent::MaybeBegun;
@@ -165,15 +177,18 @@ async fn first_event(upstream: &Upstream, mut answer: Answer, target: &Target<'_
     };
     let (wire, held) = (&mut answer.wire, &mut answer.held);
     let left = Duration::from_nanos(answer.deadline.saturating_sub(upstream.now()));
-    match timeout(left, until_event(wire, held, &mut observer)).await {
+    match timeout(left, until_event(wire, held, &mut passing)).await {
         Ok(Some(Progress::ErrorFirst(words))) => {
-            let kind = status::stream_failure_kind(target.channel.dialect, &words, target.mapped());
+            let kind = status::stream_failure_kind(target.dialect(), &words, target.mapped());
             let detail = status::detail(&words, target.credential);
             let sent = status::progress(kind);
             Outcome::Failed(Failure { status: Some(status), ..Failure::new(kind, sent, detail) })
         }
         Ok(Some(_)) => {
-            answer.reading = Reading::Events(observer);
+            if let Some(translation) = target.translation() {
+                answer.head = translated::head(&answer.head, translation);
+            }
+            answer.reading = Reading::Events(Box::new(passing));
             Outcome::Answered(Box::new(answer))
         }
         Ok(None) => failed(FailureKind::Garbage, "a stream without an event"),
@@ -182,11 +197,7 @@ async fn first_event(upstream: &Upstream, mut answer: Answer, target: &Target<'_
 }
 
 /// Reads up to the first real event; `None`: there is none.
-async fn until_event(
-    wire: &mut Wire,
-    held: &mut Vec<Bytes>,
-    observer: &mut StreamObserver,
-) -> Option<Progress> {
+async fn until_event(wire: &mut Wire, held: &mut Vec<Bytes>, observer: &mut Passing) -> Option<Progress> {
     let mut read = 0usize;
     while read <= HELD_MAX {
         let Some(chunk) = wire.read().await.ok().flatten() else {

@@ -6,9 +6,9 @@
 use super::{Chunk, Relayed};
 use crate::code::Code;
 use crate::gateway::exchange::{Downstream, UnderWay};
-use crate::gateway::forward::{self, Answer, Reading};
+use crate::gateway::forward::{self, Answer, Passing, Reading};
 use crate::gateway::reply::{Reply, Sent, set};
-use crate::protocol::observe::{Phase, Progress, StreamObserver};
+use crate::protocol::observe::{Phase, Progress};
 use crate::protocol::{Operation, render};
 use crate::record::End;
 use bytes::{Buf as _, Bytes};
@@ -47,6 +47,7 @@ impl Reply<'_> {
         }
         let ending = self.pass_on(&mut answer, &relayed, &mut observer, &mut out).await;
         self.observed(&observer);
+        self.exchange.lost(observer.losses());
         for piece in out {
             if !self.deliver(piece, &relayed.channel).await {
                 return self.client_left();
@@ -68,7 +69,7 @@ impl Reply<'_> {
         &mut self,
         answer: &mut Answer,
         relayed: &Relayed<'_>,
-        observer: &mut StreamObserver,
+        observer: &mut Passing,
         out: &mut Vec<Bytes>,
     ) -> Ending {
         let mut silence = relayed.silence();
@@ -92,7 +93,11 @@ impl Reply<'_> {
             match self.next_chunk(answer, relayed, &mut silence, satisfied).await {
                 Chunk::Bytes(chunk) => over = observer.feed(&chunk, out) == Progress::Terminal,
                 // Nothing stands inside an event, nor after the last word, be it an end or an error.
-                Chunk::Silent if observer.at_boundary() && observer.phase() == Phase::Content => {
+                Chunk::Silent
+                    if observer.at_boundary()
+                        && observer.is_events()
+                        && observer.phase() == Phase::Content =>
+                {
                     out.push(Bytes::from_static(render::ping(relayed.operation)));
                 }
                 Chunk::Silent => {}
@@ -106,7 +111,7 @@ impl Reply<'_> {
     }
 
     /// Ends a stream: with nothing where it ended honestly, else with one error event of its dialect.
-    async fn end_stream(&mut self, ending: Ending, observer: &StreamObserver, operation: Operation) -> Sent {
+    async fn end_stream(&mut self, ending: Ending, observer: &Passing, operation: Operation) -> Sent {
         let (end, code, message) = match ending {
             Ending::Left => return self.client_left(),
             Ending::Honest => {
@@ -133,6 +138,9 @@ impl Reply<'_> {
                 "This gateway is shutting down; the answer above is incomplete. Send the request again.",
             ),
         };
+        if !observer.is_events() {
+            return self.cut(end, Some(code));
+        }
         self.exchange.ended(end, Some(code));
         let event = render::stream_error(operation, code, message, self.exchange.id());
         if !observer.at_boundary() && !self.write(Bytes::from_static(render::EVENT_BREAK)).await {
@@ -161,7 +169,7 @@ fn skip_bom(pieces: &mut [Bytes]) {
 
 const BOM: &[u8] = "\u{feff}".as_bytes();
 
-fn ending(observer: &mut StreamObserver, ended: &Chunk, out: &mut Vec<Bytes>) -> Ending {
+fn ending(observer: &mut Passing, ended: &Chunk, out: &mut Vec<Bytes>) -> Ending {
     drop(observer.finish(out));
     match (observer.phase(), ended) {
         (Phase::Terminal, _) => Ending::Honest,

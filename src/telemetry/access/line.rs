@@ -6,6 +6,7 @@
 use crate::code::Code;
 use crate::id::{ChannelId, ProfileId, TraceId};
 use crate::price::decimal;
+use crate::protocol::Protocol;
 use crate::record::{AttemptRecord, Excerpt, Labels, Over, Record, Text};
 use crate::usage::Usage;
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
@@ -71,6 +72,8 @@ struct Line<'a> {
     usage_detail: Detail,
     output_cap: Option<u64>,
     bill: &'static str,
+    translated: Option<&'static str>,
+    losses: Vec<String>,
 }
 
 impl<'a> Line<'a> {
@@ -118,6 +121,8 @@ impl<'a> Line<'a> {
             queued_ms: record.queued.map(millis),
             output_cap: record.output_cap,
             bill: record.bill().word(),
+            translated: record.attempts.last().and_then(|last| last.translated).map(Protocol::word),
+            losses: record.losses.words(),
         }
     }
 }
@@ -133,6 +138,7 @@ struct AttemptLine<'a> {
     reused: bool,
     resent: bool,
     connect_ms: Option<f64>,
+    translated: Option<&'static str>,
 }
 
 impl<'a> AttemptLine<'a> {
@@ -147,6 +153,7 @@ impl<'a> AttemptLine<'a> {
             reused: attempt.over == Over::Kept,
             resent: attempt.over == Over::Second,
             connect_ms: attempt.connect.map(millis),
+            translated: attempt.translated.map(Protocol::word),
         }
     }
 }

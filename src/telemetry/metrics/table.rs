@@ -94,6 +94,10 @@ families! {
         "Requests that did not end with the provider's own answer, by the code in the error body.";
     thinking_stripped_total: IntCounterVec, ["channel"], NONE,
         "Blocks of thinking that another provider signed and that were cut out of what a channel was sent.";
+    translations_total: IntCounterVec, ["from", "to"], NONE,
+        "Requests written anew for a channel that speaks another protocol, by the client's protocol and the channel's.";
+    translation_losses_total: IntCounterVec, ["from", "to"], NONE,
+        "Answered requests of which translation could not carry everything; the access log's losses say what.";
     failovers_total: IntCounterVec, ["reason"], NONE,
         "Attempts that failed and were followed by another one, by reason.";
     sticky_total: IntCounterVec, ["result"], NONE,

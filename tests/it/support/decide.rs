@@ -5,7 +5,7 @@ use std::time::Duration;
 use tollgate::config::{self, FsSource};
 use tollgate::failure::{Failure, FailureKind, Sent};
 use tollgate::id::KeyId;
-use tollgate::protocol::Dialect;
+use tollgate::protocol::{Dialect, Operation};
 use tollgate::stage::choose::{self, Followed, Preference};
 use tollgate::stage::plan::{Attempt, Next, Plan};
 use tollgate::stage::route::{self, Wanted};
@@ -35,7 +35,12 @@ impl Decides {
     /// A plan for the model `m` of this session, under the name of this key.
     pub(crate) fn plan(&self, key: &str, trace: Option<&str>) -> Plan {
         let alice = self.live.snapshot.key_named("alice").expect("it is configured");
-        let wanted = Wanted { dialect: Dialect::OpenAi, model: Some("m"), stream: true };
+        let wanted = Wanted {
+            dialect: Dialect::OpenAi,
+            operation: Operation::ChatCompletions,
+            model: Some("m"),
+            stream: true,
+        };
         let mut plan = route::route(&self.live, alice, wanted).expect("a plan");
         let remembered = |trace| self.registry.sticky().session(&KeyId::new(key), trace, "m", self.now);
         plan.prefer(Preference { stream: true, session: trace.map(remembered) });
