@@ -1,13 +1,14 @@
 //! `tollgate explain`: who would serve a request and why, from a file or from a running gateway.
 //!
-//! Invariant: nothing is sent to a provider; the rewritten bytes are made by the splice that would send them.
+//! Invariant: nothing is sent to a provider; the rewritten bytes are made by the splice or the translation that would send them.
 
 use super::offline::{NOW, live, table_or_json};
 use super::{ExplainArgs, Failed, Format, online, print};
 use crate::protocol::inspect::Inspection;
 use crate::protocol::splice;
-use crate::protocol::{Dialect, entry, inspect};
+use crate::protocol::{Dialect, Operation, Protocol, entry, inspect};
 use crate::stage::explain;
+use crate::translate::{self, Target};
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, Method};
@@ -24,7 +25,7 @@ pub(super) fn explain(config: &Path, args: &ExplainArgs) -> Result<(), Failed> {
         explain::explain(&live, key, &asked.model, asked.dialect, NOW)
     };
     if let Some((body, inspection)) = &asked.body {
-        add_rewritten(&mut told, body, inspection);
+        add_rewritten(&mut told, &asked, (body, inspection));
     }
     print(&if args.format == Format::Json { format!("{told:#}") } else { as_text(&told) })
 }
@@ -34,6 +35,7 @@ struct Asked {
     model: String,
     /// Where neither a body nor a path says, that of the channel that serves the model.
     dialect: Option<Dialect>,
+    operation: Operation,
     body: Option<(Bytes, Inspection)>,
 }
 
@@ -52,7 +54,7 @@ impl Asked {
         let named = field.map(|field| field.name.clone());
         let model = args.model.clone().or(entry.model).or(named).ok_or("the request names no model")?;
         let dialect = (args.request.is_some() || args.path != DEFAULT_PATH).then_some(entry.dialect);
-        Ok(Self { model, dialect, body: body.map(Bytes::from).zip(inspected) })
+        Ok(Self { model, dialect, operation: entry.operation, body: body.map(Bytes::from).zip(inspected) })
     }
 }
 
@@ -69,10 +71,13 @@ fn content_type(body: &[u8]) -> HeaderMap {
 const LINE_MAX: usize = 100;
 
 /// The body as the first eligible channel would get it.
-fn add_rewritten(told: &mut Value, body: &Bytes, inspection: &Inspection) {
+fn add_rewritten(told: &mut Value, asked: &Asked, (body, inspection): (&Bytes, &Inspection)) {
     let candidates = told["candidates"].as_array();
-    let first = candidates.and_then(|all| all.iter().find(|one| one["eligible"] == true));
+    let first = candidates.and_then(|all| all.iter().find(|one| one["eligible"] == true)).cloned();
     let Some(first) = first else { return };
+    if first["translated"] == true {
+        return add_translated(told, asked, (body, inspection), &first);
+    }
     let mut edits = Vec::new();
     if let (Some(field), Some(upstream)) = (&inspection.model, first["model_upstream"].as_str())
         && upstream != field.name
@@ -89,6 +94,29 @@ fn add_rewritten(told: &mut Value, body: &Bytes, inspection: &Inspection) {
         told["rewritten_bytes"] = bytes;
     }
 }
+
+/// The body as it would be written for a channel of another protocol, and what that would lose.
+fn add_translated(told: &mut Value, asked: &Asked, (body, inspection): (&Bytes, &Inspection), first: &Value) {
+    let word = |name: &str| first[name].as_str().unwrap_or_default();
+    let protocols = asked.operation.protocol().zip(Protocol::named(word("protocol")));
+    let Some((from, to)) = protocols else { return };
+    let stream = inspection.stream;
+    let target = Target { protocol: to, model: word("model_upstream"), stream, max_tokens: None };
+    let request = translate::request(from, body, &translate::Asked { model: &asked.model, stream });
+    match request.and_then(|request| translate::outgoing(&request, &target, ID)) {
+        Ok(outgoing) => {
+            let losses = outgoing.losses.iter().map(|loss| format!("{}: {}", loss.field, loss.what.word()));
+            told["losses"] = losses.collect::<Vec<_>>().into();
+            told["rewritten"] = json!(String::from_utf8_lossy(&outgoing.body));
+        }
+        Err(refusal) => {
+            told["refusal"] = json!({ "code": refusal.code.word(), "message": refusal.message });
+        }
+    }
+}
+
+/// What ids are made of in a request that is never sent.
+const ID: &str = "explained";
 
 /// The explanation as a person reads it.
 fn as_text(told: &Value) -> String {
@@ -107,6 +135,10 @@ fn as_text(told: &Value) -> String {
     lines.push(table_or_json(&rows, &columns, false));
     if let Some(refusal) = told["refusal"].as_object() {
         lines.push(format!("refused  {}: {}", word(&refusal["code"]), word(&refusal["message"])));
+    }
+    let losses: Vec<_> = told["losses"].as_array().into_iter().flatten().map(&word).collect();
+    if !losses.is_empty() {
+        lines.push(format!("lost     {}", losses.join(", ")));
     }
     if let Some(body) = told["rewritten"].as_str() {
         lines.push(format!("body     {body}"));

@@ -175,6 +175,34 @@ async fn explain_tells_who_would_serve_a_request_and_why() {
     assert_eq!(upstream.request_count(), 0, "nothing is sent");
 }
 
+#[test]
+fn explain_shows_what_a_channel_of_another_protocol_would_get_and_what_is_lost() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let config = dir.path().join("tollgate.toml");
+    let text = "[[channel]]\nname = \"there\"\ntype = \"anthropic\"\napi_keys = [\"sk-there\"]\n\
+                [[key]]\nname = \"alice\"\nsecret = \"sk-alice-0123456789\"\n";
+    std::fs::write(&config, text).expect("it is written");
+    let body = dir.path().join("request.json");
+    let paths = [config.to_str().expect("plain"), body.to_str().expect("plain")];
+    let asked = ["explain", "-c", paths[0], "--key", "alice", "--request", paths[1]];
+    let told = |request: &str| {
+        std::fs::write(&body, request).expect("it is written");
+        json_of(&[&asked[..], &["--format", "json"]].concat())
+    };
+    let chat = r#"{"model":"claude-sonnet-4-5","seed":7,"max_tokens":9,"messages":[{"role":"user","content":"hi"}]}"#;
+    let explained = told(chat);
+    let first = &explained["candidates"][0];
+    assert_eq!((&first["protocol"], &first["translated"]), (&"anthropic".into(), &true.into()));
+    assert_eq!(explained["losses"], serde_json::json!(["seed: dropped"]));
+    let rewritten: Value =
+        serde_json::from_str(explained["rewritten"].as_str().expect("text")).expect("JSON");
+    assert_eq!((&rewritten["max_tokens"], &rewritten["messages"][0]["role"]), (&9.into(), &"user".into()));
+    let text = tollgate(&asked).stdout;
+    assert!(text.contains("lost     seed: dropped") && text.contains("\nbody     {"), "{text}");
+    let refused = told(r#"{"model":"claude-sonnet-4-5","n":3,"messages":[{"role":"user","content":"hi"}]}"#);
+    assert_eq!(refused["refusal"]["code"], "untranslatable_request", "{refused}");
+}
+
 #[tokio::test]
 async fn status_says_how_a_running_gateway_is_and_ready_says_it_by_exit_code() {
     let upstream = provider().await;
