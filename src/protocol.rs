@@ -159,6 +159,14 @@ pub enum Operation {
     GetModel,
     /// `files` and below: relayed as a tunnel, never buffered.
     Files,
+    /// `uploads` and below: a file in parts.
+    Uploads,
+    /// `batches` and below.
+    Batches,
+    /// `fine_tuning/jobs` and below.
+    FineTuning,
+    /// `messages/batches` and below: Anthropic's.
+    MessageBatches,
     /// `HEAD` on any base: answered by us, without a key.
     Probe,
 }
@@ -179,7 +187,9 @@ impl Operation {
             Self::CountTokens | Self::GeminiCountTokens => "count_tokens",
             Self::GenerateContent | Self::StreamGenerateContent => "generate_content",
             Self::ListModels | Self::GetModel => "models",
-            Self::Files => "files",
+            Self::Files | Self::Uploads => "files",
+            Self::Batches | Self::MessageBatches => "batches",
+            Self::FineTuning => "fine_tuning",
             Self::Probe => "probe",
         }
     }
@@ -204,7 +214,7 @@ impl Operation {
 
     /// Whether repeating it after the provider may have begun could create a thing twice.
     pub fn creates(self) -> bool {
-        self == Self::Files || self.medium() == Some(Medium::Images)
+        self.is_tunnel() || self.medium() == Some(Medium::Images)
     }
 
     /// What it makes or reads beside text, which keys and groups may have a rate of its own for.
@@ -228,19 +238,24 @@ impl Operation {
 
     /// Whether its body is read, inspected and replayed (an exchange), as opposed to a tunnel or a local answer.
     pub fn is_exchange(self) -> bool {
-        !matches!(self, Self::ListModels | Self::GetModel | Self::Files | Self::Probe)
+        !self.is_tunnel() && !matches!(self, Self::ListModels | Self::GetModel | Self::Probe)
     }
 
     /// Whether it goes through as it comes, unread.
     pub fn is_tunnel(self) -> bool {
-        self == Self::Files
+        matches!(self, Self::Files | Self::Uploads | Self::Batches | Self::FineTuning | Self::MessageBatches)
+    }
+
+    /// Whether a provider does work for it, and bills for it, that nobody here sees.
+    pub fn works_unseen(self) -> bool {
+        matches!(self, Self::Batches | Self::FineTuning | Self::MessageBatches)
     }
 
     /// The shape its answers have, whole or streamed.
     pub fn grammar(self) -> Grammar {
         match self {
             Self::Responses => Grammar::Responses,
-            Self::Messages | Self::CountTokens => Grammar::Messages,
+            Self::Messages | Self::CountTokens | Self::MessageBatches => Grammar::Messages,
             Self::GenerateContent
             | Self::StreamGenerateContent
             | Self::GeminiCountTokens
@@ -259,6 +274,9 @@ impl Operation {
             | Self::ListModels
             | Self::GetModel
             | Self::Files
+            | Self::Uploads
+            | Self::Batches
+            | Self::FineTuning
             | Self::Probe => Grammar::Chat,
         }
     }

@@ -19,5 +19,6 @@ pub mod rewrite;
 pub mod route;
 pub mod session;
 pub mod translated;
+pub mod unseen;
 pub mod verdict;
 pub mod way;

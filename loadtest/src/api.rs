@@ -33,6 +33,8 @@ pub(crate) enum Operation {
     FileGet(String),
     FileContent(String),
     FileDelete(String),
+    /// Work that is done later, by the word for its kind; the flag: a new one.
+    Job(&'static str, bool),
     /// `responses/input_tokens`.
     CountInput,
     Messages,

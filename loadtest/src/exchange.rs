@@ -11,6 +11,7 @@ use crate::deliver::{self, Frame, Plan};
 use crate::errors::Refused;
 use crate::faults::Fault;
 use crate::http::Head;
+use crate::jobs;
 use crate::media;
 use crate::options::Options;
 use crate::record::{Log, Protocol, Recorded};
@@ -175,7 +176,7 @@ fn respond(
 ) -> Result<(Reply, Fault), Refused> {
     let content_type = head.first("content-type").unwrap_or_default();
     let facts = match &route.operation {
-        Operation::FileCreate => body::Facts::default(),
+        Operation::FileCreate | Operation::Job(..) => body::Facts::default(),
         operation if operation.takes_form() => media::check_form(operation, content_type, body)?,
         _ if head.method == "POST" => body::check(route, body)?,
         _ => body::Facts::default(),
@@ -189,6 +190,7 @@ fn respond(
         | Operation::FileGet(_)
         | Operation::FileContent(_)
         | Operation::FileDelete(_) => shared.answers.files(&route.operation, content_type, body)?,
+        Operation::Job(kind, made) => jobs::answer(route, kind, *made, body)?,
         _ => shared.answers.find(route, &facts, &fault)?,
     };
     Ok((reply, fault))

@@ -32,6 +32,7 @@ mod form;
 mod gemini;
 mod head;
 mod http;
+mod jobs;
 mod malformed;
 mod media;
 mod openai;

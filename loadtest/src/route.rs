@@ -81,6 +81,10 @@ fn operations(api: Api, parts: &[&str]) -> Option<Allowed> {
         (Api::OpenAi, ["v1", "files", id]) => {
             vec![("GET", Op::FileGet((*id).to_owned())), ("DELETE", Op::FileDelete((*id).to_owned()))]
         }
+        (Api::OpenAi, ["v1", "batches", rest @ ..]) => jobs("batch", rest),
+        (Api::OpenAi, ["v1", "uploads", rest @ ..]) => jobs("upload", rest),
+        (Api::OpenAi, ["v1", "fine_tuning", "jobs", rest @ ..]) => jobs("fine_tuning.job", rest),
+        (Api::Anthropic, ["v1", "messages", "batches", rest @ ..]) => jobs("message_batch", rest),
         (Api::OpenAi, ["v1", "files", id, "content"]) => vec![("GET", Op::FileContent((*id).to_owned()))],
         (Api::Anthropic, ["v1", "messages"]) => vec![("POST", Op::Messages)],
         (Api::Anthropic, ["v1", "messages", "count_tokens"]) => vec![("POST", Op::CountTokens)],
@@ -89,6 +93,16 @@ fn operations(api: Api, parts: &[&str]) -> Option<Allowed> {
         _ => return None,
     };
     Some(allowed)
+}
+
+/// A job is made by a POST to the list; what is below it shows or changes it.
+fn jobs(kind: &'static str, rest: &[&str]) -> Allowed {
+    let made = rest.is_empty();
+    vec![
+        ("POST", Operation::Job(kind, made)),
+        ("GET", Operation::Job(kind, false)),
+        ("DELETE", Operation::Job(kind, false)),
+    ]
 }
 
 /// `models/{name}` and `models/{name}:{verb}`.

@@ -16,7 +16,7 @@ use crate::protocol::key_forms;
 use crate::record::{End, Over};
 use crate::stage::plan;
 use crate::stage::route::Wanted;
-use crate::stage::{rewrite, route, verdict};
+use crate::stage::{rewrite, route, unseen, verdict};
 use http::header::{ACCEPT_ENCODING, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderValue, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
@@ -41,6 +41,7 @@ impl Gateway {
         // What lives in one account is looked for in the same group every time, whoever has room.
         let key = key.in_groups().find(|key| route::route(&live, key, wanted).is_ok()).unwrap_or(&key);
         exchange.identified(Arc::clone(key));
+        unseen::check(&live, key, entry.operation)?;
         let permit = self.admitted(&live, key, None).await?;
         let mut plan = route::route(&live, key, wanted)?;
         // Its body cannot be held back while it waits: what is full refuses.

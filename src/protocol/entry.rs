@@ -30,7 +30,7 @@ pub struct Entry {
     pub model: Option<String>,
     /// The API version as asked, where there is more than one: Gemini's, `v1` or `v1beta`; of Cohere's rerank `v2`.
     pub version: Option<&'static str>,
-    /// Files: what follows `files`, e.g. `/file-1/content`; else empty.
+    /// What lives in an account: what follows `files`, `batches` …, e.g. `/file-1/content`; else empty.
     pub tail: String,
     /// The query without its `key=` pairs; `None` where nothing is left.
     pub query: Option<String>,
@@ -171,7 +171,7 @@ fn asks_for_websocket(headers: &HeaderMap) -> bool {
 fn methods(operation: Operation) -> &'static [&'static str] {
     match operation {
         Operation::ListModels | Operation::GetModel => &["GET"],
-        Operation::Files => &["GET", "POST", "DELETE"],
+        _ if operation.is_tunnel() => &["GET", "POST", "DELETE"],
         Operation::Probe => &["HEAD"],
         _ => &["POST"],
     }
@@ -206,6 +206,10 @@ fn words(operation: Operation) -> &'static str {
         Operation::Messages => "messages",
         Operation::CountTokens => "messages/count_tokens",
         Operation::Files => "files",
+        Operation::Uploads => "uploads",
+        Operation::Batches => "batches",
+        Operation::FineTuning => "fine_tuning/jobs",
+        Operation::MessageBatches => "messages/batches",
         _ => "models",
     }
 }

@@ -326,3 +326,78 @@ async fn a_client_that_leaves_before_the_answer_leaves_an_attempt_without_a_stat
     assert_eq!((&line["end"], &line["status"]), (&json!("client_closed"), &json!(499)), "{line}");
     assert_eq!(line["attempts"][0]["status"], Value::Null, "{line}");
 }
+
+/// The key, and what Anthropic's clients send beside it.
+fn job_headers<'a>(path: &str, bearer: &'a str) -> Vec<(&'static str, &'a str)> {
+    let version = path.contains("messages").then_some(("anthropic-version", "2023-06-01"));
+    [("authorization", bearer)].into_iter().chain(version).collect()
+}
+
+/// A new piece of work that its provider does later.
+const JOBS: [(&str, &str, &str); 4] = [
+    (
+        "/v1/batches",
+        "/v1/batches",
+        r#"{"input_file_id":"f","endpoint":"/v1/responses","completion_window":"24h"}"#,
+    ),
+    ("/openai/v1/fine_tuning/jobs", "/v1/fine_tuning/jobs", r#"{"model":"m","training_file":"f"}"#),
+    (
+        "/v1/uploads",
+        "/v1/uploads",
+        r#"{"filename":"a","purpose":"batch","bytes":1,"mime_type":"text/plain"}"#,
+    ),
+    ("/v1/messages/batches", "/v1/messages/batches", r#"{"requests":[{"custom_id":"a","params":{}}]}"#),
+];
+
+#[tokio::test]
+async fn batches_and_fine_tuning_go_to_the_account_that_files_go_to() {
+    let (upstream, other) = (provider().await, provider().await);
+    let text = channel("main", "openai", &upstream, "")
+        + &channel("other", "openai", &other, "")
+        + &channel("claude", "anthropic", &upstream, "")
+        + &key();
+    let gateway = Gateway::start(&text).await;
+    for (path, target, body) in JOBS {
+        for _ in 0..3 {
+            let answer =
+                client::post(gateway.addr(), path, &job_headers(path, BEARER.1), body.as_bytes()).await;
+            assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+            let sent = upstream.requests().pop().expect("it was asked");
+            assert_eq!((sent.target.as_str(), &sent.body[..]), (target, body.as_bytes()));
+        }
+        let request = client::request("GET", &format!("{path}/job_fake"), &job_headers(path, BEARER.1), b"");
+        assert_eq!(client::once(gateway.addr(), &request).await.status, 200, "{path}");
+    }
+    assert_eq!(other.request_count(), 0, "they live in one account");
+    let lines = gateway.log.lines(16).await;
+    let apis: Vec<_> = lines.iter().step_by(4).map(|line| line["api"].as_str().unwrap_or_default()).collect();
+    assert_eq!(apis, ["batches", "fine_tuning", "files", "batches"]);
+}
+
+#[tokio::test]
+async fn work_that_nobody_sees_is_refused_to_a_key_that_is_held_to_anything_it_could_go_past() {
+    let upstream = provider().await;
+    let secret = |name: &str| format!("sk-{name}-0123456789");
+    let mut text = channel("main", "openai", &upstream, "") + &channel("claude", "anthropic", &upstream, "");
+    let held = [
+        ("models", "models = [\"gpt-*\"]"),
+        ("tokens", "limits = { tpm = 1000 }"),
+        ("quota", "quota = { usd = 1.0, per = \"day\" }"),
+        ("length", "max_output_tokens = 10"),
+        ("rate", "limits = { rpm = 1000, concurrency = 8 }"),
+    ];
+    for (name, lines) in held {
+        text += &format!("[[key]]\nname = \"{name}\"\nsecret = \"{}\"\n{lines}\n", secret(name));
+    }
+    let gateway = Gateway::start(&text).await;
+    for (name, _) in held {
+        let bearer = format!("Bearer {}", secret(name));
+        for (path, _, body) in JOBS {
+            let answer =
+                client::post(gateway.addr(), path, &job_headers(path, &bearer), body.as_bytes()).await;
+            let may = name == "rate" || path == "/v1/uploads";
+            assert_eq!(answer.status, if may { 200 } else { 403 }, "{name} {path}: {}", answer.text());
+        }
+    }
+    assert_eq!(upstream.request_count(), 8);
+}

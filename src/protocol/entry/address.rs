@@ -102,7 +102,13 @@ impl<'a> Address<'a> {
     pub(super) fn target(&self, method: &Method, marked: Option<Dialect>) -> Option<Target> {
         let mut target = match self.rest.as_slice() {
             ["models", id @ ..] => self.models(id, method, marked)?,
-            ["files", tail @ ..] if marked != Some(Dialect::Anthropic) => self.files(tail)?,
+            ["files", tail @ ..] if marked != Some(Dialect::Anthropic) => {
+                self.kept(Operation::Files, tail)?
+            }
+            ["uploads", tail @ ..] => self.kept(Operation::Uploads, tail)?,
+            ["batches", tail @ ..] => self.kept(Operation::Batches, tail)?,
+            ["fine_tuning", "jobs", tail @ ..] => self.kept(Operation::FineTuning, tail)?,
+            ["messages", "batches", tail @ ..] => self.kept(Operation::MessageBatches, tail)?,
             _ => self.plain()?,
         };
         if target.dialect == Dialect::Gemini {
@@ -135,12 +141,15 @@ impl<'a> Address<'a> {
         })
     }
 
-    fn files(&self, tail: &[&str]) -> Option<Target> {
-        if !self.offers(Dialect::OpenAi) || !tail.iter().all(|segment| is_plain(segment)) {
+    /// What lives in one account.
+    fn kept(&self, operation: Operation, tail: &[&str]) -> Option<Target> {
+        let messages = operation == Operation::MessageBatches;
+        let dialect = if messages { Dialect::Anthropic } else { Dialect::OpenAi };
+        if !self.offers(dialect) || !tail.iter().all(|segment| is_plain(segment)) {
             return None;
         }
         let tail = tail.iter().flat_map(|segment| ["/", segment]).collect();
-        Some(Target { tail, ..Target::new(Dialect::OpenAi, Operation::Files) })
+        Some(Target { tail, ..Target::new(dialect, operation) })
     }
 
     /// `models` and below: three dialects share the word.
