@@ -7,6 +7,7 @@ mod explain;
 mod lookup;
 mod offline;
 mod online;
+mod pages;
 mod usage;
 
 use crate::app;
@@ -137,6 +138,16 @@ enum Command {
         #[arg(long, value_parser = humantime::parse_duration, default_value = "0s")]
         pace: Duration,
     },
+    /// Print completions for a shell, to be put where it looks for them.
+    Completions {
+        /// bash, zsh, fish, elvish or powershell.
+        shell: clap_complete::Shell,
+    },
+    /// Print a manual page: of the program, or of one of its commands.
+    Man {
+        /// A command, such as `run`.
+        command: Option<String>,
+    },
     /// Print the version.
     Version {
         #[arg(long, value_enum, default_value = "text")]
@@ -266,6 +277,8 @@ pub fn main() -> ExitCode {
         Some(Command::Usage(args)) => usage::usage(&args, explicit),
         Some(Command::Schema) => print(&crate::config::schema()),
         Some(Command::Mock { listen, pace }) => app::demo::mock(listen, pace),
+        Some(Command::Completions { shell }) => pages::completions(shell),
+        Some(Command::Man { command }) => pages::manual(command.as_deref()),
         Some(Command::Version { format }) => offline::version(format == Format::Json),
     };
     match done {

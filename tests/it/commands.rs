@@ -268,6 +268,34 @@ fn the_schema_and_the_version_are_what_is_published() {
 }
 
 #[test]
+fn every_command_has_its_manual_page_and_every_shell_its_completions() {
+    let help = tollgate(&["--help"]).stdout;
+    let (_, commands) = help.split_once("Commands:\n").expect("the help lists commands");
+    let commands = commands.lines().map_while(|line| line.split_whitespace().next());
+    let commands: Vec<&str> = commands.collect();
+    assert!(commands.contains(&"explain"), "{commands:?}");
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let script = tollgate(&["completions", shell]);
+        assert_eq!(script.code, Some(0), "{shell}: {}", script.stderr);
+        for command in &commands {
+            assert!(script.stdout.contains(command), "{shell} completes {command}");
+        }
+    }
+    let program = tollgate(&["man"]);
+    assert!(program.stdout.contains(".TH tollgate 1"), "{}", program.stdout);
+    for command in commands {
+        let page = tollgate(&["man", command]);
+        assert!(page.stdout.contains(&format!(".TH tollgate-{command} 1")), "{command}: {}", page.stdout);
+        assert!(
+            program.stdout.contains(&format!("tollgate\\-{command}(1)")),
+            "the program's page names {command}"
+        );
+    }
+    assert_eq!(tollgate(&["man", "unheard-of"]).code, Some(1));
+    assert_eq!(tollgate(&["completions", "csh"]).code, Some(2));
+}
+
+#[test]
 fn the_demo_talks_to_itself_once_and_exits() {
     let done = tollgate(&["demo", "--once", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
     assert_eq!(done.code, Some(0), "{done:?}");

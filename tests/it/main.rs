@@ -40,6 +40,7 @@ mod oracles;
 mod pressure;
 mod prices;
 mod process;
+mod queries;
 mod queues;
 mod quotas;
 mod refusals;

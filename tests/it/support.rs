@@ -8,6 +8,7 @@ pub(crate) mod process;
 pub(crate) mod redis;
 pub(crate) mod speech;
 pub(crate) mod tls;
+pub(crate) mod yaml;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
