@@ -1,76 +1,17 @@
 //! The documents say what is: every configuration in them loads, every table equals the code, every link leads
 //! somewhere. A document that drifts from the code fails here, whichever of the two was changed.
 
-mod page;
+pub(crate) mod load;
+pub(crate) mod page;
 
+use self::load::check;
 use self::page::{Block, Page, pages, read};
 use crate::support::tls::{Authority, Files};
 use crate::support::{Gateway, KEY, client, key, repository};
 use std::collections::BTreeSet;
-use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 use tollgate::code::Code;
-use tollgate::config::{self, Source};
 use tollgate::telemetry::metrics::TABLE;
-
-/// A text in the place of the entry file; the environment and the secret files it names have something in them.
-struct Documented<'a> {
-    text: &'a str,
-    included: &'a str,
-}
-
-impl Source for Documented<'_> {
-    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        let name = path.to_string_lossy();
-        let text = match name.rsplit('/').next().unwrap_or_default() {
-            "entry.toml" | "entry.yaml" => self.text.to_owned(),
-            "included.toml" => self.included.to_owned(),
-            _ if path.extension().is_some_and(|ending| ending == "pem") => pem().to_owned(),
-            _ => format!("sk-file-{}\n", name.replace('/', "-")),
-        };
-        Ok(text.into_bytes())
-    }
-
-    fn glob(&self, pattern: &Path) -> io::Result<Vec<PathBuf>> {
-        Ok(if self.included.is_empty() { Vec::new() } else { vec![pattern.with_file_name("included.toml")] })
-    }
-
-    fn env(&self, name: &str) -> Option<String> {
-        Some(format!("sk-environment-{name}"))
-    }
-
-    fn is_world_readable(&self, _: &Path) -> bool {
-        false
-    }
-
-    fn cores(&self) -> usize {
-        1
-    }
-}
-
-/// A certificate and its key in one file, which stands for every file of either.
-fn pem() -> &'static str {
-    static PEM: OnceLock<String> = OnceLock::new();
-    PEM.get_or_init(|| {
-        let issued = Authority::new().issue(&["gateway.example.com"]);
-        issued.cert + &issued.key
-    })
-}
-
-/// Loads a text, and says what is wrong with it, or what is odd about it beyond what an example may be.
-fn check(entry: &str, text: &str, included: &str) -> Result<(), String> {
-    let loaded = config::load(Path::new(entry), &Documented { text, included });
-    let loaded = loaded.map_err(|problems| problems.to_string())?;
-    let expected = ["published example key", "the secret is written into the configuration"];
-    let odd: Vec<String> = loaded
-        .warnings
-        .iter()
-        .filter(|warning| !expected.iter().any(|known| warning.what.contains(known)))
-        .map(ToString::to_string)
-        .collect();
-    if odd.is_empty() { Ok(()) } else { Err(odd.join("\n")) }
-}
 
 #[test]
 fn every_file_in_conf_loads_without_a_word() {
@@ -87,20 +28,6 @@ fn every_file_in_conf_loads_without_a_word() {
         seen += 1;
     }
     assert!(seen >= 3, "the examples are in conf");
-}
-
-#[test]
-fn the_kubernetes_configuration_loads_with_a_key_of_its_secret() {
-    let secret = read("deploy/kustomize/base/secret.example.yaml");
-    let (_, keys) = secret.split_once("keys.toml: |\n").expect("the secret has a file of keys");
-    let hash = config_key_hash();
-    let keys = keys.replace("sha256:replace-me", &hash).replace("????", "3x9q");
-    check("entry.toml", &read("deploy/kustomize/base/tollgate.toml"), &keys)
-        .unwrap_or_else(|why| panic!("{why}"));
-}
-
-fn config_key_hash() -> String {
-    tollgate::secret::KeyDigest::of(KEY).to_string()
 }
 
 #[test]

@@ -15,8 +15,9 @@ mod balances;
 mod bodies;
 mod burdens;
 mod commands;
-mod crossing;
 
+mod crossing;
+mod deploy;
 mod docs;
 mod draining;
 mod edge;

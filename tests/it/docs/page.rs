@@ -5,28 +5,28 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 /// One Markdown file.
-pub(super) struct Page {
+pub(crate) struct Page {
     /// In the repository.
-    pub(super) path: String,
-    pub(super) text: String,
+    pub(crate) path: String,
+    pub(crate) text: String,
 }
 
 /// A fenced block.
-pub(super) struct Block {
+pub(crate) struct Block {
     /// The comment right above it; empty: none.
-    pub(super) mark: String,
-    pub(super) text: String,
+    pub(crate) mark: String,
+    pub(crate) text: String,
     /// Where it begins.
-    pub(super) line: usize,
+    pub(crate) line: usize,
 }
 
 /// A file of the repository.
-pub(super) fn read(path: &str) -> String {
+pub(crate) fn read(path: &str) -> String {
     std::fs::read_to_string(repository(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
 /// The README, the changelog and everything in docs.
-pub(super) fn pages() -> Vec<Page> {
+pub(crate) fn pages() -> Vec<Page> {
     let mut pages = vec![Page::read("README.md"), Page::read("CHANGELOG.md")];
     for folder in ["docs", "docs/decisions"] {
         let mut names: Vec<String> = std::fs::read_dir(repository(folder))
@@ -41,12 +41,12 @@ pub(super) fn pages() -> Vec<Page> {
 }
 
 impl Page {
-    pub(super) fn read(path: &str) -> Self {
+    pub(crate) fn read(path: &str) -> Self {
         Self { path: path.to_owned(), text: read(path) }
     }
 
     /// Every fenced block of a language.
-    pub(super) fn blocks(&self, language: &str) -> Vec<Block> {
+    pub(crate) fn blocks(&self, language: &str) -> Vec<Block> {
         let (open, lines) = (format!("```{language}"), self.text.lines().collect::<Vec<_>>());
         let begins = (0..lines.len()).filter(|at| lines[*at] == open);
         let block = |at: usize| {
@@ -59,7 +59,7 @@ impl Page {
     }
 
     /// The tables that stand below a comment that begins so, by the rest of the comment.
-    pub(super) fn tables(&self, begin: &str) -> Vec<(String, Vec<Vec<String>>)> {
+    pub(crate) fn tables(&self, begin: &str) -> Vec<(String, Vec<Vec<String>>)> {
         let lines: Vec<&str> = self.text.lines().collect();
         let named = lines.iter().enumerate().filter_map(|(at, line)| {
             let name = comment(line)?.strip_prefix(begin)?;
@@ -69,14 +69,14 @@ impl Page {
     }
 
     /// The table below `<!-- table: name -->`.
-    pub(super) fn table(&self, name: &str) -> Vec<Vec<String>> {
+    pub(crate) fn table(&self, name: &str) -> Vec<Vec<String>> {
         let mut tables = self.tables("table: ").into_iter();
         let found = tables.find(|(own, _)| own == name);
         found.unwrap_or_else(|| panic!("{} has a table '{name}'", self.path)).1
     }
 
     /// The first table below a heading.
-    pub(super) fn rows_below(&self, heading: &str) -> Vec<Vec<String>> {
+    pub(crate) fn rows_below(&self, heading: &str) -> Vec<Vec<String>> {
         let lines: Vec<&str> = self.text.lines().collect();
         let begin = lines.iter().position(|line| *line == heading);
         let begin = begin.unwrap_or_else(|| panic!("{} has {heading}", self.path));
@@ -85,13 +85,13 @@ impl Page {
     }
 
     /// The targets of its links inside the repository.
-    pub(super) fn links(&self) -> Vec<String> {
+    pub(crate) fn links(&self) -> Vec<String> {
         let targets = self.text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
         targets.filter(|target| !target.contains("://")).map(str::to_owned).collect()
     }
 
     /// What a link to one of its headings ends with.
-    pub(super) fn anchors(&self) -> BTreeSet<String> {
+    pub(crate) fn anchors(&self) -> BTreeSet<String> {
         let headings = self.text.lines().filter(|line| line.starts_with('#'));
         headings.map(|line| anchor(line.trim_start_matches('#').trim())).collect()
     }
