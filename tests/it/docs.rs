@@ -3,6 +3,7 @@
 
 pub(crate) mod load;
 pub(crate) mod page;
+mod shown;
 
 use self::load::check;
 use self::page::{Block, Page, pages, read};
@@ -117,7 +118,7 @@ async fn what_the_reference_marks_as_restart_is_what_a_reload_asks_one_for() {
 
 #[test]
 fn every_error_code_has_its_row_with_its_status() {
-    let rows = Page::read("docs/clients.md").rows_below("## Error codes");
+    let rows = Page::read("docs/errors.md").rows_below("## Error codes");
     let listed: BTreeSet<&str> = rows.iter().map(|row| row[0].trim_matches('`')).collect();
     let declared: BTreeSet<&str> = Code::ALL.iter().map(|code| code.word()).collect();
     assert_eq!(listed, declared);
@@ -127,6 +128,12 @@ fn every_error_code_has_its_row_with_its_status() {
         let in_stream = matches!(code, Code::StreamTruncated | Code::StreamIdleTimeout);
         let status = if in_stream { "in the stream".to_owned() } else { code.status().to_string() };
         assert_eq!(row[1], status, "{}", code.word());
+        let again = match code.status() {
+            _ if code.is_permanent() => "no",
+            429 | 503 => "as told",
+            _ => "yes",
+        };
+        assert_eq!(row[4], again, "{}", code.word());
         assert!(row.iter().all(|cell| !cell.is_empty()), "{}", code.word());
     }
 }

@@ -14,6 +14,28 @@ fn binary() -> PathBuf {
         .map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_tollgate")), PathBuf::from)
 }
 
+/// Says what is not tested on this machine, and why.
+#[expect(clippy::print_stdout, reason = "what was not tested is said")]
+pub(crate) fn skipped(why: &str) {
+    println!("skipped: {why}");
+}
+
+/// Runs another program, where it is installed.
+pub(crate) fn other(command: &mut Command) -> Option<Output> {
+    match command.output() {
+        Ok(output) => Some(output),
+        Err(problem) => {
+            skipped(&format!("{} cannot be started ({problem})", command.get_program().display()));
+            None
+        }
+    }
+}
+
+/// Where it stands, for a shell's `PATH`.
+pub(crate) fn folder() -> PathBuf {
+    binary().parent().map(Path::to_owned).unwrap_or_default()
+}
+
 fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(binary());
     command.args(arguments).current_dir(env!("CARGO_MANIFEST_DIR"));
