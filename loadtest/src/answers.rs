@@ -61,7 +61,8 @@ impl Answers {
         }
         // The number of inputs, and a fault that changes the text, make an answer unlike the others of its model.
         let unusual = facts.inputs > 1 || facts.vectors == Vectors::Base64;
-        let unusual = unusual || facts.digest.is_some() || !facts.format.is_empty();
+        let unusual =
+            unusual || facts.digest.is_some() || !facts.format.is_empty() || !facts.round.is_usual();
         let unique = unusual || matches!(fault, Fault::BigEvent { .. } | Fault::Usage(_));
         if unique {
             return Ok(answer(&route.operation, facts, &self.story(facts, fault)));
@@ -115,7 +116,7 @@ impl Answers {
     }
 
     fn story(&self, facts: &Facts, fault: &Fault) -> Story {
-        let mut story = Story::new(&facts.model, self.chunks);
+        let mut story = Story::new(&facts.model, self.chunks).with_round(&facts.round);
         story.include_usage = facts.include_usage;
         match fault {
             Fault::BigEvent { bytes } => story = story.with_big_event((*bytes).min(BIG_EVENT_BYTES_MAX)),

@@ -2,9 +2,10 @@
 //!
 //! One pass over the bytes, no tree of values: the fake is also what load tests aim at. Invariant: a body that is
 //! accepted is one the real provider would not refuse for its outline (duplicate keys, required fields, their types,
-//! roles, fields of another provider's API); the inside of messages and tools is not judged.
+//! roles, fields of another provider's API); of the inside of messages, `conversation` judges what belongs to tools.
 
 use crate::api::{Api, Operation};
+use crate::conversation::{self, Round};
 use crate::errors::Refused;
 use crate::route::Route;
 use serde::Deserialize;
@@ -28,6 +29,8 @@ pub(crate) struct Facts {
     pub(crate) format: String,
     /// The digest of a file that was sent.
     pub(crate) digest: Option<String>,
+    /// What the conversation orders of the answer.
+    pub(crate) round: Round,
 }
 
 /// How an embedding is written.
@@ -102,6 +105,7 @@ pub(crate) fn check(route: &Route, body: &[u8]) -> Result<Facts, Refused> {
         Operation::BatchEmbedContents => facts.inputs = judge.list("requests")?.len(),
         _ => {}
     }
+    facts.round = conversation::read(api, &route.operation, body)?;
     Ok(facts)
 }
 

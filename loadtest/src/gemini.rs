@@ -2,6 +2,7 @@
 //! or as a JSON array that grows; token counts, embeddings, models.
 
 use crate::body::Facts;
+use crate::conversation::Call;
 use crate::reply::{EVENT_STREAM, JSON, Reply};
 use crate::story::{Story, fill, quote};
 use bytes::Bytes;
@@ -12,7 +13,34 @@ const VECTOR: &str = r#"{"values":[0.5,-0.25,0.125,1.0]}"#;
 const MODEL: &str = r#"{"name":$name,"baseModelId":"","version":"001","displayName":$model,"description":"A fake model","inputTokenLimit":1048576,"outputTokenLimit":65536,"supportedGenerationMethods":["generateContent","countTokens"],"temperature":1,"topP":0.95,"topK":64}"#;
 
 pub(crate) fn content(story: &Story) -> Reply {
-    Reply::json(200, story.tell_all(&response(Part::Last)))
+    let signature = story.thinking().map(|(_, signature)| signature);
+    let mut parts: Vec<String> = story.thinking().iter().map(|(text, _)| thought(text)).collect();
+    match story.calls.as_slice() {
+        [] => parts.push(text(&story.pieces.concat(), signature.as_deref())),
+        calls => parts.extend(function_calls(calls, signature.as_deref())),
+    }
+    Reply::json(200, tell(story, Chunk::Last, &parts.join(",")))
+}
+
+fn text(text: &str, signature: Option<&str>) -> String {
+    format!(r#"{{"text":{}{}}}"#, quote(text), signed(signature))
+}
+
+fn thought(text: &str) -> String {
+    format!(r#"{{"text":{},"thought":true}}"#, quote(text))
+}
+
+/// Of several calls the first one has the signature.
+fn function_calls(calls: &[Call], signature: Option<&str>) -> Vec<String> {
+    let part = |(at, call): (usize, &Call)| {
+        let signed = signed(signature.filter(|_| at == 0));
+        format!(r#"{{"functionCall":{{"name":{},"args":{}}}{signed}}}"#, quote(&call.name), call.arguments)
+    };
+    calls.iter().enumerate().map(part).collect()
+}
+
+fn signed(signature: Option<&str>) -> String {
+    signature.map_or_else(String::new, |signature| format!(r#","thoughtSignature":{}"#, quote(signature)))
 }
 
 pub(crate) fn stream(story: &Story, sse: bool) -> Reply {
@@ -29,38 +57,44 @@ pub(crate) fn stream(story: &Story, sse: bool) -> Reply {
     Reply::events(JSON, parts.iter().enumerate().map(element).collect())
 }
 
-/// Every piece of text in a response of its own; the last says why it stopped.
+/// Every piece in a response of its own; the last says why it stopped, after calls and thinking without a word.
 fn parts(story: &Story) -> Vec<String> {
-    let (last, before) = match story.pieces.split_last() {
-        Some((last, before)) => (last.as_str(), before),
-        None => ("", [].as_slice()),
-    };
-    let mut parts: Vec<String> =
-        before.iter().map(|piece| story.tell(&response(Part::Middle), piece)).collect();
-    parts.push(story.tell(&response(Part::Last), last));
-    parts
+    let signature = story.thinking().map(|(_, signature)| signature);
+    let mut pieces: Vec<String> = story.thoughts.iter().map(|piece| thought(piece)).collect();
+    pieces.extend(story.pieces.iter().map(|piece| text(piece, None)));
+    pieces.extend(function_calls(&story.calls, signature.as_deref()));
+    match (story.calls.is_empty(), &signature) {
+        (true, Some(signature)) => pieces.push(text("", Some(signature))),
+        (true, None) if !pieces.is_empty() => {}
+        _ => pieces.push(text("", None)),
+    }
+    let last = pieces.len().saturating_sub(1);
+    let chunk = |at| if at == last { Chunk::Last } else { Chunk::Middle };
+    pieces.iter().enumerate().map(|(at, part)| tell(story, chunk(at), part)).collect()
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Part {
+enum Chunk {
     Middle,
     Last,
 }
 
-fn response(part: Part) -> String {
-    let (finish, usage) = match part {
-        Part::Middle => (
+/// One response with these parts.
+fn tell(story: &Story, chunk: Chunk, parts: &str) -> String {
+    let (finish, usage) = match chunk {
+        Chunk::Middle => (
             "",
             r#"{"promptTokenCount":$input,"totalTokenCount":$input,"promptTokensDetails":[{"modality":"TEXT","tokenCount":$input}]}"#,
         ),
-        Part::Last => (
+        Chunk::Last => (
             r#","finishReason":"STOP""#,
             r#"{"promptTokenCount":$input,"candidatesTokenCount":$plain_output,"totalTokenCount":$total,"cachedContentTokenCount":$cache_read,"promptTokensDetails":[{"modality":"TEXT","tokenCount":$input}],"thoughtsTokenCount":$reasoning}"#,
         ),
     };
-    format!(
-        r#"{{"candidates":[{{"content":{{"parts":[{{"text":$text}}],"role":"model"}}{finish},"index":0}}],"usageMetadata":{usage},"modelVersion":$model,"responseId":"fake"}}"#
-    )
+    let template = format!(
+        r#"{{"candidates":[{{"content":{{"parts":[$parts],"role":"model"}}{finish},"index":0}}],"usageMetadata":{usage},"modelVersion":$model,"responseId":"fake"}}"#
+    );
+    story.tell_with(&template, "", &[("parts", parts)])
 }
 
 pub(crate) fn count(story: &Story) -> Reply {

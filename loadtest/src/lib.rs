@@ -12,7 +12,8 @@
 //!
 //! A request's way through the files: `connection` accepts it, `http` reads it (`over_http2` where it comes in HTTP/2),
 //! `route` says what it is, `strict` and `body` refuse what the real provider would refuse (and, loudly, what a gateway
-//! must never let through), `record` keeps it, `script` says whether a fault is due, `openai`, `anthropic` and `gemini`
+//! must never let through), `conversation` judges its tools and finds what the user orders of the model, `record` keeps it, `script`
+//! says whether a fault is due, `openai`, `anthropic` and `gemini`
 //! write the answer from a `story`: all that is `exchange`, one for both protocols. `deliver` turns answer and fault
 //! into steps (with `shape` for bodies, `head` and `malformed`), `walk` walks them, and `over_http1` and `over_http2` put
 //! them on the wire. `server` is what the users of the fake hold.
@@ -23,6 +24,7 @@ mod api;
 mod body;
 mod connection;
 mod control;
+mod conversation;
 mod deliver;
 mod errors;
 mod exchange;

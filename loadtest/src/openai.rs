@@ -7,8 +7,9 @@ pub(crate) mod media;
 pub(crate) mod responses;
 
 use crate::body::{Facts, Vectors};
+use crate::conversation::Call;
 use crate::reply::{Reply, Sse};
-use crate::story::{Story, fill, quote};
+use crate::story::{Story, fill, fragments, quote};
 
 /// How many embeddings one answer may hold.
 const EMBEDDINGS_MAX: usize = 2048;
@@ -17,22 +18,66 @@ const USAGE: &str = r#"{"prompt_tokens":$input,"completion_tokens":$output,"tota
 
 pub(crate) fn chat(story: &Story) -> Reply {
     let template = format!(
-        r#"{{"id":"chatcmpl-fake","object":"chat.completion","created":1760000000,"model":$model,"choices":[{{"index":0,"message":{{"role":"assistant","content":$text,"refusal":null,"annotations":[]}},"logprobs":null,"finish_reason":"stop"}}],"usage":{USAGE},"service_tier":"default","system_fingerprint":"fp_fake"}}"#
+        r#"{{"id":"chatcmpl-fake","object":"chat.completion","created":1760000000,"model":$model,"choices":[{{"index":0,"message":{{"role":"assistant",$thoughts"content":$content,$calls"refusal":null,"annotations":[]}},"logprobs":null,"finish_reason":$finish}}],"usage":{USAGE},"service_tier":"default","system_fingerprint":"fp_fake"}}"#
     );
-    Reply::json(200, story.tell_all(&template))
+    let thoughts = story.thinking();
+    let thoughts =
+        thoughts.map_or_else(String::new, |(text, _)| format!(r#""reasoning_content":{},"#, quote(&text)));
+    let calls: Vec<String> = story.calls.iter().map(|call| tool_call(call, &call.arguments, "")).collect();
+    let calls =
+        if calls.is_empty() { String::new() } else { format!(r#""tool_calls":[{}],"#, calls.join(",")) };
+    let content = if story.calls.is_empty() { quote(&story.pieces.concat()) } else { "null".to_owned() };
+    let more = [
+        ("thoughts", thoughts.as_str()),
+        ("content", &content),
+        ("calls", &calls),
+        ("finish", finish(story)),
+    ];
+    Reply::json(200, story.tell_all_with(&template, &more))
+}
+
+fn finish(story: &Story) -> &'static str {
+    if story.calls.is_empty() { r#""stop""# } else { r#""tool_calls""# }
+}
+
+/// A call with the beginning of its arguments; `index` is its place where it is part of a stream.
+fn tool_call(call: &Call, arguments: &str, index: &str) -> String {
+    let values = [
+        ("index", index),
+        ("id", &quote(&format!("call_fake_{}", call.number))),
+        ("name", &quote(&call.name)),
+        ("arguments", &quote(arguments)),
+    ];
+    fill(r#"{$index"id":$id,"type":"function","function":{"name":$name,"arguments":$arguments}}"#, &values)
 }
 
 pub(crate) fn chat_stream(story: &Story) -> Reply {
     let mut sse = Sse::default();
-    let mut choice = |delta: &str, finish: &str, piece: &str| {
-        let choices = format!(r#"[{{"index":0,"delta":{delta},"logprobs":null,"finish_reason":{finish}}}]"#);
-        sse.data(&story.tell(&chat_chunk(&choices, story.include_usage.then_some("null")), piece));
+    let usage = story.include_usage.then_some("null");
+    let mut choice = |delta: &str, finish: &str| {
+        let choices = r#"[{"index":0,"delta":$delta,"logprobs":null,"finish_reason":$finish}]"#;
+        let more = [("delta", delta), ("finish", finish)];
+        sse.data(&story.tell_with(&chat_chunk(choices, usage), "", &more));
     };
-    choice(r#"{"role":"assistant","content":"","refusal":null}"#, "null", "");
-    for piece in &story.pieces {
-        choice(r#"{"content":$text}"#, "null", piece);
+    let first = if story.calls.is_empty() { r#""""# } else { "null" };
+    choice(&format!(r#"{{"role":"assistant","content":{first},"refusal":null}}"#), "null");
+    for thought in &story.thoughts {
+        choice(&format!(r#"{{"reasoning_content":{}}}"#, quote(thought)), "null");
     }
-    choice("{}", r#""stop""#, "");
+    for piece in &story.pieces {
+        choice(&format!(r#"{{"content":{}}}"#, quote(piece)), "null");
+    }
+    for (at, call) in story.calls.iter().enumerate() {
+        let opened = tool_call(call, "", &format!(r#""index":{at},"#));
+        choice(&format!(r#"{{"tool_calls":[{opened}]}}"#), "null");
+        for fragment in fragments(&call.arguments) {
+            let arguments = quote(&fragment);
+            let delta =
+                format!(r#"{{"tool_calls":[{{"index":{at},"function":{{"arguments":{arguments}}}}}]}}"#);
+            choice(&delta, "null");
+        }
+    }
+    choice("{}", finish(story));
     if story.include_usage {
         sse.data(&story.tell(&chat_chunk("[]", Some(USAGE)), ""));
     }

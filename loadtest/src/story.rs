@@ -4,11 +4,20 @@
 //! placeholder. Answers are written as templates rather than trees of values because the order of keys is part of
 //! what a gateway sees: the real providers put `id` first and `usage` last.
 
+use crate::conversation::{Call, Round, signature};
 use crate::faults::UsageNumbers;
 
 /// The pieces of text that answers are made of, repeated as often as `Options::chunks` asks.
 const PIECES: &[&str] =
     &["你好", "，世界！", "Hello", " — the tollgate is open. ", "「流式」", "\"quoted\"\n", "🌏"];
+
+/// What is thought where thinking is ordered.
+const THOUGHTS: &[&str] = &["Let me think: ", "思考", ", then answer."];
+/// The placeholders of the token counts.
+const NUMBERS: [&str; 8] =
+    ["plain_input", "input", "cache_read", "cache_write", "output", "plain_output", "reasoning", "total"];
+/// How many letters of a call's arguments, or of a text about a result, one event has.
+const FRAGMENT_CHARS: usize = 9;
 
 /// The text of a normal answer with this many chunks, for tests to compare with.
 pub fn full_text(chunks: usize) -> String {
@@ -23,12 +32,44 @@ pub(crate) struct Story {
     pub(crate) usage: UsageNumbers,
     /// `stream_options.include_usage` of the `OpenAI` chat and completion streams.
     pub(crate) include_usage: bool,
+    /// What is thought before the text, in pieces.
+    pub(crate) thoughts: Vec<String>,
+    /// What is called instead of a text.
+    pub(crate) calls: Vec<Call>,
 }
 
 impl Story {
     pub(crate) fn new(model: &str, chunks: usize) -> Self {
         let pieces = PIECES.iter().cycle().take(chunks).map(|piece| (*piece).to_owned()).collect();
-        Self { model: model.to_owned(), pieces, usage: UsageNumbers::default(), include_usage: false }
+        Self {
+            model: model.to_owned(),
+            pieces,
+            usage: UsageNumbers::default(),
+            include_usage: false,
+            thoughts: Vec::new(),
+            calls: Vec::new(),
+        }
+    }
+
+    /// The same as the conversation orders it: with thinking before it, about a result, or calling tools.
+    pub(crate) fn with_round(mut self, round: &Round) -> Self {
+        if round.thinks {
+            self.thoughts = THOUGHTS.iter().map(|piece| (*piece).to_owned()).collect();
+        }
+        if let Some(text) = &round.text {
+            self.pieces = fragments(text);
+        }
+        if !round.calls.is_empty() {
+            self.pieces.clear();
+            self.calls.clone_from(&round.calls);
+        }
+        self
+    }
+
+    /// What is thought, with its signature; nothing where nothing is.
+    pub(crate) fn thinking(&self) -> Option<(String, String)> {
+        let text = self.thoughts.concat();
+        (!text.is_empty()).then(|| (text.clone(), signature(&text)))
     }
 
     /// The same with one piece of `bytes` letters.
@@ -39,28 +80,39 @@ impl Story {
 
     /// Fills a template whose placeholders are the fields of the story, and `$text` with the piece given.
     pub(crate) fn tell(&self, template: &str, piece: &str) -> String {
+        self.tell_with(template, piece, &[])
+    }
+
+    /// The same with further placeholders, whose values are JSON.
+    pub(crate) fn tell_with(&self, template: &str, piece: &str, more: &[(&str, &str)]) -> String {
         let usage = &self.usage;
         let plain_input = usage.input.saturating_sub(usage.cache_read + usage.cache_write);
-        fill(
-            template,
-            &[
-                ("model", &quote(&self.model)),
-                ("text", &quote(piece)),
-                ("plain_input", &plain_input.to_string()),
-                ("input", &usage.input.to_string()),
-                ("cache_read", &usage.cache_read.to_string()),
-                ("cache_write", &usage.cache_write.to_string()),
-                ("output", &usage.output.to_string()),
-                ("plain_output", &usage.output.saturating_sub(usage.reasoning).to_string()),
-                ("reasoning", &usage.reasoning.to_string()),
-                ("total", &(usage.input + usage.output).to_string()),
-            ],
-        )
+        let (model, piece) = (quote(&self.model), quote(piece));
+        let numbers = [
+            plain_input,
+            usage.input,
+            usage.cache_read,
+            usage.cache_write,
+            usage.output,
+            usage.output.saturating_sub(usage.reasoning),
+            usage.reasoning,
+            usage.input + usage.output,
+        ]
+        .map(|number| number.to_string());
+        let mut values = vec![("model", model.as_str()), ("text", piece.as_str())];
+        values.extend(NUMBERS.iter().copied().zip(numbers.iter().map(String::as_str)));
+        values.extend_from_slice(more);
+        fill(template, &values)
     }
 
     /// The same with the whole text.
     pub(crate) fn tell_all(&self, template: &str) -> String {
         self.tell(template, &self.pieces.concat())
+    }
+
+    /// The same with further placeholders.
+    pub(crate) fn tell_all_with(&self, template: &str, more: &[(&str, &str)]) -> String {
+        self.tell_with(template, &self.pieces.concat(), more)
     }
 }
 
@@ -78,6 +130,12 @@ pub(crate) fn fill(template: &str, values: &[(&str, &str)]) -> String {
         out.push_str(rest);
     }
     out
+}
+
+/// A text in pieces as they come in a stream.
+pub(crate) fn fragments(text: &str) -> Vec<String> {
+    let letters: Vec<char> = text.chars().collect();
+    letters.chunks(FRAGMENT_CHARS).map(|piece| piece.iter().collect()).collect()
 }
 
 /// A string as JSON, quotes included.

@@ -8,3 +8,4 @@ mod http2;
 mod odd;
 mod refusals;
 mod service;
+mod tools;
