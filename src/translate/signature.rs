@@ -29,6 +29,33 @@ impl Signer {
     }
 }
 
+/// The signature as a client carries it that does not carry what it signs: Gemini's drop thoughts and bring back the
+/// marks. Anthropic wants the text as it was, so it goes under the seal as well.
+pub(super) fn sealed_with(text: &str, signature: &Signature<'_>, client: Protocol) -> Option<String> {
+    if client != Protocol::Gemini || signature.signer != Signer::Anthropic || text.is_empty() {
+        return sealed(signature, client);
+    }
+    let length = signature.data.len();
+    Some(base64(format!("{SEAL}{WITH_TEXT}.{length}.{}{text}", &*signature.data).as_bytes()))
+}
+
+/// What a client of that protocol carried, and the text that came with it.
+pub(super) fn opened_with(text: Text<'_>, own: Signer) -> Option<(Signature<'_>, Text<'static>)> {
+    if own == Signer::Gemini
+        && text.starts_with(SEAL_IN_BASE64)
+        && let Some(plain) = from_base64(&text)
+        && let Some(rest) = plain.strip_prefix(SEAL).and_then(|rest| rest.strip_prefix(WITH_TEXT))
+    {
+        let (length, rest) = rest.strip_prefix('.')?.split_once('.')?;
+        let (data, text) = rest.split_at_checked(length.parse().ok()?)?;
+        return Some((
+            Signature { signer: Signer::Anthropic, data: data.to_owned().into() },
+            text.to_owned().into(),
+        ));
+    }
+    Some((opened(text, own)?, Text::default()))
+}
+
 /// The signature as a client of that protocol carries it; `None` where it has no place for one.
 pub(super) fn sealed(signature: &Signature<'_>, client: Protocol) -> Option<String> {
     let under_seal = || format!("{SEAL}{}.{}", signature.signer.letter(), &*signature.data);
@@ -66,6 +93,8 @@ fn unsealed(text: Text<'_>) -> Option<Signature<'_>> {
     Some(Signature { signer, data: text.after(SEAL.len() + 2) })
 }
 
+/// In the place of the signer's letter: Anthropic's, with its text behind it.
+const WITH_TEXT: char = 't';
 /// Twelve bytes, so that it begins the same in base64 whatever follows.
 const SEAL: &str = "tollgate.01.";
 const SEAL_IN_BASE64: &str = "dG9sbGdhdGUuMDEu";
@@ -131,6 +160,35 @@ mod tests {
         }
         assert_eq!(sealed(&Signature { signer: Signer::Gemini, data: "x".into() }, Protocol::Chat), None);
         assert_eq!(opened("".into(), Signer::Anthropic), None);
+    }
+
+    #[test]
+    fn a_text_goes_along_where_the_client_would_drop_it() {
+        let signature = Signature { signer: Signer::Anthropic, data: "EqQ.1=_é".into() };
+        for text in ["Think: 思考.", ".", "12.x"] {
+            let carried = sealed_with(text, &signature, Protocol::Gemini).unwrap();
+            let (back, brought) = opened_with(carried.into(), Signer::Gemini).unwrap();
+            assert_eq!((&back, &*brought), (&signature, text));
+        }
+        for (text, client, signer) in [
+            ("", Protocol::Gemini, Signer::Anthropic),
+            ("x", Protocol::Anthropic, Signer::Anthropic),
+            ("x", Protocol::Responses, Signer::Anthropic),
+            ("x", Protocol::Gemini, Signer::OpenAi),
+        ] {
+            let signature = Signature { signer, data: "s".into() };
+            assert_eq!(
+                sealed_with(text, &signature, client),
+                sealed(&signature, client),
+                "{client:?} {signer:?}"
+            );
+        }
+        for broken in ["t", "t.", "t.9.x", "t.x.y", "t.-1.y", "t.1.é"] {
+            let carried = base64(format!("{SEAL}{broken}").as_bytes());
+            assert_eq!(opened_with(carried.into(), Signer::Gemini), None, "{broken}");
+        }
+        let (own, text) = opened_with("Own".into(), Signer::Gemini).unwrap();
+        assert_eq!((own.signer, &*own.data, &*text), (Signer::Gemini, "Own", ""));
     }
 
     #[test]

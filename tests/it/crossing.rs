@@ -11,7 +11,7 @@ use tollgate_loadtest::{Cut, Fault, Provider, Selector};
 
 impl Speech {
     /// The channel's `protocols`.
-    fn word(self) -> &'static str {
+    pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Chat => "chat",
             Self::Responses => "responses",

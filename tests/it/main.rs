@@ -47,6 +47,7 @@ mod quotas;
 mod refusals;
 mod relay;
 mod reload;
+mod rounds;
 mod running;
 mod secrets;
 mod sessions;

@@ -113,7 +113,7 @@ pub(in crate::translate) fn write(
         body.pieces("id", &["msg_", &client.id]).text("type", "message").text("role", "assistant");
         body.text("model", &client.model);
         body.array("content", |content| {
-            for part in &answer.parts {
+            for part in until_last(&answer.parts, losses) {
                 if !is_said(part, losses) {
                     continue;
                 }
@@ -126,6 +126,19 @@ pub(in crate::translate) fn write(
         stopped(&answer.stop, body);
         body.object("usage", |of| usage::anthropic(&answer.usage.unwrap_or_default(), of));
     });
+}
+
+/// Why a signature at the end is left out.
+pub(super) const LAST: &str = "a message of Anthropic's does not end with thinking";
+
+/// The parts without what is nothing but a signature after everything that is said.
+fn until_last<'p, 'a>(parts: &'p [Part<'a>], losses: &mut Losses) -> &'p [Part<'a>] {
+    let is_mark = |part: &Part<'_>| matches!(&part.content, Content::Reasoning { text, signature: Some(of) } if text.is_empty() && of.signer != Signer::Redacted);
+    let Some(last) = parts.iter().rposition(|part| !is_mark(part)) else { return parts };
+    if last + 1 < parts.len() {
+        losses.dropped("signature", LAST);
+    }
+    parts.get(..=last).unwrap_or(parts)
 }
 
 fn is_said(part: &Part<'_>, losses: &mut Losses) -> bool {

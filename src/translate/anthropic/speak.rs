@@ -4,9 +4,9 @@
 use super::super::json::{Object, Raw};
 use super::super::loss::Losses;
 use super::super::names::{call_id, tool_name};
-use super::super::unified::{Event, Opened, Protocol, Signer, Stop};
+use super::super::unified::{Event, Opened, Protocol, Signature, Signer, Stop};
 use super::super::{Client, free, prompt, stream, usage};
-use super::answer::{carried, citation, stopped};
+use super::answer::{self, carried, citation, stopped};
 use crate::usage::Usage;
 use bytes::BytesMut;
 
@@ -19,6 +19,9 @@ pub(in crate::translate) struct Speaker {
     stop: Stop<'static>,
     usage: Option<Usage>,
     begun: bool,
+    /// A signature of thinking that shows nothing, after something was said: it waits for what follows, since a message
+    /// that ends in thinking is refused when it comes back, and shown as empty by clients that show its last block.
+    held: Option<Signature<'static>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +49,7 @@ impl Speaker {
             stop: Stop::End,
             usage: None,
             begun: false,
+            held: None,
         }
     }
 
@@ -60,9 +64,13 @@ impl Speaker {
             Event::Logprobs(_) => losses.dropped("logprobs", "Anthropic has none"),
             Event::Open(opened) => {
                 self.begin(out);
+                self.sign_held(out);
                 self.open(opened, losses, out);
             }
-            Event::Text(text) => self.text(text, out),
+            Event::Text(text) => {
+                self.sign_held(out);
+                self.text(text, out);
+            }
             Event::Sign(signature) => {
                 if signature.signer == Signer::Redacted {
                     self.part = Part::None;
@@ -70,13 +78,11 @@ impl Speaker {
                         block.text("type", "redacted_thinking").text("data", &signature.data);
                     });
                     self.end_block(out);
+                } else if self.index > 0 && matches!(self.part, Part::Thinking { begun: false, .. }) {
+                    let data = signature.data.clone().into_owned();
+                    self.held = Some(Signature { signer: signature.signer, data });
                 } else {
-                    self.think(out);
-                    let carried = carried(signature);
-                    self.delta(out, "signature_delta", |delta| {
-                        delta.text("signature", &carried);
-                    });
-                    self.part = Part::Thinking { begun: true, signed: true };
+                    self.sign(signature, out);
                 }
             }
             Event::Cite(of) => {
@@ -89,6 +95,9 @@ impl Speaker {
             Event::Stop(stop) => self.stop = stop.clone().into_owned(),
             Event::End => {
                 self.begin(out);
+                if self.held.take().is_some() {
+                    losses.dropped("signature", answer::LAST);
+                }
                 self.end(out);
             }
         }
@@ -144,6 +153,24 @@ impl Speaker {
                 block.text("type", "thinking").text("thinking", "").text("signature", "");
             });
         }
+    }
+
+    fn sign(&mut self, signature: &Signature<'_>, out: &mut BytesMut) {
+        self.think(out);
+        let carried = carried(signature);
+        self.delta(out, "signature_delta", |delta| {
+            delta.text("signature", &carried);
+        });
+        self.part = Part::Thinking { begun: true, signed: true };
+    }
+
+    /// Something follows: what was held goes before it, as a block of its own.
+    fn sign_held(&mut self, out: &mut BytesMut) {
+        let Some(signature) = self.held.take() else { return };
+        let part = std::mem::replace(&mut self.part, Part::Thinking { begun: false, signed: false });
+        self.sign(&signature, out);
+        self.end_block(out);
+        self.part = part;
     }
 
     fn text(&mut self, text: &str, out: &mut BytesMut) {

@@ -212,7 +212,7 @@ fn parts(answer: &Answer<'_>, out: &mut BytesMut, losses: &mut Losses) {
                         });
                     }
                     if let Some(of) = of
-                        && let Some(earlier) = std::mem::replace(&mut pending, carried(of))
+                        && let Some(earlier) = std::mem::replace(&mut pending, carried(text, of))
                     {
                         list.object(|part| {
                             part.text("text", "").text("thoughtSignature", &earlier);
@@ -241,9 +241,9 @@ fn parts(answer: &Answer<'_>, out: &mut BytesMut, losses: &mut Losses) {
     });
 }
 
-/// A signature as a client of this protocol carries it.
-pub(super) fn carried(of: &Signature<'_>) -> Option<String> {
-    signature::sealed(of, Protocol::Gemini)
+/// A signature as a client of this protocol carries it, with the text it signs where it is no use without.
+pub(super) fn carried(text: &str, of: &Signature<'_>) -> Option<String> {
+    signature::sealed_with(text, of, Protocol::Gemini)
 }
 
 pub(super) fn called(of: &Call<'_>, part: &mut Object<'_>) {

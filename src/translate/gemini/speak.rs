@@ -4,7 +4,7 @@
 use super::super::fault::Fault;
 use super::super::json::{Object, object};
 use super::super::loss::Losses;
-use super::super::unified::{Call, Citation, Event, Input, Opened, Protocol, Source, Stop};
+use super::super::unified::{Call, Citation, Event, Input, Opened, Protocol, Signature, Source, Stop};
 use super::super::{Client, stream, usage, words};
 use super::answer::{called, carried, grounding, stop_word, tail};
 use crate::usage::Usage;
@@ -12,6 +12,8 @@ use bytes::BytesMut;
 
 /// The input of one call; more than a model says in one.
 const CALL_BYTES_MAX: usize = 8 << 20;
+/// The thoughts that go along under a seal; past that they go without their signature.
+const THOUGHTS_BYTES_MAX: usize = 1 << 20;
 /// More than any answer cites.
 const CITATIONS_MAX: usize = 1024;
 
@@ -21,6 +23,8 @@ pub(in crate::translate) struct Speaker {
     client: Client,
     part: Part,
     pending: Option<String>,
+    /// What the open thinking says, as far as it goes along with its signature.
+    thoughts: String,
     citations: Vec<Citation<'static>>,
     usage: Option<Usage>,
     stop: Stop<'static>,
@@ -42,6 +46,7 @@ impl Speaker {
             client: client.clone(),
             part: Part::None,
             pending: None,
+            thoughts: String::new(),
             citations: Vec::new(),
             usage: None,
             stop: Stop::End,
@@ -58,13 +63,7 @@ impl Speaker {
             Event::Start { .. } => {}
             Event::Open(opened) => self.open(opened, out),
             Event::Text(text) => self.text(text, out),
-            Event::Sign(signature) => {
-                if let Some(earlier) = std::mem::replace(&mut self.pending, carried(signature)) {
-                    self.say(out, |part| {
-                        part.text("text", "").text("thoughtSignature", &earlier);
-                    });
-                }
-            }
+            Event::Sign(signature) => self.sign(signature, losses, out),
             Event::Cite(citation) => {
                 if self.citations.len() < CITATIONS_MAX {
                     self.citations.push(citation.clone().into_owned());
@@ -82,7 +81,10 @@ impl Speaker {
     fn open(&mut self, opened: &Opened<'_>, out: &mut BytesMut) {
         self.part = match opened {
             Opened::Text | Opened::Refusal => Part::Text,
-            Opened::Reasoning => Part::Thought,
+            Opened::Reasoning => {
+                self.thoughts.clear();
+                Part::Thought
+            }
             Opened::Call { id, name, free } => Part::Call {
                 id: (**id).to_owned(),
                 name: (**name).to_owned(),
@@ -102,6 +104,20 @@ impl Speaker {
         };
     }
 
+    fn sign(&mut self, signature: &Signature<'_>, losses: &mut Losses, out: &mut BytesMut) {
+        let thoughts = std::mem::take(&mut self.thoughts);
+        let is_whole = thoughts.len() <= THOUGHTS_BYTES_MAX;
+        if !is_whole {
+            losses.dropped("signature", "more thoughts than are carried with it");
+        }
+        let carried = is_whole.then(|| carried(&thoughts, signature)).flatten();
+        if let Some(earlier) = std::mem::replace(&mut self.pending, carried) {
+            self.say(out, |part| {
+                part.text("text", "").text("thoughtSignature", &earlier);
+            });
+        }
+    }
+
     fn text(&mut self, text: &str, out: &mut BytesMut) {
         match &mut self.part {
             Part::None => {}
@@ -111,9 +127,14 @@ impl Speaker {
                     part.text("text", text).some("thoughtSignature", signature.as_deref());
                 });
             }
-            Part::Thought => self.say(out, |part| {
-                part.text("text", text).flag("thought", true);
-            }),
+            Part::Thought => {
+                if self.thoughts.len() <= THOUGHTS_BYTES_MAX {
+                    self.thoughts.push_str(text);
+                }
+                self.say(out, |part| {
+                    part.text("text", text).flag("thought", true);
+                });
+            }
             Part::Call { input, .. } => {
                 input.push_str(text);
                 if input.len() > CALL_BYTES_MAX {

@@ -6,7 +6,7 @@
 use super::super::json::{Many, Members, Raw, Text};
 use super::super::loss::Lost;
 use super::super::media::by_kind;
-use super::super::signature::opened;
+use super::super::signature::opened_with;
 use super::super::unified::{
     Call, Content, Input, List, Media, Outcome, Part, Place, Request, Role, Signer, Source, Turn,
 };
@@ -101,11 +101,16 @@ pub(super) fn add<'a>(piece: Piece<'a>, place: Place, parts: &mut Vec<Part<'a>>,
 /// A part of a request or an answer.
 pub(super) fn read_into<'a>(mut piece: Piece<'a>, place: Place, parts: &mut Vec<Part<'a>>) {
     let signature = piece.signature.take().filter(|of| &**of != UNSIGNED);
-    let signature = signature.and_then(|of| opened(of, Signer::Gemini));
+    let signature = signature.and_then(|of| opened_with(of, Signer::Gemini));
     let is_thought = piece.thought == Some(true);
-    if let Some(signature) = signature {
+    if let Some((signature, brought)) = signature {
         match parts.last_mut().map(|part| &mut part.content) {
-            Some(Content::Reasoning { signature: of @ None, .. }) if !is_thought => *of = Some(signature),
+            Some(Content::Reasoning { text, signature: of @ None }) if !is_thought => {
+                *of = Some(signature);
+                if !brought.is_empty() {
+                    *text = brought;
+                }
+            }
             _ if is_thought => {
                 let text = piece.text.take().unwrap_or_default();
                 let content = Content::Reasoning { text, signature: Some(signature) };
@@ -113,7 +118,7 @@ pub(super) fn read_into<'a>(mut piece: Piece<'a>, place: Place, parts: &mut Vec<
                 return;
             }
             _ => {
-                let content = Content::Reasoning { text: Text::default(), signature: Some(signature) };
+                let content = Content::Reasoning { text: brought, signature: Some(signature) };
                 parts.push(Part { place, ..Part::new(content) });
             }
         }
