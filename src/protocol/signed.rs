@@ -43,10 +43,33 @@ impl SignatureDigest {
     }
 }
 
+/// What is known of one block by itself.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Block {
+    /// The digest of its signature; `None` where it bears none.
+    pub digest: Option<SignatureDigest>,
+    /// Its signature is another family's, under the seal of whoever translated the answer it came with: no provider
+    /// of this protocol made it. A family's own signature is never sealed on its way through its own protocol.
+    pub sealed: bool,
+}
+
+impl Block {
+    fn of(signature: &str) -> Self {
+        let sealed = signature.starts_with(SEAL) || signature.starts_with(SEAL_IN_BASE64);
+        Self { digest: SignatureDigest::of(signature), sealed }
+    }
+}
+
+/// What a signature of another family begins with where a client of this protocol carries it (decision 0018). Twelve
+/// bytes, so that it begins the same in base64 whatever follows.
+pub const SEAL: &str = "tollgate.01.";
+/// The same where the protocol has bytes in that place, which are base64 in JSON (Gemini).
+pub const SEAL_IN_BASE64: &str = "dG9sbGdhdGUuMDEu";
+
 /// The blocks of one conversation, in their order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Signed {
-    digests: Vec<Option<SignatureDigest>>,
+    blocks: Vec<Block>,
     roots: Vec<List>,
 }
 
@@ -93,7 +116,7 @@ impl Signed {
             Grammar::Gemini => "contents",
             Grammar::Chat | Grammar::Media => return Self::default(),
         };
-        let mut finder = Finder { json: body, digests: Vec::new() };
+        let mut finder = Finder { json: body, blocks: Vec::new() };
         let roots = Siblings::of(body, past_space(body, 0))
             .filter(|member| is_word(body, &member.key, root))
             .filter_map(|member| match grammar {
@@ -102,12 +125,12 @@ impl Signed {
                 _ => finder.one_or_more(&member.value, Finder::content),
             })
             .collect();
-        Self { digests: finder.digests, roots }
+        Self { blocks: finder.blocks, roots }
     }
 
-    /// The digest of each block's signature; `None` for a block that bears none.
-    pub fn digests(&self) -> &[Option<SignatureDigest>] {
-        &self.digests
+    /// Each of them.
+    pub fn blocks(&self) -> &[Block] {
+        &self.blocks
     }
 
     /// Takes away the blocks whose number is `gone`: edits in the body's order. A message that has nothing
@@ -161,7 +184,7 @@ impl Item {
 /// Walks a body and numbers the blocks.
 struct Finder<'a> {
     json: &'a [u8],
-    digests: Vec<Option<SignatureDigest>>,
+    blocks: Vec<Block>,
 }
 
 /// What a sibling is, if anything.
@@ -190,7 +213,7 @@ impl<'a> Finder<'a> {
             if let Some(last) = list.items.last_mut().filter(|last| last.index + 1 == list.len) {
                 last.next_start = Some(at.start);
             }
-            if self.digests.len() < SIGNED_BLOCKS_MAX
+            if self.blocks.len() < SIGNED_BLOCKS_MAX
                 && let Some(mark) = look(self, &sibling)
             {
                 let item = Item { index: list.len, at: at.clone(), previous_end, next_start: None, mark };
@@ -202,9 +225,9 @@ impl<'a> Finder<'a> {
         (!list.items.is_empty()).then_some(list)
     }
 
-    fn number(&mut self, digest: Option<SignatureDigest>) -> usize {
-        self.digests.push(digest);
-        self.digests.len() - 1
+    fn number(&mut self, block: Block) -> usize {
+        self.blocks.push(block);
+        self.blocks.len() - 1
     }
 
     /// Anthropic: `{"role":"assistant","content":[…]}`.
@@ -220,14 +243,14 @@ impl<'a> Finder<'a> {
     }
 
     fn block(&mut self, sibling: &Sibling) -> Option<Mark> {
-        let signature = block(self.json, sibling.value.start)?;
-        Some(Mark::Block(self.number(signature)))
+        let block = block(self.json, sibling.value.start)?;
+        Some(Mark::Block(self.number(block)))
     }
 
     /// OpenAI's responses: `{"type":"reasoning",…}`.
     fn input(&mut self, sibling: &Sibling) -> Option<Mark> {
-        let signature = reasoning(self.json, sibling.value.start)?;
-        Some(Mark::Block(self.number(signature)))
+        let block = reasoning(self.json, sibling.value.start)?;
+        Some(Mark::Block(self.number(block)))
     }
 
     /// Gemini: `{"role":"model","parts":[…]}`.
@@ -251,13 +274,13 @@ impl<'a> Finder<'a> {
     }
 
     fn signature(&mut self, member: &Sibling) -> Option<Mark> {
-        let digest = part_signature(self.json, member)?;
-        Some(Mark::Block(self.number(digest)))
+        let block = part_signature(self.json, member)?;
+        Some(Mark::Block(self.number(block)))
     }
 
     fn signature_value(&mut self, member: &Sibling) -> Option<Mark> {
-        let digest = part_signature(self.json, member)?;
-        Some(Mark::Value(self.number(digest), member.value.clone()))
+        let block = part_signature(self.json, member)?;
+        Some(Mark::Value(self.number(block), member.value.clone()))
     }
 }
 
@@ -269,31 +292,29 @@ fn inner(lists: impl Iterator<Item = Option<List>>) -> Option<Mark> {
 }
 
 /// Whether this is one of Anthropic's signed blocks, and its signature.
-#[expect(clippy::option_option, reason = "a block may bear no signature")]
-fn block(json: &[u8], start: usize) -> Option<Option<SignatureDigest>> {
+fn block(json: &[u8], start: usize) -> Option<Block> {
     let [kind, signature, data] = fields(json, start, ["type", "signature", "data"]);
     match &*text(json, &kind?)? {
-        "thinking" => Some(digest(json, signature)),
-        "redacted_thinking" => Some(digest(json, data)),
+        "thinking" => Some(signed(json, signature)),
+        "redacted_thinking" => Some(signed(json, data)),
         _ => None,
     }
 }
 
 /// Whether this is one of OpenAI's reasoning items, and what stands for its signature.
-#[expect(clippy::option_option, reason = "an item may bear no signature")]
-fn reasoning(json: &[u8], start: usize) -> Option<Option<SignatureDigest>> {
+fn reasoning(json: &[u8], start: usize) -> Option<Block> {
     let [kind, content] = fields(json, start, ["type", "encrypted_content"]);
-    is_word(json, &kind?, "reasoning").then(|| digest(json, content))
+    is_word(json, &kind?, "reasoning").then(|| signed(json, content))
 }
 
-#[expect(clippy::option_option, reason = "a signature may be empty")]
-fn part_signature(json: &[u8], member: &Sibling) -> Option<Option<SignatureDigest>> {
+fn part_signature(json: &[u8], member: &Sibling) -> Option<Block> {
     let named = ["thoughtSignature", "thought_signature"].iter().any(|name| is_word(json, &member.key, name));
-    named.then(|| digest(json, Some(member.value.clone())))
+    named.then(|| signed(json, Some(member.value.clone())))
 }
 
-fn digest(json: &[u8], at: Option<Range<usize>>) -> Option<SignatureDigest> {
-    SignatureDigest::of(&text(json, &at?)?)
+/// A block with the signature at this place, where there is one.
+fn signed(json: &[u8], at: Option<Range<usize>>) -> Block {
+    at.and_then(|at| text(json, &at)).map_or_else(Block::default, |signature| Block::of(&signature))
 }
 
 /// The values of these keys of an object; of a key that is there twice the last one counts, as in most parsers.
@@ -325,9 +346,9 @@ fn given_by(grammar: Grammar, json: &[u8], start: usize, found: &mut Vec<Signatu
         let at = at.filter(|at| json.get(at.start) == Some(&b'['));
         at.into_iter().flat_map(|at| Siblings::of(json, at.start)).map(|element| element.value.start)
     };
-    let mut add = |digest: Option<SignatureDigest>| {
+    let mut add = |block: Block| {
         if found.len() < SIGNED_BLOCKS_MAX {
-            found.extend(digest);
+            found.extend(block.digest);
         }
     };
     match grammar {
@@ -338,7 +359,7 @@ fn given_by(grammar: Grammar, json: &[u8], start: usize, found: &mut Vec<Signatu
             starts.filter_map(|start| block(json, start)).for_each(&mut add);
             let [kind, signature] = delta.map_or([None, None], |at| fields(json, at.start, DELTA));
             if kind.is_some_and(|kind| is_word(json, &kind, "signature_delta")) {
-                add(digest(json, signature));
+                add(signed(json, signature));
             }
         }
         Grammar::Responses => {

@@ -3,13 +3,16 @@
 //! By `foreign_thinking` a channel gets the conversation without those blocks, or is no candidate. A block
 //! whose signer is not known is sent as it is; where the provider then refuses it and the channel strips, the
 //! same channel is asked once more without any signed thinking (decision 0006).
+//! What came with a translated answer bears its own family's signature under a seal, which no channel of the
+//! client's protocol can verify: it is foreign to all of them, unless one of them gave it (a gateway behind it
+//! translates). For channels of other protocols translation opens the seals.
 //! Invariant: a block is taken away only where its signer is known to be another one, or where this channel
 //! has refused the conversation for its signatures in this exchange.
 
 use crate::code::Code;
 use crate::config::snapshot::{Channel, ForeignThinking};
 use crate::limit::Nanos;
-use crate::protocol::signed::Signed;
+use crate::protocol::signed::{Block, Signed};
 use crate::protocol::splice::Edit;
 use crate::protocol::{Grammar, Operation};
 use crate::refusal::Refusal;
@@ -42,8 +45,8 @@ pub struct Stripped {
 /// Finds the signed thinking of a request and who signed it.
 pub fn read(signers: &Signers, operation: Operation, body: &[u8], now: Nanos) -> Thinking {
     let signed = Signed::find(operation, body);
-    let known = |digest: &Option<_>| digest.and_then(|digest| signers.signer(digest, now));
-    let signers = signed.digests().iter().map(known).collect();
+    let known = |block: &Block| block.digest.and_then(|digest| signers.signer(digest, now));
+    let signers = signed.blocks().iter().map(known).collect();
     Thinking { operation, signed, signers, refused_by: Vec::new() }
 }
 
@@ -51,7 +54,9 @@ impl Thinking {
     /// Takes the channels out of the plan that refuse what another provider signed.
     pub fn confine(&self, live: &Live, plan: &mut Plan) -> Result<(), Refusal> {
         // A count that is estimated has none, and needs none.
-        if self.signers.iter().all(Option::is_none) || plan.candidates().is_empty() {
+        let is_sealed = |block: &Block| block.sealed;
+        let is_known = self.signers.iter().any(Option::is_some) || self.signed.blocks().iter().any(is_sealed);
+        if !is_known || plan.candidates().is_empty() {
             return Ok(());
         }
         plan.retain(|channel| {
@@ -63,7 +68,7 @@ impl Thinking {
 
     /// What this channel gets.
     pub fn stripped(&self, live: &Live, channel: &Channel) -> Stripped {
-        let all = self.signed.digests().len();
+        let all = self.signed.blocks().len();
         if all == 0 || channel.conduct.foreign_thinking == ForeignThinking::Refuse {
             return Stripped::default();
         }
@@ -80,8 +85,14 @@ impl Thinking {
     }
 
     fn is_foreign(&self, number: usize, live: &Live, channel: &Channel) -> bool {
-        let signer = self.signers.get(number).and_then(Option::as_ref);
-        signer.is_some_and(|signer| *signer != live.channel(channel.index).signer)
+        match self.signers.get(number).and_then(Option::as_ref) {
+            Some(signer) => *signer != live.channel(channel.index).signer,
+            None => {
+                let is_sealed = self.signed.blocks().get(number).is_some_and(|block| block.sealed);
+                let own = self.operation.protocol();
+                is_sealed && own.is_some_and(|protocol| channel.protocols.contains(&protocol))
+            }
+        }
     }
 
     fn refusal(&self) -> Refusal {

@@ -8,6 +8,7 @@
 
 use super::json::Text;
 use super::unified::{Protocol, Signature, Signer};
+use crate::protocol::signed::{SEAL, SEAL_IN_BASE64};
 
 impl Signer {
     /// Whether a provider of that protocol can verify it.
@@ -95,9 +96,6 @@ fn unsealed(text: Text<'_>) -> Option<Signature<'_>> {
 
 /// In the place of the signer's letter: Anthropic's, with its text behind it.
 const WITH_TEXT: char = 't';
-/// Twelve bytes, so that it begins the same in base64 whatever follows.
-const SEAL: &str = "tollgate.01.";
-const SEAL_IN_BASE64: &str = "dG9sbGdhdGUuMDEu";
 
 fn base64(bytes: &[u8]) -> String {
     let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);

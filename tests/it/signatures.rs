@@ -218,6 +218,45 @@ async fn where_nobody_takes_the_thinking_the_client_is_told_what_to_do() {
     }
 }
 
+/// Another family's signature as a client of this protocol carries it after an answer that was translated.
+fn sealed(speech: Speech) -> &'static str {
+    match speech {
+        Speech::Messages => "tollgate.01.g.c2ln",
+        Speech::Responses => "tollgate.01.a.c2ln",
+        _ => "dG9sbGdhdGUuMDEuYS5jMmxu",
+    }
+}
+
+#[tokio::test]
+async fn what_came_with_a_translated_answer_is_foreign_to_every_channel_of_the_clients_protocol() {
+    for speech in SPEECHES {
+        let (first, second) = (provider().await, provider().await);
+        let text = key()
+            + &channel("first", speech.kind(), &first, "priority = 0\nforeign_thinking = \"refuse\"")
+            + &channel("second", speech.kind(), &second, "priority = 1");
+        let gateway = Gateway::start(&text).await;
+        let (body, without) = conversation(speech, sealed(speech), false);
+        let answer = ask(&gateway, speech, false, &body).await;
+        assert_eq!(answer.status, 200, "{speech:?} {}", answer.text());
+        assert_eq!((first.request_count(), bodies(&second)), (0, vec![without]), "{speech:?}");
+        assert_eq!(gateway.log.line().await["thinking_stripped"], 1, "{speech:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_seal_of_a_gateway_behind_this_one_goes_back_to_it() {
+    for speech in SPEECHES {
+        let behind = provider().await;
+        let gateway = Gateway::start(&(key() + &channel("behind", speech.kind(), &behind, ""))).await;
+        behind.script(Selector::Any, vec![signed(speech, sealed(speech), false)]);
+        speech.ask(gateway.addr(), MODEL, false).await;
+        gateway.log.line().await;
+        let (body, _) = conversation(speech, sealed(speech), false);
+        let answer = ask(&gateway, speech, false, &body).await;
+        assert_eq!((answer.status, bodies(&behind)[1].as_str()), (200, body.as_str()), "{speech:?}");
+    }
+}
+
 #[tokio::test]
 async fn what_a_provider_cannot_verify_is_sent_once_more_without_it() {
     for speech in SPEECHES {

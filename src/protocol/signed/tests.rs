@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 fn stripped(operation: Operation, body: &str) -> (usize, String) {
     let signed = Signed::find(operation, body.as_bytes());
     let pieces = splice(&Bytes::from(body.to_owned()), &signed.without(&|_| true));
-    (signed.digests().len(), String::from_utf8(pieces.concat()).unwrap())
+    (signed.blocks().len(), String::from_utf8(pieces.concat()).unwrap())
 }
 
 fn check(operation: Operation, rows: &[(&str, usize, &str)]) {
@@ -199,8 +199,8 @@ fn geminis_signature_goes_alone_and_a_call_keeps_the_documented_placeholder() {
 fn only_the_blocks_that_are_asked_for_go() {
     let body = r#"{"messages":[{"role":"assistant","content":[{"type":"thinking","signature":"a"},{"type":"thinking","signature":"b"},{"type":"thinking","signature":"c"}]}]}"#;
     let signed = Signed::find(Operation::Messages, body.as_bytes());
-    let expected: Vec<_> = ["a", "b", "c"].map(SignatureDigest::of).into();
-    assert_eq!(signed.digests(), expected);
+    let expected = ["a", "b", "c"].map(Block::of);
+    assert_eq!(signed.blocks(), expected);
     for kept in 0..8u32 {
         let gone = |number: usize| kept >> number & 1 == 0;
         let pieces = splice(&Bytes::from_static(body.as_bytes()), &signed.without(&gone)).concat();
@@ -216,6 +216,31 @@ fn only_the_blocks_that_are_asked_for_go() {
             .map(|content| content.iter().filter_map(|block| block["signature"].as_str()).collect())
             .unwrap_or_default();
         assert_eq!(found, names);
+    }
+}
+
+#[test]
+fn what_another_family_signed_is_known_by_its_seal() {
+    for (operation, body, sealed) in [
+        (
+            Operation::Messages,
+            r#"{"messages":[{"role":"assistant","content":[{"type":"thinking","signature":"tollgate.01.g.c2ln"},{"type":"thinking","signature":"c2ln"},{"type":"redacted_thinking","data":"tollgate.01.o.rs_1:gAAA"}]}]}"#,
+            &[true, false, true][..],
+        ),
+        (
+            Operation::Responses,
+            r#"{"input":[{"type":"reasoning","encrypted_content":"tollgate.01.a.EqQB"},{"type":"reasoning","encrypted_content":"gAAA tollgate.01.a.EqQB"},{"type":"reasoning","encrypted_content":null}]}"#,
+            &[true, false, false],
+        ),
+        (
+            Operation::GenerateContent,
+            r#"{"contents":[{"role":"model","parts":[{"functionCall":{"name":"f"},"thoughtSignature":"dG9sbGdhdGUuMDEuYS5FcVFC"},{"text":"x","thoughtSignature":"dG9s"}]}]}"#,
+            &[true, false],
+        ),
+    ] {
+        let found: Vec<_> =
+            Signed::find(operation, body.as_bytes()).blocks().iter().map(|block| block.sealed).collect();
+        assert_eq!(found, sealed, "{body}");
     }
 }
 
