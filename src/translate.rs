@@ -46,6 +46,7 @@ mod flow;
 mod free;
 mod gemini;
 mod json;
+mod logprobs;
 mod loss;
 mod media;
 mod mend;
@@ -53,6 +54,7 @@ mod names;
 mod prompt;
 mod responses;
 mod schema;
+mod search;
 mod signature;
 mod stream;
 pub mod unified;
@@ -172,7 +174,7 @@ pub fn outgoing(request: &Request<'_>, target: &Target<'_>, id: &str) -> Result<
         };
         return Err(loss::untranslatable(field, field, why));
     }
-    forced(request)?;
+    forced(request, target)?;
     let mut losses = request.losses.clone();
     let mut body = BytesMut::with_capacity(SMALL_BODY_BYTES);
     match target.protocol {
@@ -184,6 +186,9 @@ pub fn outgoing(request: &Request<'_>, target: &Target<'_>, id: &str) -> Result<
     if let Some(refusal) = losses.refused() {
         return Err(*refusal);
     }
+    if target.protocol != Protocol::Chat {
+        losses.names(&request.turns);
+    }
     let back = Back { names: Names::of(request, target.protocol), id: id.to_owned() };
     Ok(Outgoing { body, losses: losses.into_list(), back })
 }
@@ -191,18 +196,22 @@ pub fn outgoing(request: &Request<'_>, target: &Target<'_>, id: &str) -> Result<
 /// Most requests of programs are larger; the buffer grows.
 const SMALL_BODY_BYTES: usize = 16 * 1024;
 
-/// A tool that must be used and that only one provider has.
-fn forced(request: &Request<'_>) -> Result<(), Refusal> {
-    let known =
-        |name: &str| request.tools.iter().any(|tool| *tool.name == *name && tool.kind != ToolKind::Own);
+/// A tool that must be used and that the channel's provider does not have, or uses as it likes.
+fn forced(request: &Request<'_>, target: &Target<'_>) -> Result<(), Refusal> {
+    let is_there = |tool: &Tool<'_>| match tool.kind {
+        ToolKind::Own => false,
+        ToolKind::Search(_) => matches!(target.protocol, Protocol::Responses | Protocol::Anthropic),
+        _ => true,
+    };
+    let known = |name: &str| request.tools.iter().any(|tool| *tool.name == *name && is_there(tool));
     let is_own = |name: &str| !known(name);
-    let all_own = || !request.tools.is_empty() && request.tools.iter().all(|tool| tool.kind == ToolKind::Own);
+    let all_own = || !request.tools.is_empty() && !request.tools.iter().any(is_there);
     let is_lost = match &request.choice {
         Some(Choice::Named(name)) => is_own(name),
         Some(Choice::Required) => all_own(),
         Some(Choice::Among { required: true, .. }) => {
             let allowed = prompt::allowed(request).unwrap_or_default();
-            let is_left = |tool: &Tool<'_>| tool.kind != ToolKind::Own && allowed.contains(&*tool.name);
+            let is_left = |tool: &Tool<'_>| is_there(tool) && allowed.contains(&*tool.name);
             !request.tools.iter().any(is_left)
         }
         _ => false,
@@ -211,7 +220,7 @@ fn forced(request: &Request<'_>) -> Result<(), Refusal> {
         return Ok(());
     }
     let field = loss::Field::Choice.spelled(request.source);
-    Err(loss::untranslatable(field, field, "It demands a tool that only its own provider has."))
+    Err(loss::untranslatable(field, field, "It demands a tool that the others do not have."))
 }
 
 /// Reads a whole answer of status 200.

@@ -16,9 +16,15 @@ pub mod http1;
 pub mod keys;
 pub mod requests;
 pub mod streams;
+pub mod translate_answers;
+pub mod translate_errors;
+pub mod translate_requests;
+pub mod translate_seals;
+pub mod translate_streams;
 
 use bytes::Bytes;
 use tollgate::protocol::Operation;
+use tollgate::translate::Protocol;
 
 /// One target.
 #[derive(Debug, Clone, Copy)]
@@ -44,6 +50,11 @@ pub const TARGETS: &[Target] = &[
     Target { name: "keys", run: keys::run, mutations: 5000 },
     Target { name: "requests", run: requests::run, mutations: 3000 },
     Target { name: "streams", run: streams::run, mutations: 300 },
+    Target { name: "translate_answers", run: translate_answers::run, mutations: 300 },
+    Target { name: "translate_errors", run: translate_errors::run, mutations: 1000 },
+    Target { name: "translate_requests", run: translate_requests::run, mutations: 60 },
+    Target { name: "translate_seals", run: translate_seals::run, mutations: 300 },
+    Target { name: "translate_streams", run: translate_streams::run, mutations: 200 },
 ];
 
 /// What has a body that is read here, in a fixed order: the first byte of an input chooses one.
@@ -64,6 +75,12 @@ const OPERATIONS: [Operation; 10] = [
 fn operation(input: &[u8]) -> Option<(Operation, &[u8])> {
     let (first, rest) = input.split_first()?;
     Some((OPERATIONS[usize::from(*first) % OPERATIONS.len()], rest))
+}
+
+/// The protocol of this number, and the rest of the input.
+fn protocol(input: &[u8]) -> Option<(Protocol, &[u8])> {
+    let (first, rest) = input.split_first()?;
+    Some((Protocol::ALL[usize::from(*first) % Protocol::ALL.len()], rest))
 }
 
 /// The same bytes in pieces of lengths that follow from a number: mostly short ones, now and then an empty one.

@@ -180,4 +180,21 @@ macro_rules! targets {
     };
 }
 
-targets!(addresses, answers, bodies, codings, configuration, events, heads, http1, keys, requests, streams);
+targets!(
+    addresses,
+    answers,
+    bodies,
+    codings,
+    configuration,
+    events,
+    heads,
+    http1,
+    keys,
+    requests,
+    streams,
+    translate_answers,
+    translate_errors,
+    translate_requests,
+    translate_seals,
+    translate_streams,
+);

@@ -85,14 +85,12 @@ impl Thinking {
     }
 
     fn is_foreign(&self, number: usize, live: &Live, channel: &Channel) -> bool {
-        match self.signers.get(number).and_then(Option::as_ref) {
-            Some(signer) => *signer != live.channel(channel.index).signer,
-            None => {
-                let is_sealed = self.signed.blocks().get(number).is_some_and(|block| block.sealed);
-                let own = self.operation.protocol();
-                is_sealed && own.is_some_and(|protocol| channel.protocols.contains(&protocol))
-            }
+        if let Some(signer) = self.signers.get(number).and_then(Option::as_ref) {
+            return *signer != live.channel(channel.index).signer;
         }
+        let is_sealed = self.signed.blocks().get(number).is_some_and(|block| block.sealed);
+        let own = self.operation.protocol();
+        is_sealed && own.is_some_and(|protocol| channel.protocols.contains(&protocol))
     }
 
     fn refusal(&self) -> Refusal {

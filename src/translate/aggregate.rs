@@ -2,7 +2,8 @@
 //!
 //! Invariant: telling an answer and collecting what is told gives the same answer.
 
-use super::json::{Raw, Text};
+use super::json::Text;
+use super::logprobs::joined;
 use super::unified::{Answer, Call, Content, Event, Input, Media, Opened, Part, Signature, Source};
 use super::words;
 
@@ -26,7 +27,7 @@ pub(super) fn add(answer: &mut Answer<'static>, event: Event<'_>) {
                 citations.push(citation.into_owned());
             }
         }
-        Event::Logprobs(raw) => answer.logprobs = joined(answer.logprobs.take(), &raw),
+        Event::Logprobs(raw) => answer.logprobs = Some(joined(answer.logprobs.take(), &raw)),
         Event::Close => closed(answer),
         Event::Usage(usage) => answer.usage = Some(usage),
         Event::Stop(stop) => answer.stop = stop.into_owned(),
@@ -73,14 +74,6 @@ fn closed(answer: &mut Answer<'static>) {
     }
 }
 
-/// Two lists as one.
-fn joined(before: Option<Raw<'static>>, more: &Raw<'_>) -> Option<Raw<'static>> {
-    let Some(before) = before else { return Some(more.clone().into_owned()) };
-    let (head, tail) = (before.json().strip_suffix(']')?, more.json().strip_prefix('[')?);
-    let comma = if head == "[" || tail == "]" { "" } else { "," };
-    Raw::list(format!("{head}{comma}{tail}"))
-}
-
 /// How much of an event is kept.
 pub(super) fn size(event: &Event<'_>) -> usize {
     match event {
@@ -115,6 +108,11 @@ pub(super) fn tell(answer: &Answer<'_>, sink: &mut dyn FnMut(Event<'_>)) {
             _ => continue,
         };
         sink(Event::Open(opened));
+        if matches!(part.content, Content::Text { .. })
+            && let Some(told) = logprobs.take()
+        {
+            sink(Event::Logprobs(told.clone()));
+        }
         if !text.is_empty() {
             sink(Event::Text(text));
         }
@@ -123,9 +121,6 @@ pub(super) fn tell(answer: &Answer<'_>, sink: &mut dyn FnMut(Event<'_>)) {
             Content::Text { citations, .. } => {
                 for citation in citations {
                     sink(Event::Cite(citation.clone()));
-                }
-                if let Some(raw) = logprobs.take() {
-                    sink(Event::Logprobs(raw.clone()));
                 }
             }
             _ => {}

@@ -79,6 +79,10 @@ message! {
         cache_control: CacheControl<'a>,
         strict: bool,
         eager_input_streaming: bool,
+        max_uses: u64,
+        allowed_domains: Vec<Text<'a>>,
+        blocked_domains: Vec<Text<'a>>,
+        user_location: super::search::Where<'a>,
     }
 }
 

@@ -44,9 +44,11 @@ message! {
         modalities: Vec<Text<'a>>,
         prompt_cache_key: Text<'a>,
         prompt_cache_retention: Text<'a>,
+        web_search_options: SearchOptions<'a>,
     }
 }
 
+message! { SearchOptions { search_context_size: Text<'a>, user_location: super::search::Where<'a> } }
 message! { StreamOptions { include_usage: bool, include_obfuscation: bool } }
 
 message! {

@@ -152,10 +152,19 @@ impl Flow {
         }
     }
 
-    pub(super) fn logprobs(&mut self, raw: Raw<'_>, sink: Sink<'_>) {
-        if self.open == Some(Kind::Text) {
-            sink(Event::Logprobs(raw));
+    /// Text, and how probable its tokens were.
+    pub(super) fn said(&mut self, text: Text<'_>, logprobs: Option<Raw<'_>>, sink: Sink<'_>) {
+        let Some(told) = logprobs.filter(|told| told.json() != "[]") else {
+            return self.say(Kind::Text, text, sink);
+        };
+        if !text.is_empty() {
+            self.part(Kind::Text, sink);
         }
+        // Without a text there may be a token all the same: a piece of a letter.
+        if self.open == Some(Kind::Text) {
+            sink(Event::Logprobs(told));
+        }
+        self.say(Kind::Text, text, sink);
     }
 
     /// A part that is whole at once.
@@ -205,6 +214,8 @@ impl Flow {
 
     pub(super) fn error(&mut self, fault: Fault<'_>, sink: Sink<'_>) {
         if !self.is_over() && self.reaches(Phase::Failed) {
+            // What is open stays so: nothing follows an error.
+            self.open = None;
             sink(Event::Error(fault));
         }
     }

@@ -65,6 +65,8 @@ message! {
 message! {
     ToolSet {
         functions["functionDeclarations", "function_declarations"]: Vec<Declaration<'a>>,
+        search["googleSearch", "google_search"]: Raw<'a>,
+        retrieval["googleSearchRetrieval", "google_search_retrieval"]: Raw<'a>,
     }
 }
 

@@ -5,7 +5,7 @@
 
 mod write;
 
-pub(super) use self::write::{Array, Object, array, object};
+pub(super) use self::write::{Array, Object, array, more, number, object};
 
 use bytes::BytesMut;
 use serde::de::value::MapAccessDeserializer;
@@ -127,6 +127,19 @@ impl<'a> Raw<'a> {
     pub(super) fn list(text: String) -> Option<Self> {
         let valid = text.starts_with('[') && serde_json::from_str::<IgnoredAny>(&text).is_ok();
         valid.then_some(Self(Cow::Owned(text)))
+    }
+
+    /// A list with the items of another at its end.
+    pub(super) fn with_items(self, more: &Raw<'_>) -> Raw<'static> {
+        let mut list = self.0.into_owned();
+        let Some(items) = more.0.strip_prefix('[').filter(|items| *items != "]") else {
+            return Raw(list.into());
+        };
+        if list.pop() == Some(']') && list != "[" {
+            list.push(',');
+        }
+        list.push_str(items);
+        Raw(list.into())
     }
 
     /// A string.

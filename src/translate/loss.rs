@@ -3,7 +3,7 @@
 //! Invariant: nothing is dropped or changed in a way that matters without a [`Loss`] that names it as the client
 //! wrote it.
 
-use super::unified::{Content, List, Part, Place, Protocol};
+use super::unified::{Content, List, Part, Place, Protocol, Turn};
 use crate::code::Code;
 use crate::refusal::Refusal;
 
@@ -104,6 +104,14 @@ impl Losses {
         self.add(field, what, why);
     }
 
+    /// Names of speakers, where the protocol has none.
+    pub(super) fn names(&mut self, turns: &[Turn<'_>]) {
+        for turn in turns.iter().filter(|turn| turn.name.is_some()) {
+            let place = turn.parts.first().map(|part| Place { part: None, ..part.place }).unwrap_or_default();
+            self.part(place, ".name", Lost::Dropped, "the protocol has no names of speakers");
+        }
+    }
+
     /// What a text rests on, or that a document shall be cited, where the protocol has no place for it.
     pub(super) fn citations(&mut self, part: &Part<'_>) {
         let has_them = match &part.content {
@@ -185,6 +193,7 @@ pub(super) enum Field {
     Format,
     FrequencyPenalty,
     Logprobs,
+    MaxTokens,
     Metadata,
     Parallel,
     PresencePenalty,
@@ -212,6 +221,9 @@ impl Field {
             }
             Self::FrequencyPenalty => same("frequency_penalty", "generationConfig.frequencyPenalty"),
             Self::Logprobs => ("logprobs", "top_logprobs", "logprobs", "generationConfig.responseLogprobs"),
+            Self::MaxTokens => {
+                ("max_tokens", "max_output_tokens", "max_tokens", "generationConfig.maxOutputTokens")
+            }
             Self::Metadata => same("metadata", "labels"),
             Self::Parallel => (
                 "parallel_tool_calls",

@@ -50,6 +50,9 @@ impl<'a> Media<'a> {
     /// The type its address's ending stands for.
     pub(super) fn guessed_mime(&self) -> Option<&'static str> {
         let (Source::Url(name) | Source::File(name)) = &self.source else { return None };
+        if ["youtube.com/", "youtu.be/"].iter().any(|host| name.contains(host)) {
+            return Some("video/mp4");
+        }
         let path = name.split(['?', '#']).next().unwrap_or_default();
         let (_, ending) = path.rsplit_once('.')?;
         ENDINGS.iter().find(|(known, _)| ending.eq_ignore_ascii_case(known)).map(|(_, mime)| *mime)

@@ -12,6 +12,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 /// Mends a conversation.
 pub(super) fn mend(request: &mut Request<'_>) {
     name_outcomes(&mut request.turns);
+    somebody_asks(request);
     if is_in_order(&request.turns) {
         return;
     }
@@ -29,6 +30,28 @@ pub(super) fn mend(request: &mut Request<'_>) {
         }
     }
     request.turns = kept;
+    for part in outcomes.into_values().flatten() {
+        request.losses.part(part.place, "", Lost::Dropped, "a second result of one call");
+    }
+}
+
+/// Instructions alone, and a last turn of the user's in which nothing is said, are conversations to chat completions
+/// only: the others refuse them, or go on with what the model said before.
+fn somebody_asks(request: &mut Request<'_>) {
+    let is_instruction = |turn: &Turn<'_>| matches!(turn.role, Role::System | Role::Developer);
+    let alone = request.turns.iter().all(is_instruction);
+    let Some(last) = request.turns.last_mut() else { return };
+    if alone {
+        last.role = Role::User;
+        request.losses.conversation("instructions alone: the last of them as the user's");
+    } else if last.role == Role::User && last.parts.iter().all(is_blank) {
+        last.parts = vec![Part::text("(The message is empty.)")];
+        request.losses.conversation("the last message is empty: it says so");
+    }
+}
+
+fn is_blank(part: &Part<'_>) -> bool {
+    matches!(&part.content, Content::Text { text, .. } if text.trim().is_empty())
 }
 
 /// Says of each result which tool it is of: the one of the latest call with its id.
@@ -108,13 +131,14 @@ fn answers<'a>(turn: &Turn<'a>, outcomes: &mut Outcomes<'a>, request: &mut Reque
         }
         request.losses.part(part.place, "", Lost::Approximated, "a call without a result: it says so");
         let free = matches!(&call.input, Input::Text { free: true, .. });
-        parts.push(Part::new(Content::Outcome(Outcome {
+        let outcome = Outcome {
             id: call.id.clone(),
             name: Some(call.name.clone()),
             parts: vec![Part::text(UNANSWERED)],
             error: true,
             free,
-        })));
+        };
+        parts.push(Part { place: part.place, ..Part::new(Content::Outcome(outcome)) });
     }
     (!parts.is_empty()).then_some(Turn { role: Role::User, parts, name: None })
 }

@@ -54,7 +54,8 @@ pub(super) const FREE_INPUT: Raw<'static> = Raw::known(
      \"additionalProperties\":false}",
 );
 
-/// The tools that are functions, or can be; of those, the ones that may be used. The others are lost.
+/// The tools that are functions, or can be; of those, the ones that may be used. The others are lost, but for a search
+/// of the web, which every writer sees to by itself.
 pub(super) fn tools<'r, 'a>(request: &'r Request<'a>, losses: &mut Losses) -> Vec<&'r Tool<'a>> {
     let mut kept = Vec::with_capacity(request.tools.len());
     let allowed = allowed(request);
@@ -67,6 +68,7 @@ pub(super) fn tools<'r, 'a>(request: &'r Request<'a>, losses: &mut Losses) -> Ve
                 );
                 continue;
             }
+            ToolKind::Search(_) => continue,
             ToolKind::Free { grammar } => {
                 let why =
                     if grammar.is_some() { "as a function; its grammar is lost" } else { "as a function" };

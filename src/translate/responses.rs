@@ -104,9 +104,13 @@ message! {
         strict: bool,
         format: Raw<'a>,
         tools: Vec<ToolDef<'a>>,
+        filters: Filters<'a>,
+        search_context_size: Text<'a>,
+        user_location: super::search::Where<'a>,
     }
 }
 
+message! { Filters { allowed_domains: Vec<Text<'a>>, blocked_domains: Vec<Text<'a>> } }
 message! { TextConfig { format: TextFormat<'a>, verbosity: Text<'a> } }
 
 message! {

@@ -11,3 +11,4 @@ mod fixture;
 mod laws;
 mod model;
 mod streams;
+mod traps;

@@ -47,7 +47,8 @@ def gemini_request(value):
     genai.ToolConfig.model_validate(value.get("toolConfig", {}))
     for tool in value.get("tools", []):
         genai.Tool.model_validate(tool)
-        for function in tool["functionDeclarations"]:
+        assert set(tool) in ({"functionDeclarations"}, {"googleSearch"}), tool
+        for function in tool.get("functionDeclarations", []):
             schema(function.get("parameters"))
 
 

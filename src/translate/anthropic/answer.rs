@@ -143,7 +143,13 @@ fn until_last<'p, 'a>(parts: &'p [Part<'a>], losses: &mut Losses) -> &'p [Part<'
 
 fn is_said(part: &Part<'_>, losses: &mut Losses) -> bool {
     match &part.content {
-        Content::Text { text, .. } | Content::Refusal(text) => !text.is_empty(),
+        Content::Text { text, citations } => {
+            if citations.iter().any(|of| !is_cited(of)) {
+                losses.dropped("citations", "Anthropic cites addresses, and what it was shown");
+            }
+            !text.is_empty()
+        }
+        Content::Refusal(text) => !text.is_empty(),
         Content::Call(_) | Content::Reasoning { .. } => true,
         _ => {
             losses.dropped("content", "Anthropic answers in text alone");
@@ -156,14 +162,14 @@ fn said(part: &Part<'_>, block: &mut Object<'_>) {
     match &part.content {
         Content::Text { text, citations } => {
             block.text("type", "text").text("text", text);
-            if citations.is_empty() {
-                block.null("citations");
-            } else {
+            if citations.iter().any(is_cited) {
                 block.array("citations", |list| {
-                    for of in citations {
+                    for of in citations.iter().filter(|of| is_cited(of)) {
                         list.value(|out| out.extend_from_slice(citation(of).json().as_bytes()));
                     }
                 });
+            } else {
+                block.null("citations");
             }
         }
         Content::Refusal(text) => {
@@ -176,6 +182,11 @@ fn said(part: &Part<'_>, block: &mut Object<'_>) {
         }
         _ => {}
     }
+}
+
+/// Whether there is a form for it: its own, or that of an address.
+pub(super) fn is_cited(of: &Citation<'_>) -> bool {
+    of.anthropic.is_some() || of.url.is_some()
 }
 
 /// A citation as Anthropic writes it: its own, or of a page of the web.

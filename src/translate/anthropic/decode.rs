@@ -2,10 +2,10 @@
 
 use super::super::json::{Many, Text};
 use super::super::unified::{
-    Choice, Format, Keep, List, Place, Protocol, Reasoning, Request, Role, Sampling, Show, Thinking, Tier,
-    Tool, ToolKind, Turn,
+    Choice, Format, Keep, List, Place, Protocol, Reasoning, Request, Role, Sampling, Search, Show, Thinking,
+    Tier, Tool, ToolKind, Turn,
 };
-use super::super::{unreadable, words};
+use super::super::{search, unreadable, words};
 use super::{Body, CacheControl, ToolChoice, ToolDef, turns};
 use crate::refusal::Refusal;
 
@@ -82,6 +82,13 @@ fn is_function(def: &ToolDef<'_>) -> bool {
 fn tool(def: ToolDef<'_>) -> Tool<'_> {
     let cache = def.cache_control.as_ref().map(keep);
     match def.kind {
+        Some(kind) if kind.starts_with("web_search_20") => search::tool(Search {
+            allowed: def.allowed_domains.unwrap_or_default(),
+            blocked: def.blocked_domains.unwrap_or_default(),
+            uses: def.max_uses,
+            size: None,
+            place: search::place(def.user_location),
+        }),
         Some(kind) if &*kind != "custom" => {
             Tool { name: def.name.unwrap_or(kind), description: None, kind: ToolKind::Own, cache }
         }

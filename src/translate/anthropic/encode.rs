@@ -6,9 +6,9 @@ use super::super::names::tool_name;
 use super::super::unified::{
     Choice, Content, Format, Keep, Part, Protocol, Request, Role, Show, Thinking, Tier, Tool, ToolKind, Turn,
 };
-use super::super::{Target, prompt, schema, words};
+use super::super::{Target, prompt, schema, search, words};
 use super::blocks::{self, cache_control};
-use super::model::{Model, Thought};
+use super::model::{Model, Style, Thought};
 use bytes::BytesMut;
 
 /// Writes it.
@@ -22,7 +22,7 @@ pub(in crate::translate) fn request(
     let thought = Thought::of(request, target, model, losses);
     object(out, |body| {
         body.text("model", target.model).number("max_tokens", thought.max_tokens);
-        conversation(request, model, body, losses);
+        conversation(request, (model, thought.is_on()), body, losses);
         tools(request, body, losses);
         thinking(&thought, body);
         output(request, model, &thought, body);
@@ -44,9 +44,10 @@ pub(in crate::translate) fn count(
     let model = Model::named(target.model);
     object(out, |body| {
         body.text("model", target.model);
-        conversation(request, model, body, losses);
+        let thought = Thought::of(request, target, model, losses);
+        conversation(request, (model, thought.is_on()), body, losses);
         tools(request, body, losses);
-        thinking(&Thought::of(request, target, model, losses), body);
+        thinking(&thought, body);
     });
 }
 
@@ -57,7 +58,12 @@ fn marks(request: &Request<'_>) -> Option<Keep> {
     request.cache.keep.or(asked.then_some(Keep::Minutes))
 }
 
-fn conversation(request: &Request<'_>, model: Model, body: &mut Object<'_>, losses: &mut Losses) {
+fn conversation(
+    request: &Request<'_>,
+    (model, thinks): (Model, bool),
+    body: &mut Object<'_>,
+    losses: &mut Losses,
+) {
     let is_system = |turn: &Turn<'_>| matches!(turn.role, Role::System | Role::Developer);
     let leading = request.turns.iter().take_while(|turn| is_system(turn)).count();
     let (system, rest) = request.turns.split_at(leading);
@@ -87,6 +93,14 @@ fn conversation(request: &Request<'_>, model: Model, body: &mut Object<'_>, loss
             let is_last = at + 1 == groups.len();
             messages.object(|message| group.write(is_last, mark, message, losses));
         }
+        // An answer that was begun is not gone on with while the model thinks, nor by the models that think by themselves.
+        let begun = groups.last().is_some_and(|group| group.role == Role::Model);
+        if begun && (thinks || model.style == Style::Adaptive) {
+            losses.conversation("the conversation ends with the model: a user's turn follows");
+            messages.object(|message| {
+                message.text("role", "user").text("content", "(Go on.)");
+            });
+        }
     });
 }
 
@@ -96,8 +110,16 @@ fn is_native(format: &Format<'_>, model: Model) -> bool {
 
 fn tools(request: &Request<'_>, body: &mut Object<'_>, losses: &mut Losses) {
     let tools = prompt::tools(request, losses);
-    let Some(last) = tools.len().checked_sub(1) else { return };
+    let searched = search::asked(request);
+    if tools.is_empty() && searched.is_none() {
+        return;
+    }
+    let last = tools.len().saturating_sub(1);
     body.array("tools", |list| {
+        // First, so that the mark for the cache stays at the last one.
+        if let Some((_, search)) = searched {
+            list.object(|of| search::anthropic(search, request, of, losses));
+        }
         for (at, tool) in tools.iter().enumerate() {
             let mark =
                 tool.cache.or(marks(request).filter(|_| at == last && request.source != Protocol::Anthropic));

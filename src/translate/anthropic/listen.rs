@@ -16,7 +16,7 @@ message! {
     Heard {
         kind["type"]: Text<'a>,
         message: Started<'a>,
-        content_block: Block<'a>,
+        content_block: Box<Block<'a>>,
         delta: Delta<'a>,
         usage: &'a serde_json::value::RawValue,
         index: u64,
@@ -62,7 +62,7 @@ impl Listener {
                 flow.start(started.id, started.model, sink);
                 self.count(started.usage, flow, sink);
             }
-            "content_block_start" => self.open(heard.content_block.unwrap_or_default(), flow, sink),
+            "content_block_start" => self.open(*heard.content_block.unwrap_or_default(), flow, sink),
             "content_block_delta" => self.delta(heard.delta.unwrap_or_default(), flow, sink),
             "content_block_stop" => self.close(flow, sink),
             "message_delta" => {

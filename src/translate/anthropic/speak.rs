@@ -1,12 +1,12 @@
 //! A stream of Anthropic's messages, spoken: blocks one after the other, each with its index, then why it stopped
 //! and what it used.
 
-use super::super::json::{Object, Raw};
+use super::super::json::{Object, Raw, more, number};
 use super::super::loss::Losses;
 use super::super::names::{call_id, tool_name};
 use super::super::unified::{Event, Opened, Protocol, Signature, Signer, Stop};
 use super::super::{Client, free, prompt, stream, usage};
-use super::answer::{self, carried, citation, stopped};
+use super::answer::{self, carried, citation, is_cited, stopped};
 use crate::usage::Usage;
 use bytes::BytesMut;
 
@@ -84,6 +84,9 @@ impl Speaker {
                 } else {
                     self.sign(signature, out);
                 }
+            }
+            Event::Cite(of) if !is_cited(of) => {
+                losses.dropped("citations", "Anthropic cites addresses, and what it was shown");
             }
             Event::Cite(of) => {
                 let raw = citation(of);
@@ -244,12 +247,16 @@ impl Speaker {
     }
 
     fn delta(&self, out: &mut BytesMut, kind: &str, write: impl FnOnce(&mut Object<'_>)) {
-        stream::sse(out, Some("content_block_delta"), |event| {
-            event.text("type", "content_block_delta").number("index", self.index).object("delta", |delta| {
-                delta.text("type", kind);
-                write(delta);
-            });
-        });
+        // Most of a stream is these, so they are written in large pieces.
+        out.extend_from_slice(
+            b"event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":",
+        );
+        number(out, self.index);
+        out.extend_from_slice(b",\"delta\":{\"type\":\"");
+        out.extend_from_slice(kind.as_bytes());
+        out.extend_from_slice(b"\"");
+        more(out, write);
+        out.extend_from_slice(b"}}\n\n");
     }
 
     fn end_block(&mut self, out: &mut BytesMut) {

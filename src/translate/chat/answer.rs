@@ -5,7 +5,7 @@ use super::super::free::unwrapped;
 use super::super::json::{Many, Raw, Text, message, object};
 use super::super::loss::Losses;
 use super::super::unified::{Answer, Call, Citation, Content, Input, Part, Signer, Stop};
-use super::super::{Back, Client, usage, words};
+use super::super::{Back, Client, logprobs, usage, words};
 use super::turns::{call, cited};
 use super::{Annotation, Piece, ToolCall, encode};
 use crate::protocol::Grammar;
@@ -25,7 +25,7 @@ message! {
 message! {
     Choice {
         index: u64,
-        message: Said<'a>,
+        message: Box<Said<'a>>,
         delta: Said<'a>,
         finish_reason: Text<'a>,
         logprobs: Logprobs<'a>,
@@ -55,7 +55,7 @@ pub(in crate::translate) fn read<'a>(body: &'a [u8], back: &Back) -> Result<Answ
     let choice = whole.choices.into_iter().flatten().find(|choice| choice.index.unwrap_or(0) == 0);
     let Some(choice) = choice else { return Err(Fault::new(502, "The AI provider gave no answer.")) };
     let mut parts = Vec::new();
-    let said = choice.message.unwrap_or_default();
+    let said = *choice.message.unwrap_or_default();
     if let Some(text) = said.reasoning_content.or(said.reasoning).filter(|text| !text.is_empty()) {
         parts.push(Part::new(Content::Reasoning { text, signature: None }));
     }
@@ -143,7 +143,7 @@ pub(in crate::translate) fn write(
                 choice.object("message", |message| self::message(answer, message, losses));
                 match &answer.logprobs {
                     Some(told) => choice.object("logprobs", |of| {
-                        of.raw("content", told).null("refusal");
+                        of.array("content", |list| logprobs::openai(told, list)).null("refusal");
                     }),
                     None => choice.null("logprobs"),
                 };

@@ -2,9 +2,9 @@
 
 use super::super::json::{Members, Raw, Text};
 use super::super::unified::{
-    Choice, Format, Keep, Logprobs, Need, Protocol, Request, Sampling, Tier, Tool, ToolKind,
+    Choice, Format, Keep, Logprobs, Need, Protocol, Request, Sampling, Search, Tier, Tool, ToolKind,
 };
-use super::super::{unreadable, words};
+use super::super::{search, unreadable, words};
 use super::{Body, Custom, Function, ResponseFormat, ToolDef, turns};
 use crate::refusal::Refusal;
 
@@ -74,6 +74,10 @@ fn tools<'a>(body: &mut Body<'a>, request: &mut Request<'a>) {
     let defs = body.tools.take().unwrap_or_default();
     request.tools = defs.into_iter().map(tool).collect();
     request.tools.extend(body.functions.take().unwrap_or_default().into_iter().map(function));
+    if let Some(of) = body.web_search_options.take() {
+        let (size, place) = (of.search_context_size, search::place(of.user_location));
+        request.tools.push(search::tool(Search { size, place, ..Search::default() }));
+    }
     request.choice = body.tool_choice.as_ref().or(body.function_call.as_ref()).and_then(choice);
     request.parallel = body.parallel_tool_calls;
 }

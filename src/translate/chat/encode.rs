@@ -10,7 +10,7 @@ use super::super::unified::{
     Call, Choice, Content, Format, Input, Media, Outcome, Part, Protocol, Request, Role, Source, Tier, Tool,
     ToolKind, Turn,
 };
-use super::super::{Target, prompt, words};
+use super::super::{Target, prompt, search, words};
 use bytes::BytesMut;
 
 /// Writes it.
@@ -23,7 +23,7 @@ pub(in crate::translate) fn request(
     object(out, |body| {
         body.text("model", target.model);
         body.array("messages", |messages| self::messages(request, messages, losses));
-        tools(request, body, losses);
+        tools(request, target.model, body, losses);
         settings(request, target, body, losses);
         sampling(request, body, losses);
         if target.stream {
@@ -193,7 +193,7 @@ fn outcome(of: &Outcome<'_>, part: &Part<'_>, message: &mut Object<'_>, losses: 
     let mut text = texts.join("\n");
     if of.error && !text.to_ascii_lowercase().starts_with("error") {
         losses.part(part.place, ".is_error", Lost::Approximated, "said in the result's text");
-        text.insert_str(0, "Error: ");
+        text.insert_str(0, if text.is_empty() { "Error" } else { "Error: " });
     }
     message.text("content", &text);
 }
@@ -259,8 +259,9 @@ pub(in crate::translate) fn call(call: &Call<'_>, of: &mut Object<'_>) {
     );
 }
 
-fn tools(request: &Request<'_>, body: &mut Object<'_>, losses: &mut Losses) {
+fn tools(request: &Request<'_>, model: &str, body: &mut Object<'_>, losses: &mut Losses) {
     let tools: Vec<&Tool<'_>> = prompt::tools(request, losses);
+    search::chat(request, model, body, losses);
     if tools.is_empty() {
         return;
     }

@@ -75,21 +75,17 @@ impl Listener {
     }
 
     fn choice(&mut self, choice: Choice<'_>, flow: &mut Flow, sink: Sink<'_>) {
-        let said = choice.delta.or(choice.message).unwrap_or_default();
+        let said = choice.delta.or(choice.message.map(|said| *said)).unwrap_or_default();
         if let Some(text) = said.reasoning_content.or(said.reasoning) {
             flow.say(Kind::Reasoning, text, sink);
         }
-        if let Some(text) = said.content.map(joined) {
-            flow.say(Kind::Text, text, sink);
-        }
+        let (text, told) = (said.content.map(joined), choice.logprobs.and_then(|told| told.content));
+        flow.said(text.unwrap_or_default(), told, sink);
         if let Some(text) = said.refusal {
             flow.say(Kind::Refusal, text, sink);
         }
         for citation in cited(said.annotations) {
             flow.cite(citation, sink);
-        }
-        if let Some(told) = choice.logprobs.and_then(|told| told.content).filter(|raw| raw.json() != "[]") {
-            flow.logprobs(told, sink);
         }
         for of in said.tool_calls.into_iter().flatten() {
             self.fragment(of, flow, sink);

@@ -1,9 +1,9 @@
 //! A stream of chat completions, spoken: chunks of one shape, the usage in one of its own, `[DONE]`.
 
-use super::super::json::{Object, array, object};
+use super::super::json::{Object, Raw, array, more};
 use super::super::loss::Losses;
 use super::super::unified::{Event, Opened, Stop};
-use super::super::{Client, stream, usage};
+use super::super::{Client, logprobs, stream, usage};
 use super::answer::{annotation, stop_word};
 use crate::usage::Usage;
 use bytes::BytesMut;
@@ -12,11 +12,15 @@ use bytes::BytesMut;
 #[derive(Debug)]
 pub(in crate::translate) struct Speaker {
     client: Client,
+    /// What every chunk of the answer begins with, up to its one choice.
+    head: Box<[u8]>,
     part: Part,
     calls: u64,
     /// How many characters of text.
     characters: usize,
     part_from: usize,
+    /// The probabilities of the tokens of the text that comes next.
+    told: Option<Raw<'static>>,
     usage: Option<Usage>,
     begun: bool,
 }
@@ -35,10 +39,12 @@ impl Speaker {
     pub(in crate::translate) fn new(client: &Client) -> Self {
         Self {
             client: client.clone(),
+            head: begun(client),
             part: Part::None,
             calls: 0,
             characters: 0,
             part_from: 0,
+            told: None,
             usage: None,
             begun: false,
         }
@@ -62,13 +68,9 @@ impl Speaker {
                     });
                 }
             }
-            Event::Logprobs(raw) => self.chunk(out, |choice| {
-                choice.object("delta", |_| {}).object("logprobs", |told| {
-                    told.raw("content", raw).null("refusal");
-                });
-                choice.null("finish_reason");
-            }),
+            Event::Logprobs(told) => self.told = Some(logprobs::joined(self.told.take(), told)),
             Event::Close => {
+                self.tell("", out);
                 // Clients read the arguments of a call that takes nothing, too.
                 if self.part == (Part::Call { free: false, said: false }) {
                     self.text("{}", out);
@@ -122,6 +124,9 @@ impl Speaker {
             Part::None => {}
             Part::Text => {
                 self.characters += text.chars().count();
+                if self.told.is_some() {
+                    return self.tell(text, out);
+                }
                 self.delta(out, |delta| {
                     delta.text("content", text);
                 });
@@ -146,6 +151,20 @@ impl Speaker {
                 });
             }
         }
+    }
+
+    /// More text, and how probable its tokens were.
+    fn tell(&mut self, text: &str, out: &mut BytesMut) {
+        let Some(told) = self.told.take() else { return };
+        self.chunk(out, |choice| {
+            choice.object("delta", |delta| {
+                delta.text("content", text);
+            });
+            choice.object("logprobs", |of| {
+                of.array("content", |list| logprobs::openai(&told, list)).null("refusal");
+            });
+            choice.null("finish_reason");
+        });
     }
 
     fn stop(&mut self, stop: &Stop<'_>, out: &mut BytesMut) {
@@ -173,21 +192,18 @@ impl Speaker {
     }
 
     fn chunk(&self, out: &mut BytesMut, write: impl FnOnce(&mut Object<'_>)) {
-        stream::sse(out, None, |chunk| {
-            head(&self.client, chunk);
-            chunk.value("choices", |out| {
-                out.extend_from_slice(b"[");
-                object(out, |choice| {
-                    choice.number("index", 0);
-                    write(choice);
-                });
-                out.extend_from_slice(b"]");
-            });
-            if self.client.stream_usage {
-                chunk.null("usage");
-            }
-        });
+        out.extend_from_slice(&self.head);
+        more(out, write);
+        let end: &[u8] = if self.client.stream_usage { b"}],\"usage\":null}\n\n" } else { b"}]}\n\n" };
+        out.extend_from_slice(end);
     }
+}
+
+fn begun(client: &Client) -> Box<[u8]> {
+    let mut out = BytesMut::new();
+    stream::sse(&mut out, None, |chunk| head(client, chunk));
+    let head = out.strip_suffix(b"}\n\n").unwrap_or_default();
+    [head, b",\"choices\":[{\"index\":0"].concat().into()
 }
 
 fn head(client: &Client, chunk: &mut Object<'_>) {

@@ -4,7 +4,7 @@ use super::super::fault::Fault;
 use super::super::json::{Object, Raw, Text, array, message, object};
 use super::super::loss::Losses;
 use super::super::unified::{Answer, Call, Citation, Content, Part, Place, Signature, Source, Stop};
-use super::super::{Back, Client, signature, usage};
+use super::super::{Back, Client, logprobs, signature, usage};
 use super::{ContentOf, contents, turns};
 use crate::protocol::Grammar;
 use crate::protocol::observe::counted;
@@ -31,6 +31,7 @@ message! {
         content: ContentOf<'a>,
         finish["finishReason"]: Text<'a>,
         grounding["groundingMetadata"]: Grounding<'a>,
+        logprobs["logprobsResult"]: Raw<'a>,
     }
 }
 
@@ -72,6 +73,7 @@ pub(in crate::translate) fn read<'a>(body: &'a [u8], back: &Back) -> Result<Answ
         turns::read_into(piece, Place::default(), &mut parts);
     }
     answer.parts = joined(parts, back);
+    answer.logprobs = candidate.logprobs.as_ref().and_then(logprobs::from_google);
     let called = answer.parts.iter().any(|part| matches!(part.content, Content::Call(_)));
     answer.stop = stop(candidate.finish.as_deref(), called).ok_or_else(Fault::unfinished)?;
     let text = answer.parts.iter_mut().rev().find_map(|part| match &mut part.content {
@@ -182,11 +184,11 @@ pub(in crate::translate) fn write(
                     _ => &[],
                 });
                 grounding(&citations.collect::<Vec<_>>(), candidate, losses);
+                if let Some(told) = &answer.logprobs {
+                    logprobs::google(told, candidate);
+                }
             });
         });
-        if answer.logprobs.is_some() {
-            losses.dropped("logprobs", "Gemini tells them in another way");
-        }
         body.object("usageMetadata", |of| usage::gemini(&answer.usage.unwrap_or_default(), of));
         tail(client, body);
     });

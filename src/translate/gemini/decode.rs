@@ -1,11 +1,11 @@
 //! A request of generateContent, read. The model and whether it streams are in its address.
 
-use super::super::json::{Many, Raw};
+use super::super::json::{Many, Members, Raw, Text};
 use super::super::unified::{
-    Choice, Effort, Format, List, Logprobs, Need, Place, Protocol, Reasoning, Request, Role, Sampling, Show,
-    Thinking, Tier, Tool, ToolKind, Turn,
+    Choice, Effort, Format, List, Logprobs, Need, Place, Protocol, Reasoning, Request, Role, Sampling,
+    Search, Show, Thinking, Tier, Tool, ToolKind, Turn,
 };
-use super::super::{Asked, unreadable, words};
+use super::super::{Asked, search, unreadable, words};
 use super::{Body, Calling, Config, Declaration, ThinkingConfig, ToolSet, turns};
 use crate::refusal::Refusal;
 
@@ -17,9 +17,14 @@ pub(in crate::translate) fn request<'a>(body: &'a [u8], asked: &Asked<'a>) -> Re
     request.model = asked.model.into();
     request.stream = asked.stream;
     request.stream_usage = true;
-    if let Some(Many::List(contents)) = body.system.take() {
+    if let Some(system) = body.system.take() {
         let place = |part| Place { list: List::Instructions, item: 0, part: Some(part) };
-        let pieces = contents.into_iter().flat_map(|content| turns::pieces(content.parts));
+        let pieces = match system {
+            Many::List(contents) => {
+                contents.into_iter().flat_map(|content| turns::pieces(content.parts)).collect()
+            }
+            Many::Text(text) => turns::pieces(Some(Many::Text(text))),
+        };
         let mut parts = Vec::new();
         for (at, piece) in (0..).zip(pieces) {
             turns::add(piece, place(at), &mut parts, &mut request);
@@ -56,10 +61,21 @@ fn tools<'a>(sets: Many<'a, ToolSet<'a>>, request: &mut Request<'a>) {
     let Many::List(sets) = sets else { return };
     for set in sets {
         request.tools.extend(set.functions.into_iter().flatten().map(function));
+        if let Some(of) = set.search.or(set.retrieval) {
+            request.tools.push(search::tool(searched(&of)));
+        }
         for own in set.unknown {
             request.tools.push(Tool { name: own, description: None, kind: ToolKind::Own, cache: None });
         }
     }
+}
+
+/// Vertex AI takes domains to leave out.
+fn searched(of: &Raw<'_>) -> Search<'static> {
+    let members = Members::of(of);
+    let blocked = members.find("excludeDomains").or(members.find("exclude_domains"));
+    let blocked: Vec<Text<'_>> = blocked.and_then(Raw::read).unwrap_or_default();
+    Search { blocked: blocked.into_iter().map(Text::into_owned).collect(), ..Search::default() }
 }
 
 fn function(of: Declaration<'_>) -> Tool<'_> {

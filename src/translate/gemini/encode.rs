@@ -6,7 +6,7 @@ use super::super::names::tool_name;
 use super::super::unified::{
     Choice, Effort, Format, Protocol, Request, Role, Show, Thinking, Tier, ToolKind, Turn,
 };
-use super::super::{Target, prompt, schema, words};
+use super::super::{Target, prompt, schema, search, words};
 use super::{contents, has_levels};
 use bytes::BytesMut;
 
@@ -62,6 +62,13 @@ fn conversation(request: &Request<'_>, target: &Target<'_>, body: &mut Object<'_
 
 fn tools(request: &Request<'_>, body: &mut Object<'_>, losses: &mut Losses) {
     let tools = prompt::tools(request, losses);
+    if search::gemini(request, !tools.is_empty(), losses) {
+        body.array("tools", |sets| {
+            sets.object(|set| {
+                set.object("googleSearch", |_| {});
+            });
+        });
+    }
     if tools.is_empty() {
         return;
     }
@@ -90,6 +97,9 @@ fn tools(request: &Request<'_>, body: &mut Object<'_>, losses: &mut Losses) {
             });
         });
     });
+    if request.parallel == Some(false) {
+        losses.field(Field::Parallel, Lost::Dropped, "Gemini may call several");
+    }
     let Some(choice) = prompt::choice(request) else { return };
     body.object("toolConfig", |config| {
         config.object("functionCallingConfig", |of| match &choice {
@@ -109,9 +119,6 @@ fn tools(request: &Request<'_>, body: &mut Object<'_>, losses: &mut Losses) {
             }
         });
     });
-    if request.parallel == Some(false) {
-        losses.field(Field::Parallel, Lost::Dropped, "Gemini may call several");
-    }
 }
 
 fn config(request: &Request<'_>, target: &Target<'_>, body: &mut Object<'_>, losses: &mut Losses) {

@@ -3,6 +3,7 @@
 use super::super::fault::Fault;
 use super::super::flow::{Flow, Kind, Sink};
 use super::super::json::Raw;
+use super::super::logprobs::from_google;
 use super::super::signature::opened;
 use super::super::unified::{Content, Opened, Place, Signer, Stop};
 use super::answer::{Candidate, Whole, cited, stop};
@@ -43,8 +44,9 @@ impl Listener {
 /// Says what it says; and, once it is finished, why, or that it could not go on.
 #[expect(clippy::option_option, reason = "not finished, or failed")]
 fn said(candidate: Candidate<'_>, flow: &mut Flow, sink: Sink<'_>) -> Option<Option<Stop<'static>>> {
+    let mut told = candidate.logprobs.as_ref().and_then(from_google);
     for piece in turns::pieces(candidate.content.and_then(|content| content.parts)) {
-        part(piece, flow, sink);
+        part(piece, &mut told, flow, sink);
     }
     for citation in candidate.grounding.into_iter().flat_map(cited) {
         flow.cite(citation, sink);
@@ -53,7 +55,8 @@ fn said(candidate: Candidate<'_>, flow: &mut Flow, sink: Sink<'_>) -> Option<Opt
     Some(stop(Some(&reason), flow.has_called()))
 }
 
-fn part(mut piece: Piece<'_>, flow: &mut Flow, sink: Sink<'_>) {
+/// Says a part; the chunk's probabilities are those of its first text.
+fn part(mut piece: Piece<'_>, told: &mut Option<Raw<'static>>, flow: &mut Flow, sink: Sink<'_>) {
     let signature = piece.signature.take().filter(|of| &**of != UNSIGNED);
     let signature = signature.and_then(|of| opened(of, Signer::Gemini));
     let is_thought = piece.thought == Some(true);
@@ -68,7 +71,7 @@ fn part(mut piece: Piece<'_>, flow: &mut Flow, sink: Sink<'_>) {
         return;
     }
     if let Some(text) = piece.text {
-        return flow.say(Kind::Text, text, sink);
+        return flow.said(text, told.take(), sink);
     }
     if let Some(call) = piece.call {
         flow.call(call.id.unwrap_or_default(), call.name.unwrap_or_default(), false, sink);

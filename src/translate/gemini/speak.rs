@@ -2,10 +2,10 @@
 //! since the protocol has no pieces of one.
 
 use super::super::fault::Fault;
-use super::super::json::{Object, object};
+use super::super::json::{Object, Raw, object};
 use super::super::loss::Losses;
 use super::super::unified::{Call, Citation, Event, Input, Opened, Protocol, Signature, Source, Stop};
-use super::super::{Client, stream, usage, words};
+use super::super::{Client, logprobs, stream, usage, words};
 use super::answer::{called, carried, grounding, stop_word, tail};
 use crate::usage::Usage;
 use bytes::BytesMut;
@@ -25,6 +25,8 @@ pub(in crate::translate) struct Speaker {
     pending: Option<String>,
     /// What the open thinking says, as far as it goes along with its signature.
     thoughts: String,
+    /// The probabilities of the tokens of the text that comes next.
+    told: Option<Raw<'static>>,
     citations: Vec<Citation<'static>>,
     usage: Option<Usage>,
     stop: Stop<'static>,
@@ -47,6 +49,7 @@ impl Speaker {
             part: Part::None,
             pending: None,
             thoughts: String::new(),
+            told: None,
             citations: Vec::new(),
             usage: None,
             stop: Stop::End,
@@ -69,7 +72,7 @@ impl Speaker {
                     self.citations.push(citation.clone().into_owned());
                 }
             }
-            Event::Logprobs(_) => losses.dropped("logprobs", "Gemini tells them in another way"),
+            Event::Logprobs(told) => self.told = Some(logprobs::joined(self.told.take(), told)),
             Event::Close => self.close(out),
             Event::Usage(usage) => self.usage = Some(*usage),
             Event::Stop(stop) => self.stop = stop.clone().into_owned(),
@@ -160,6 +163,7 @@ impl Speaker {
 
     fn say(&mut self, out: &mut BytesMut, write: impl FnOnce(&mut Object<'_>)) {
         let client = self.client.clone();
+        let told = if matches!(self.part, Part::Text) { self.told.take() } else { None };
         self.chunk(out, |chunk| {
             chunk.array("candidates", |list| {
                 list.object(|candidate| {
@@ -167,6 +171,9 @@ impl Speaker {
                         content.array("parts", |parts| parts.object(write)).text("role", "model");
                     });
                     candidate.number("index", 0);
+                    if let Some(told) = &told {
+                        logprobs::google(told, candidate);
+                    }
                 });
             });
             tail(&client, chunk);
@@ -176,7 +183,7 @@ impl Speaker {
     fn end(&mut self, losses: &mut Losses, out: &mut BytesMut) {
         let (client, signature) = (self.client.clone(), self.pending.take());
         let (stop, usage) = (stop_word(&self.stop), self.usage.unwrap_or_default());
-        let citations = std::mem::take(&mut self.citations);
+        let (citations, told) = (std::mem::take(&mut self.citations), self.told.take());
         self.chunk(out, |chunk| {
             chunk.array("candidates", |list| {
                 list.object(|candidate| {
@@ -190,6 +197,9 @@ impl Speaker {
                     });
                     candidate.text("finishReason", stop).number("index", 0);
                     grounding(&citations.iter().collect::<Vec<_>>(), candidate, losses);
+                    if let Some(told) = &told {
+                        logprobs::google(told, candidate);
+                    }
                 });
             });
             chunk.object("usageMetadata", |of| usage::gemini(&usage, of));

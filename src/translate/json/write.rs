@@ -14,6 +14,11 @@ pub(in crate::translate) fn object(out: &mut BytesMut, write: impl FnOnce(&mut O
     out.put_u8(b'}');
 }
 
+/// Writes members of an object of which the beginning, one member at least, is written already.
+pub(in crate::translate) fn more(out: &mut BytesMut, write: impl FnOnce(&mut Object<'_>)) {
+    write(&mut Object { out, first: false });
+}
+
 /// Writes one array.
 pub(in crate::translate) fn array(out: &mut BytesMut, write: impl FnOnce(&mut Array<'_>)) {
     out.put_u8(b'[');
@@ -30,6 +35,7 @@ pub(in crate::translate) struct Object<'b> {
 
 impl Object<'_> {
     fn key(&mut self, key: &str) -> &mut BytesMut {
+        self.out.reserve(key.len() + ",\"\":".len());
         comma(self.out, &mut self.first);
         text(self.out, &[key]);
         self.out.put_u8(b':');
@@ -163,6 +169,10 @@ impl Array<'_> {
         text(self.next(), &[value]);
     }
 
+    pub(in crate::translate) fn number(&mut self, value: u64) {
+        number(self.next(), value);
+    }
+
     pub(in crate::translate) fn raw(&mut self, value: &Raw<'_>) {
         self.next().extend_from_slice(value.json().as_bytes());
     }
@@ -225,6 +235,17 @@ const ESCAPES: [u8; 256] = {
     table
 };
 
-fn number(out: &mut BytesMut, value: u64) {
-    let _infallible = write!(out, "{value}");
+pub(in crate::translate) fn number(out: &mut BytesMut, mut value: u64) {
+    let mut digits = [0; 20];
+    let mut from = digits.len();
+    loop {
+        from -= 1;
+        // A digit is less than ten.
+        digits[from] = b'0' + u8::try_from(value % 10).unwrap_or_default();
+        value /= 10;
+        if value == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(digits.get(from..).unwrap_or_default());
 }

@@ -2,6 +2,7 @@
 
 use super::super::fault::Fault;
 use super::super::json::{Many, Object, Raw, Text, message, object};
+use super::super::logprobs::joined;
 use super::super::loss::Losses;
 use super::super::unified::{Answer, Call, Content, Input, Media, Part, Stop};
 use super::super::{Back, Client};
@@ -65,8 +66,10 @@ fn add<'a>(item: Item<'a>, answer: &mut Answer<'a>, back: &Back) {
             let Some(Many::List(pieces)) = item.content else { return };
             for piece in pieces {
                 if let Some(text) = piece.text.filter(|text| !text.is_empty()) {
-                    let told = piece.logprobs.filter(|raw| raw.json() != "[]");
-                    answer.logprobs = answer.logprobs.take().or(told);
+                    if let Some(told) = piece.logprobs.filter(|raw| raw.json() != "[]") {
+                        let before = answer.logprobs.take().map(Raw::into_owned);
+                        answer.logprobs = Some(joined(before, &told));
+                    }
                     answer.parts.push(Part::new(Content::Text { text, citations: cited(piece.annotations) }));
                 } else if let Some(text) = piece.refusal {
                     answer.parts.push(Part::new(Content::Refusal(text)));

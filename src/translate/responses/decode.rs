@@ -3,9 +3,9 @@
 use super::super::json::{Members, Raw, Text, object};
 use super::super::unified::{
     Choice, Format, Keep, List, Logprobs, Need, Part, Place, Protocol, Reasoning, Request, Role, Sampling,
-    Show, Tool, ToolKind, Turn,
+    Search, Show, Tool, ToolKind, Turn,
 };
-use super::super::{unreadable, words};
+use super::super::{search, unreadable, words};
 use super::{Body, ReasoningConfig, TextConfig, TextFormat, ToolDef, spaced, turns};
 use crate::refusal::Refusal;
 use crate::translate::chat::decode::tier;
@@ -113,8 +113,23 @@ fn tool(def: ToolDef<'_>) -> Tool<'_> {
             let name = name.unwrap_or_default();
             Tool { name, description, kind: ToolKind::Free { grammar: def.format }, cache }
         }
+        Some(kind) if is_search(kind) => {
+            let filters = def.filters.unwrap_or_default();
+            search::tool(Search {
+                allowed: filters.allowed_domains.unwrap_or_default(),
+                blocked: filters.blocked_domains.unwrap_or_default(),
+                uses: None,
+                size: def.search_context_size,
+                place: search::place(def.user_location),
+            })
+        }
         _ => Tool { name: def.kind.unwrap_or_default(), description: None, kind: ToolKind::Own, cache },
     }
+}
+
+/// `web_search`, its earlier names, and those with a date.
+fn is_search(kind: &str) -> bool {
+    kind == search::NAME || kind.starts_with("web_search_preview") || kind.starts_with("web_search_20")
 }
 
 fn choice<'a>(raw: &Raw<'a>) -> Option<Choice<'a>> {
@@ -129,11 +144,16 @@ fn choice<'a>(raw: &Raw<'a>) -> Option<Choice<'a>> {
             let tools: Vec<Raw<'_>> = members.find("tools").and_then(Raw::read).unwrap_or_default();
             let name = |tool: &Raw<'_>| {
                 let members = Members::of(tool);
-                text(&members, "name").or_else(|| text(&members, "type"))
+                let kind = || {
+                    text(&members, "type")
+                        .map(|kind| if is_search(&kind) { search::NAME.into() } else { kind })
+                };
+                text(&members, "name").or_else(kind)
             };
             let names = tools.iter().filter_map(name).collect();
             Some(Choice::Among { names, required: text(&members, "mode").as_deref() == Some("required") })
         }
+        own if is_search(own) => Some(Choice::Named(search::NAME.into())),
         own => Some(Choice::Named(own.to_owned().into())),
     }
 }

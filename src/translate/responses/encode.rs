@@ -6,7 +6,7 @@ use super::super::names::{tool_name, user_id};
 use super::super::unified::{
     Choice, Format, Keep, Protocol, Reasoning, Request, Role, Show, Thinking, Tool, ToolKind,
 };
-use super::super::{Target, chat, prompt, words};
+use super::super::{Target, chat, prompt, search, words};
 use super::items;
 use bytes::BytesMut;
 
@@ -19,7 +19,7 @@ pub(in crate::translate) fn request(
 ) {
     object(out, |body| {
         conversation(request, target, body, losses);
-        settings(request, body);
+        settings(request, body, losses);
         lost(request, losses);
         body.flag("store", false);
         let thinks = chat::encode::thinks(target.model) || request.reasoning.effort.is_some();
@@ -99,9 +99,14 @@ fn tools(request: &Request<'_>, body: &mut Object<'_>, losses: &mut Losses) {
     }
     body.array("tools", |list| {
         for tool in &kept {
-            list.object(|of| self::tool(tool, request.source, of));
+            list.object(|of| match &tool.kind {
+                ToolKind::Search(search) => search::responses(search, request, of, losses),
+                _ => self::tool(tool, request.source, of),
+            });
         }
     });
+    // Its own tools are counted together, and the search is all it has of them here.
+    body.some_number("max_tool_calls", search::asked(request).and_then(|(_, search)| search.uses));
     match prompt::choice(request) {
         None => {}
         Some(Choice::Auto) => {
@@ -114,10 +119,22 @@ fn tools(request: &Request<'_>, body: &mut Object<'_>, losses: &mut Losses) {
             body.text("tool_choice", "required");
         }
         Some(Choice::Named(name)) => {
-            let is_free = request.tool(&name).is_some_and(|tool| matches!(tool.kind, ToolKind::Free { .. }));
-            body.object("tool_choice", |choice| {
-                choice.text("type", if is_free { "custom" } else { "function" });
-                choice.text("name", &tool_name(&name, Protocol::Responses));
+            let kind = request.tool(&name).map(|tool| &tool.kind);
+            body.object("tool_choice", |choice| match kind {
+                // By itself it is no type of a choice, but it may be the only one allowed.
+                Some(ToolKind::Search(_)) => {
+                    choice.text("type", "allowed_tools").text("mode", "required").array("tools", |list| {
+                        list.object(|tool| {
+                            tool.text("type", search::NAME);
+                        });
+                    });
+                }
+                Some(ToolKind::Free { .. }) => {
+                    choice.text("type", "custom").text("name", &tool_name(&name, Protocol::Responses));
+                }
+                _ => {
+                    choice.text("type", "function").text("name", &tool_name(&name, Protocol::Responses));
+                }
             });
         }
     }
@@ -138,7 +155,7 @@ fn tool(tool: &Tool<'_>, source: Protocol, of: &mut Object<'_>) {
         ToolKind::Free { grammar } => {
             of.some_raw("format", grammar.as_ref());
         }
-        ToolKind::Own => {}
+        ToolKind::Search(_) | ToolKind::Own => {}
     }
 }
 
@@ -169,9 +186,12 @@ fn text(request: &Request<'_>, body: &mut Object<'_>) {
     });
 }
 
-fn settings(request: &Request<'_>, body: &mut Object<'_>) {
+fn settings(request: &Request<'_>, body: &mut Object<'_>, losses: &mut Losses) {
     let sampling = &request.sampling;
     body.some_float("temperature", sampling.temperature).some_float("top_p", sampling.top_p);
+    if request.max_tokens.is_some_and(|tokens| tokens < OUTPUT_TOKENS_MIN) {
+        losses.field(Field::MaxTokens, Lost::Approximated, "16 is the least");
+    }
     body.some_number("max_output_tokens", request.max_tokens.map(|tokens| tokens.max(OUTPUT_TOKENS_MIN)));
     body.some_number("top_logprobs", request.logprobs.and_then(|told| told.top));
     body.some("user", request.user.as_deref().map(user_id).as_deref());

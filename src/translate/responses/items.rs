@@ -39,8 +39,14 @@ fn message<'p>(
     list: &mut Array<'_>,
     losses: &mut Losses,
 ) {
+    let mut parts = parts.peekable();
     list.object(|item| {
-        item.text("type", "message").text("role", role).array("content", |pieces| {
+        item.text("type", "message").text("role", role);
+        if parts.peek().is_none() {
+            item.text("content", "");
+            return;
+        }
+        item.array("content", |pieces| {
             for part in parts {
                 piece(part, pieces, losses);
             }

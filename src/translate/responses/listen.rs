@@ -13,10 +13,10 @@ use crate::protocol::observe::counted;
 message! {
     Heard {
         kind["type"]: Text<'a>,
-        response: Response<'a>,
-        item: Item<'a>,
+        response: Box<Response<'a>>,
+        item: Box<Item<'a>>,
         delta: Raw<'a>,
-        annotation: Annotation<'a>,
+        annotation: Box<Annotation<'a>>,
         summary_index: u64,
         logprobs: Raw<'a>,
     }
@@ -54,7 +54,7 @@ impl Listener {
                 flow.start(response.id, response.model, sink);
             }
             "response.output_item.added" => self.added(&heard.item.unwrap_or_default(), flow, sink),
-            "response.output_item.done" => self.done(heard.item.unwrap_or_default(), flow, sink),
+            "response.output_item.done" => self.done(*heard.item.unwrap_or_default(), flow, sink),
             "response.content_part.added" | "response.content_part.done" => {
                 if matches!(flow.open_kind(), Some(Kind::Text | Kind::Refusal)) {
                     flow.close(sink);
@@ -64,7 +64,7 @@ impl Listener {
                 flow.say(Kind::Reasoning, PARAGRAPH.into(), sink);
             }
             "response.output_text.annotation.added" => {
-                if let Some(of) = heard.annotation.and_then(citation) {
+                if let Some(of) = heard.annotation.and_then(|of| citation(*of)) {
                     flow.cite(of, sink);
                 }
             }
@@ -87,10 +87,7 @@ impl Listener {
         let Some(delta) = heard.delta.as_ref().and_then(Raw::text) else { return };
         match kind {
             "response.output_text.delta" => {
-                flow.say(Kind::Text, delta, sink);
-                if let Some(told) = heard.logprobs.clone().filter(|raw| raw.json() != "[]") {
-                    flow.logprobs(told, sink);
-                }
+                flow.said(delta, heard.logprobs.clone(), sink);
             }
             "response.refusal.delta" => flow.say(Kind::Refusal, delta, sink),
             "response.reasoning_summary_text.delta" | "response.reasoning_text.delta" => {

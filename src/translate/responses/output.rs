@@ -1,10 +1,10 @@
 //! The output items of an answer, and the response they are in: the same whole and in the events of a stream.
 
-use super::super::json::{Array, Object};
+use super::super::json::{Array, Object, Raw};
 use super::super::loss::Losses;
 use super::super::signature;
 use super::super::unified::{Citation, Media, Protocol, Signature, Signer, Source, Stop};
-use super::super::{Client, usage, words};
+use super::super::{Client, logprobs, usage, words};
 use super::turns::parts_of;
 use crate::usage::Usage;
 
@@ -65,7 +65,7 @@ impl<'e> Envelope<'e> {
 pub(super) fn output_text(
     text: &str,
     citations: &[Citation<'_>],
-    logprobs: Option<&super::super::json::Raw<'_>>,
+    told: Option<&Raw<'_>>,
     part: &mut Object<'_>,
     losses: &mut Losses,
 ) {
@@ -75,8 +75,8 @@ pub(super) fn output_text(
             annotation(citation, length, list, losses);
         }
     });
-    match logprobs {
-        Some(raw) => part.raw("logprobs", raw),
+    match told {
+        Some(told) => part.array("logprobs", |list| logprobs::openai(told, list)),
         None => part.array("logprobs", |_| {}),
     };
 }

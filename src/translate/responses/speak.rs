@@ -5,10 +5,10 @@
 //! up to [`REPEATED_BYTES_MAX`].
 
 use super::super::fault::Fault;
-use super::super::json::{Array, Object, Raw, array, object};
+use super::super::json::{Array, Object, Raw, array, more, number, object};
 use super::super::loss::Losses;
 use super::super::unified::{Citation, Event, Opened, Signature, Signer, Stop};
-use super::super::{Client, stream};
+use super::super::{Client, logprobs, stream};
 use super::output::{Called, Envelope, annotation, image, item_id, message, output_text, reasoning};
 use super::turns::parts_of;
 use crate::usage::Usage;
@@ -28,6 +28,8 @@ pub(in crate::translate) struct Speaker {
     text: String,
     citations: Vec<Citation<'static>>,
     signature: Option<Signature<'static>>,
+    /// The probabilities of the tokens of the text that comes next, and of all of the part's.
+    told: [Option<Raw<'static>>; 2],
     /// Calls: id and name.
     called: (String, String),
     /// The items that are done, as they stand in the list.
@@ -62,6 +64,7 @@ impl Speaker {
             text: String::new(),
             citations: Vec::new(),
             signature: None,
+            told: [None, None],
             called: Default::default(),
             output: BytesMut::new(),
             usage: None,
@@ -84,10 +87,10 @@ impl Speaker {
                 self.say("response.in_progress", out, |of| envelope(of, &client));
             }
             Event::Open(opened) => self.open(opened, out),
-            Event::Text(text) => {
-                self.add(text, None, out);
+            Event::Text(text) => self.add(text, out),
+            Event::Logprobs(told) => {
+                self.told = std::mem::take(&mut self.told).map(|before| Some(logprobs::joined(before, told)));
             }
-            Event::Logprobs(_) => losses.dropped("logprobs", "they come apart from their text"),
             Event::Sign(signature) => {
                 let signature =
                     Signature { signer: signature.signer, data: signature.data.clone().into_owned() };
@@ -100,7 +103,8 @@ impl Speaker {
             Event::Error(fault) => self.fail(fault, out),
             Event::End => self.end(out),
         }
-        if self.output.len() + self.text.len() > REPEATED_BYTES_MAX {
+        let told: usize = self.told.iter().flatten().map(|told| told.json().len()).sum();
+        if self.output.len() + self.text.len() + told > REPEATED_BYTES_MAX {
             self.fail(
                 &Fault::new(502, "The AI provider's answer is too long to be repeated at its end."),
                 out,
@@ -112,6 +116,7 @@ impl Speaker {
         self.text.clear();
         self.citations.clear();
         self.signature = None;
+        self.told = [None, None];
         let (part, kind) = match opened {
             Opened::Text => (Part::Text, "msg"),
             Opened::Refusal => (Part::Refusal, "msg"),
@@ -170,17 +175,20 @@ impl Speaker {
         });
     }
 
-    fn add(&mut self, text: &str, logprobs: Option<&Raw<'_>>, out: &mut BytesMut) {
+    fn add(&mut self, text: &str, out: &mut BytesMut) {
         self.text.push_str(text);
         match self.part {
             Part::None => {}
-            Part::Text => self.at("response.output_text.delta", out, |of| {
-                of.number("content_index", 0).text("delta", text);
-                match logprobs {
-                    Some(told) => of.raw("logprobs", told),
-                    None => of.array("logprobs", |_| {}),
-                };
-            }),
+            Part::Text => {
+                let told = self.told[0].take();
+                self.at("response.output_text.delta", out, |of| {
+                    of.number("content_index", 0).text("delta", text).array("logprobs", |list| {
+                        if let Some(told) = &told {
+                            logprobs::openai(told, list);
+                        }
+                    });
+                });
+            }
             Part::Refusal => self.at("response.refusal.delta", out, |of| {
                 of.number("content_index", 0).text("delta", text);
             }),
@@ -224,14 +232,19 @@ impl Speaker {
             Part::None => {}
             Part::Text => {
                 let citations = std::mem::take(&mut self.citations);
+                let told = std::mem::take(&mut self.told)[1].take();
                 self.at("response.output_text.done", out, |of| {
-                    of.number("content_index", 0).text("text", &text).array("logprobs", |_| {});
+                    of.number("content_index", 0).text("text", &text).array("logprobs", |list| {
+                        if let Some(told) = &told {
+                            logprobs::openai(told, list);
+                        }
+                    });
                 });
-                self.part_done(out, |part| output_text(&text, &citations, None, part, losses));
+                self.part_done(out, |part| output_text(&text, &citations, told.as_ref(), part, losses));
                 let mut none = losses.clone();
                 self.finish(out, |of| {
                     let part = |list: &mut Array<'_>| {
-                        list.object(|part| output_text(&text, &citations, None, part, &mut none));
+                        list.object(|part| output_text(&text, &citations, told.as_ref(), part, &mut none));
                     };
                     message(&item, "completed", part, of);
                 });
@@ -360,12 +373,19 @@ impl Speaker {
 
     /// An event about the open item.
     fn at(&mut self, name: &str, out: &mut BytesMut, write: impl FnOnce(&mut Object<'_>)) {
-        let (index, item) = (self.index, std::mem::take(&mut self.item));
-        self.say(name, out, |of| {
-            of.number("output_index", index).text("item_id", &item);
+        // Most of a stream is these, so they are written in large pieces.
+        for piece in ["event: ", name, "\ndata: {\"type\":\"", name, "\",\"sequence_number\":"] {
+            out.extend_from_slice(piece.as_bytes());
+        }
+        number(out, self.sequence);
+        self.sequence += 1;
+        out.extend_from_slice(b",\"output_index\":");
+        number(out, self.index);
+        more(out, |of| {
+            of.text("item_id", &self.item);
             write(of);
         });
-        self.item = item;
+        out.extend_from_slice(b"}\n\n");
     }
 
     fn say(&mut self, name: &str, out: &mut BytesMut, write: impl FnOnce(&mut Object<'_>)) {

@@ -158,6 +158,11 @@ impl Walk<'_> {
         };
         *nulls |= all.iter().any(is_null);
         let rest: Vec<&Raw<'_>> = all.iter().filter(|one| !is_null(one)).collect();
+        // What only says which members must be there says nothing here.
+        if !rest.iter().any(|one| says_what(one)) {
+            self.lost |= !rest.is_empty();
+            return;
+        }
         if let [only] = &*rest {
             let mut node = Node::new();
             self.gather(only, depth + 1, &mut node);
@@ -215,6 +220,12 @@ impl Walk<'_> {
         self.lost = true;
         out.extend_from_slice(ANYTHING.json().as_bytes());
     }
+}
+
+/// Whether a schema says what a value is, and not only what more must be true of it.
+fn says_what(schema: &Raw<'_>) -> bool {
+    let words = ["type", "properties", "items", "enum", "const", "anyOf", "oneOf", "allOf", "$ref"];
+    Members::of(schema).0.iter().any(|(key, _)| words.contains(&&**key))
 }
 
 /// A builder's answer that is not needed.

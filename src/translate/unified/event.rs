@@ -26,7 +26,7 @@ pub enum Event<'a> {
     Sign(Signature<'a>),
     /// What the open text rests on.
     Cite(Citation<'a>),
-    /// The probabilities of the last tokens, as OpenAI's chat writes the list.
+    /// The probabilities of the tokens of the text that follows, as OpenAI's chat writes the list.
     Logprobs(Raw<'a>),
     /// The open part is whole.
     Close,

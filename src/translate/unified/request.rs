@@ -119,8 +119,25 @@ pub enum ToolKind<'a> {
         /// The grammar as OpenAI writes it.
         grammar: Option<Raw<'a>>,
     },
+    /// A search of the web, which the provider does by itself.
+    Search(Box<Search<'a>>),
     /// A tool of the provider's own, which only that one has.
     Own,
+}
+
+/// How to search the web.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Search<'a> {
+    /// Only within these domains.
+    pub allowed: Vec<Text<'a>>,
+    /// Not within these.
+    pub blocked: Vec<Text<'a>>,
+    /// At most so often.
+    pub uses: Option<u64>,
+    /// How much of what is found is read: `low`, `medium` or `high`.
+    pub size: Option<Text<'a>>,
+    /// Where the user is: city, region, country, time zone.
+    pub place: [Option<Text<'a>>; 4],
 }
 
 /// Whether the model must use a tool.

@@ -28,7 +28,7 @@ fn every_request_becomes_what_is_expected_in_each_other_protocol() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
-    assert!(forms >= 100, "{forms} forms of requests");
+    assert!(forms >= 600, "{forms} forms of requests");
 }
 
 #[test]
@@ -50,7 +50,7 @@ fn every_answer_becomes_what_is_expected_in_each_other_protocol() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
-    assert!(forms >= 60, "{forms} forms of answers");
+    assert!(forms >= 200, "{forms} forms of answers");
 }
 
 #[test]
@@ -72,7 +72,7 @@ fn every_stream_becomes_what_is_expected_in_each_other_protocol() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
-    assert!(forms >= 60, "{forms} forms of streams");
+    assert!(forms >= 250, "{forms} forms of streams");
 }
 
 #[test]
@@ -91,7 +91,7 @@ fn every_error_becomes_what_is_expected_in_each_other_protocol() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
-    assert!(forms >= 20, "{forms} forms of errors");
+    assert!(forms >= 120, "{forms} forms of errors");
 }
 
 fn listed(losses: &[Loss]) -> String {

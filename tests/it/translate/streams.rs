@@ -26,7 +26,7 @@ fn a_stream_cut_at_any_byte_says_the_same() {
                 assert!(cut == whole, "{} to {} in pieces of {length}", case.name(), other.word());
             }
             if other == Protocol::Chat || case.protocol == Protocol::Chat && other == Protocol::Anthropic {
-                for at in 1..stream.len() {
+                for at in (1..stream.len()).step_by(stream.len() / CUTS_MAX + 1) {
                     let (early, late) = stream.split_at(at);
                     let cut = translated(&case, &[early, late], &client, &back);
                     assert!(cut == whole, "{} to {} cut at {at}", case.name(), other.word());
@@ -35,6 +35,9 @@ fn a_stream_cut_at_any_byte_says_the_same() {
         }
     }
 }
+
+/// More cuts of a longer stream show nothing new: in pieces of one byte there is one everywhere.
+const CUTS_MAX: usize = 500;
 
 fn translated(case: &Case, chunks: &[&[u8]], client: &Client, back: &Back) -> BytesMut {
     let mut translator = Translator::new(case.protocol, back, client);
