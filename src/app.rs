@@ -26,6 +26,7 @@ use crate::fleet;
 use crate::gateway::Gateway;
 use crate::gateway::guard::{Rate, Rules};
 use crate::gateway::peer::Upstream;
+use crate::gateway::room::Room;
 use crate::process::Shared;
 use crate::process::reload::Reloader;
 use crate::telemetry::{Access, Metrics, Telemetry};
@@ -235,7 +236,7 @@ fn proxy(shared: &Shared) -> Arc<Idle<HttpProxy<Gateway>>> {
         telemetry: Arc::clone(&shared.telemetry),
         world: Arc::clone(&shared.world),
         under_way: Arc::clone(&shared.under_way),
-        under_way_max: descriptors::share(),
+        room: Room::of(descriptors::share()),
         draining: Arc::clone(&shared.draining),
         over: shared.over.subscribe(),
     };

@@ -38,6 +38,7 @@ use crate::gateway::peer::Upstream;
 use crate::gateway::relay::Relayed;
 use crate::gateway::reply::{Reply, Sent, elapsed};
 use crate::gateway::rewritten::Rewritten;
+use crate::gateway::room::Room;
 use crate::protocol::entry::{self, Entry};
 use crate::protocol::{http2, inspect};
 use crate::record::{Path, Text};
@@ -76,8 +77,8 @@ pub struct Gateway {
     pub world: Arc<dyn World>,
     /// Exchanges under way; a drain waits for zero.
     pub under_way: Arc<AtomicI64>,
-    /// The most of them that the process has file descriptors for.
-    pub under_way_max: usize,
+    /// The places for what needs a provider, as many as the process has file descriptors for.
+    pub room: Room,
     /// Whether the process has been told to stop.
     pub draining: Arc<AtomicBool>,
     /// Whether what is under way shall end now.
@@ -128,7 +129,7 @@ impl Gateway {
         record.dialect = entry.dialect;
         record.operation = Some(entry.operation);
         if entry.operation.is_exchange() || entry.operation.is_tunnel() {
-            self.check_room(exchange)?;
+            self.enter(client, exchange)?;
         }
         if let Some(kind) = entry.fixup {
             self.telemetry.metrics.base_url_fixed(kind);

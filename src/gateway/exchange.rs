@@ -7,6 +7,7 @@ use crate::code::Code;
 use crate::config::snapshot::{Channel, Key};
 use crate::failure::{Failure, FailureKind};
 use crate::gateway::bearer::Asked;
+use crate::gateway::room::Place;
 use crate::id::{ExchangeId, TraceId};
 use crate::limit::{Amount, Nanos};
 use crate::protocol::inspect::Inspection;
@@ -75,6 +76,10 @@ pub struct Exchange {
     pub downstream: Downstream,
     /// Whether it is written to the log at all (probes are not).
     pub logged: bool,
+    /// Its place among those that need a provider, given back with its slots.
+    pub place: Option<Place>,
+    /// How long a refusal waits for its turn.
+    pub told_after: Duration,
     _under_way: UnderWay,
 }
 
@@ -249,6 +254,8 @@ impl Exchange {
             tunnel: None,
             downstream: Downstream::Waiting,
             logged: true,
+            place: None,
+            told_after: Duration::ZERO,
             _under_way: under_way,
         }
     }
@@ -318,7 +325,7 @@ impl Exchange {
 
     /// Gives back the slots and settles what is counted, where all but its last bytes have gone down.
     pub fn nearly_sent(&mut self) {
-        (self.admitted, self.slot) = (None, None);
+        (self.admitted, self.slot, self.place) = (None, None, None);
         self.settle_counted();
     }
 
@@ -399,7 +406,7 @@ impl Exchange {
     /// Books how it ended; what is still to be written of the answer is ours, and short. Where the client
     /// has left, that was the end, whatever its provider did afterwards.
     pub fn ended(&mut self, end: End, code: Option<Code>) {
-        (self.admitted, self.slot) = (None, None);
+        (self.admitted, self.slot, self.place) = (None, None, None);
         let left = self.has_left();
         self.record.end = if left { End::ClientClosed } else { end };
         self.record.code = code.filter(|_| !left);

@@ -34,7 +34,7 @@ use pingora::protocols::{
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -71,6 +71,8 @@ pub struct Guarded {
     writing: Pace,
     /// The exchange has ended: the next head may come.
     next: AtomicBool,
+    /// How many requests in a row there was no room for.
+    turned_away: AtomicU32,
     /// It ends without a word: what it carried must not be taken for whole.
     cut: AtomicBool,
 }
@@ -92,7 +94,8 @@ impl Guarded {
     fn under(inner: BoxedStream, rules: Rules, input: Input) -> Self {
         let (next, cut) = (AtomicBool::new(false), AtomicBool::new(false));
         let born = sleep(Duration::ZERO).deadline();
-        Self { inner, rules, born, input, writing: Pace::default(), next, cut }
+        let turned_away = AtomicU32::new(0);
+        Self { inner, rules, born, input, writing: Pace::default(), next, turned_away, cut }
     }
 
     /// What moves down, or for how long nothing has.
@@ -117,6 +120,15 @@ impl Guarded {
 pub fn next_head(client: &ServerSession) {
     if let Some(guarded) = client.stream().and_then(guarded) {
         guarded.next.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Tells a connection whether there was room for its request: where there is none, the next head is read after a pause.
+pub fn let_in(client: &ServerSession, let_in: bool) {
+    if let Some(guarded) = client.stream().and_then(guarded) {
+        let turned_away =
+            if let_in { 0 } else { guarded.turned_away.load(Ordering::Relaxed).saturating_add(1) };
+        guarded.turned_away.store(turned_away, Ordering::Relaxed);
     }
 }
 
@@ -157,6 +169,17 @@ pub fn body_fault(error: &pingora::Error) -> Option<BodyFault> {
     }
 }
 
+/// How long the next head waits after so many refusals in a row.
+fn pause_after(turned_away: u32) -> Duration {
+    let Some(doublings) = turned_away.checked_sub(1) else { return Duration::ZERO };
+    TURNED_AWAY_PAUSE.saturating_mul(1 << doublings.min(31)).min(TURNED_AWAY_PAUSE_MAX)
+}
+
+/// After the first refusal: nothing to who waits as it was told, and few of those who do not are back within it.
+const TURNED_AWAY_PAUSE: Duration = Duration::from_millis(50);
+/// What the refusal said in `retry-after`: longer than that nobody is held.
+const TURNED_AWAY_PAUSE_MAX: Duration = Duration::from_secs(1);
+
 fn guarded(stream: &BoxedStream) -> Option<&Guarded> {
     (**stream).as_any().downcast_ref()
 }
@@ -169,7 +192,7 @@ impl AsyncRead for Guarded {
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         if this.next.swap(false, Ordering::Relaxed) {
-            this.input.may_follow();
+            this.input.may_follow(pause_after(this.turned_away.load(Ordering::Relaxed)));
         }
         this.input.poll_read(&mut this.inner, &this.rules, context, buffer)
     }
@@ -269,5 +292,17 @@ impl GetProxyDigest for Guarded {
 impl GetSocketDigest for Guarded {
     fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
         self.inner.get_socket_digest()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pause_doubles_with_each_refusal_and_never_passes_what_the_client_was_told_to_wait() {
+        let pauses: Vec<_> = (0..8).map(|refusals| pause_after(refusals).as_millis()).collect();
+        assert_eq!(pauses, [0, 50, 100, 200, 400, 800, 1000, 1000]);
+        assert_eq!(pause_after(u32::MAX), TURNED_AWAY_PAUSE_MAX);
     }
 }

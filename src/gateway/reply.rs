@@ -61,6 +61,10 @@ impl Reply<'_> {
     /// Says no, in the caller's dialect.
     pub async fn refuse(&mut self, refusal: &Refusal) -> Sent {
         let end = if refusal.code.is_upstream() { End::Failed } else { End::Refused };
+        if !self.exchange.told_after.is_zero() {
+            let turn = sleep(std::mem::take(&mut self.exchange.told_after));
+            tokio::select! { () = turn => {}, () = is_over(self.over.clone()) => {} }
+        }
         self.refuse_as(refusal, end).await
     }
 

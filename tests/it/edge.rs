@@ -6,6 +6,8 @@ use crate::support::process::{Process, Run};
 use crate::support::speech::{MODEL, Speech};
 use crate::support::{Gateway, KEY, channel, key, provider};
 use std::process::Command;
+use std::time::Duration;
+use tokio::time::sleep;
 use tollgate_loadtest::{Fault, Provider, Selector};
 
 mod frames;
@@ -185,6 +187,35 @@ async fn past_the_limit_of_exchanges_others_are_told_when_to_come_back_and_opera
     gateway.log.lines(6).await;
     assert_eq!(Speaks::OpenAi.ask(gateway.addr(), KEY, "m").await.status, 200, "there is room again");
     assert_eq!(gateway.count("tollgate_errors_total{code=\"gateway_overloaded\"}").await, 4);
+}
+
+#[tokio::test]
+async fn who_is_turned_away_and_asks_again_at_once_is_heard_ever_later_and_served_when_there_is_room() {
+    let (upstream, gateway) = house("limits = { exchanges = 1 }").await;
+    upstream.script(Selector::Any, vec![Fault::HoldFirstByte]);
+    let request = Speech::Chat.request(KEY, MODEL, false);
+    let mut held = Connection::open(gateway.addr()).await;
+    held.send(&request).await;
+    upstream.wait_for_holding(1).await;
+    let now = || sleep(Duration::ZERO).deadline();
+    let (mut hasty, began) = (Connection::open(gateway.addr()).await, now());
+    // All at once; between two of them there is a pause of 50, 100 and 200 ms.
+    hasty.send(&request.repeat(4)).await;
+    for least in [0, 50, 150, 350] {
+        let answer = hasty.answer().await.expect("an answer");
+        assert_eq!((answer.status, answer.header("connection")), (503, Some("keep-alive")));
+        assert!(now() - began >= Duration::from_millis(least), "{:?}", now() - began);
+    }
+    let mut other = Connection::open(gateway.addr()).await;
+    other.send(&Speech::Chat.request(KEY, MODEL, false)).await;
+    assert_eq!(other.answer().await.expect("an answer").status, 503, "many refusals take no place");
+    gateway.log.lines(5).await;
+    upstream.release();
+    assert_eq!(held.answer().await.expect("an answer").status, 200);
+    hasty.send(&request).await;
+    assert_eq!(hasty.answer().await.expect("an answer").status, 200);
+    assert_eq!(gateway.log.lines(7).await.iter().filter(|line| line["status"] == 503).count(), 5);
+    assert_eq!(gateway.count("tollgate_errors_total{code=\"gateway_overloaded\"}").await, 5);
 }
 
 #[tokio::test]

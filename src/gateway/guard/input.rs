@@ -34,6 +34,8 @@ pub(super) struct Input {
     deadline: Option<Instant>,
     /// The exchange has ended: behind this request another may be handed on.
     follow: bool,
+    /// When that other one may come.
+    not_before: Option<Instant>,
     clock: Clock,
     pace: Pace,
 }
@@ -77,15 +79,17 @@ impl Input {
             ended: false,
             first: None,
             follow: false,
+            not_before: None,
             deadline: Some(deadline),
             clock: Clock::default(),
             pace: Pace::default(),
         }
     }
 
-    /// The exchange has ended; what is left of its body is still to come first.
-    pub(super) fn may_follow(&mut self) {
+    /// The exchange has ended; what is left of its body is still to come first, and a pause where it was turned away.
+    pub(super) fn may_follow(&mut self, pause: Duration) {
         self.follow = true;
+        self.not_before = (!pause.is_zero()).then(|| now() + pause);
     }
 
     /// Reads ahead as long as what arrives can still be the HTTP/2 preface; says whether it is.
@@ -135,6 +139,9 @@ impl Input {
                 }
                 Phase::Body(_) => return self.poll_body(inner, rules, context, buffer),
                 Phase::Over if self.follow || rules.follows_on => {
+                    if self.not_before.is_some_and(|then| !self.clock.has_struck(then, context)) {
+                        return Poll::Pending;
+                    }
                     (self.phase, self.deadline) = (Phase::Waiting { blank: false }, None);
                 }
                 Phase::Over => {
