@@ -10,6 +10,8 @@ pub(crate) struct Arguments {
     pub(crate) seconds: u64,
     pub(crate) seed: u64,
     pub(crate) clients: u64,
+    /// Seconds without a request, in the middle and at the end, before it is measured what is held; 0: no rests.
+    pub(crate) rest: u64,
     /// Streams at once; 0: as many as there are descriptors for.
     pub(crate) streams: usize,
 }
@@ -24,7 +26,7 @@ pub(crate) enum Command {
 }
 
 /// How it is called.
-pub(crate) const USAGE: &str = "usage: drive chaos [--seconds 120] [--seed 1] [--clients 64] [--binary PATH]\n       \
+pub(crate) const USAGE: &str = "usage: drive chaos [--seconds 120] [--seed 1] [--clients 64] [--rest 0] [--binary PATH]\n       \
      drive streams [--streams N] [--binary PATH]\n       \
      drive fleet [--seconds 60] [--clients 16] [--binary PATH]\n       \
      drive lifecycle [--seconds 60] [--clients 16] [--binary PATH]";
@@ -43,7 +45,7 @@ impl Arguments {
             Command::Fleet | Command::Lifecycle => (60, 16),
             Command::Chaos | Command::Streams => (120, 64),
         };
-        let mut parsed = Self { command, binary, seconds, seed: 1, clients, streams: 0 };
+        let mut parsed = Self { command, binary, seconds, seed: 1, clients, rest: 0, streams: 0 };
         while let Some(word) = words.next() {
             let value = words.next().ok_or(USAGE)?;
             let number = || value.parse::<u64>().map_err(|_| format!("{word} {value}: a number is needed"));
@@ -51,6 +53,7 @@ impl Arguments {
                 "--binary" => parsed.binary = value.into(),
                 "--seconds" => parsed.seconds = number()?,
                 "--seed" => parsed.seed = number()?,
+                "--rest" => parsed.rest = number()?,
                 "--clients" => parsed.clients = number()?.clamp(1, 10_000),
                 "--streams" => {
                     parsed.streams = usize::try_from(number()?).map_err(|error| error.to_string())?;

@@ -9,7 +9,7 @@ use crate::gateway::{Gateway, Usage};
 use crate::random::Random;
 use crate::verify::References;
 use crate::weather::{self, Tally};
-use std::io;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -51,21 +51,58 @@ pub(crate) async fn run(arguments: &Arguments) -> io::Result<Report> {
     quiet(&gateway, &fleet, &[], &mut balance).await?;
     let (idle, idle_links) = (gateway.usage().await?, fleet.open_connections());
 
-    let (tallies, reloads, seen) = storm(&world, arguments, &fleet, &gateway).await?;
-    all.extend(seen);
-    quiet(&gateway, &fleet, &tallies, &mut balance).await?;
-    let (after, links) = (gateway.usage().await?, fleet.open_connections());
+    let (mut tallies, mut reloads, mut rests) = (vec![Tally::new(); fleet.sites.len()], 0, Vec::new());
+    let storms = if arguments.rest > 0 { 2 } else { 1 };
+    for number in 1..=storms {
+        say(&format!("storm {number}"));
+        let storm = storm(&world, arguments, (number, storms), (&fleet, &gateway)).await?;
+        for (tally, all) in storm.tallies.into_iter().zip(&mut tallies) {
+            add(all, tally);
+        }
+        all.extend(storm.seen);
+        reloads += storm.reloads;
+        quiet(&gateway, &fleet, &tallies, &mut balance).await?;
+        say(&format!("rest {number}"));
+        sleep(Duration::from_secs(arguments.rest)).await;
+        rests.push((gateway.usage().await?, fleet.open_connections()));
+    }
+    say("end");
     collecting.abort();
 
+    let (after, links) = rests.last().copied().unwrap_or((idle, idle_links));
     memory(&mut balance, (idle, idle_links), (after, links));
+    if let [(half, _), (whole, links)] = rests[..] {
+        // A provider that stopped reading does not see its connection end.
+        let deaf = tallies.iter().map(weather::deaf).sum();
+        grown(&mut balance, (half, whole), links.saturating_sub(deaf));
+    }
     let exchanges = all.len();
     let books = close(&mut gateway, (&fleet, &tallies), all, &arrivals).await?;
     settle(&mut balance, &books, &directory);
     let mut faults = Tally::new();
-    for (name, count) in tallies.into_iter().flatten() {
-        *faults.entry(name).or_default() += count;
+    for tally in tallies {
+        add(&mut faults, tally);
     }
     Ok(Report { balance, exchanges, reloads, faults, idle, after, directory })
+}
+
+/// Tells who watches what begins now.
+fn say(what: &str) {
+    // Where nobody reads it the run goes on.
+    writeln!(io::stderr(), "chaos: {what}").unwrap_or_default();
+}
+
+fn add(all: &mut Tally, tally: Tally) {
+    for (name, count) in tally {
+        *all.entry(name).or_default() += count;
+    }
+}
+
+/// What one of several storms left behind.
+struct Storm {
+    tallies: Vec<Tally>,
+    reloads: usize,
+    seen: Vec<Sighting>,
 }
 
 /// Clients alone, for a while.
@@ -90,12 +127,12 @@ async fn turn(
 async fn storm(
     world: &Arc<World>,
     arguments: &Arguments,
-    fleet: &Arc<Fleet>,
-    gateway: &Gateway,
-) -> io::Result<(Vec<Tally>, usize, Vec<Sighting>)> {
+    (number, storms): (u64, u64),
+    (fleet, gateway): (&Arc<Fleet>, &Gateway),
+) -> io::Result<Storm> {
     let (still, calm) = watch::channel(false);
     let (mut flapping, mut releasing) = (Vec::new(), JoinSet::new());
-    for (at, site) in (100..).zip(&fleet.sites) {
+    for (at, site) in (100 * number..).zip(&fleet.sites) {
         let random = Random::new(arguments.seed, at);
         flapping.push(tokio::spawn(weather::flap(Arc::clone(&site.provider), random, calm.clone())));
         releasing.spawn(weather::release(Arc::clone(&site.provider)));
@@ -103,11 +140,12 @@ async fn storm(
     let (done, mut ended) = watch::channel(false);
     let ((_, seen), reloads) = tokio::join!(
         async {
-            let seen = turn(world, arguments, Duration::from_secs(arguments.seconds), 2).await;
+            let time = Duration::from_secs(arguments.seconds / storms);
+            let seen = turn(world, arguments, time, number + 1).await;
             done.send_replace(true);
             seen
         },
-        reload(arguments, fleet, gateway, &mut ended)
+        reload(arguments, number, (fleet, gateway), &mut ended)
     );
     still.send_replace(true);
     let mut tallies = Vec::new();
@@ -118,24 +156,25 @@ async fn storm(
     // What is still held goes on, or the gateway's own timeouts end it.
     sleep(Duration::from_millis(200)).await;
     drop(releasing);
-    Ok((tallies, reloads?, seen))
+    Ok(Storm { tallies, reloads: reloads?, seen })
 }
 
 /// New configurations now and then, some of them wrong; gives how many took effect.
 async fn reload(
     arguments: &Arguments,
-    fleet: &Fleet,
-    gateway: &Gateway,
+    number: u64,
+    (fleet, gateway): (&Fleet, &Gateway),
     ended: &mut watch::Receiver<bool>,
 ) -> io::Result<usize> {
-    let mut random = Random::new(arguments.seed, 2);
+    let mut random = Random::new(arguments.seed, number + 1);
     let mut generation = 0;
     loop {
         tokio::select! {
             () = sleep(Duration::from_millis(random.between(500, 2500))) => {}
             _ = ended.wait_for(|ended| *ended) => return Ok(usize::try_from(generation).unwrap_or_default()),
         }
-        let right = fleet.configuration(generation + 1, &mut random);
+        // No storm has the credentials of another.
+        let right = fleet.configuration(number * GENERATIONS_MAX + generation + 1, &mut random);
         let status = if random.one_in(5) {
             (gateway.reload(&format!("{right}\n[nonsense]\n")).await?, 422)
         } else {
@@ -164,6 +203,25 @@ async fn quiet(gateway: &Gateway, fleet: &Fleet, tallies: &[Tally], balance: &mu
         }
     }
     Ok(())
+}
+
+/// What is held when nobody has asked for a while does not depend on how much was asked before.
+fn grown(balance: &mut Balance, (half, whole): (Usage, Usage), links: usize) {
+    if links > 0 {
+        balance.differences.push(format!("{links} connections to providers are kept beyond their time"));
+    }
+    if whole.descriptors > half.descriptors + DESCRIPTORS_SLACK {
+        balance.differences.push(format!(
+            "{} descriptors at rest after the second half, {} after the first",
+            whole.descriptors, half.descriptors
+        ));
+    }
+    if whole.rss_kib > half.rss_kib + REST_SLACK_KIB {
+        balance.differences.push(format!(
+            "{} KiB resident at rest after the second half, {} after the first",
+            whole.rss_kib, half.rss_kib
+        ));
+    }
 }
 
 /// Memory and descriptors are back, but for the connections kept to providers.
@@ -238,5 +296,9 @@ const QUIET_MAX: Duration = Duration::from_secs(10);
 /// What the allocator may keep beside half of what was used before: bodies and answers of half a megabyte, from two
 /// threads' arenas.
 const RSS_SLACK_KIB: u64 = 48 * 1024;
+/// What one half of a run may leave behind more than the other.
+const REST_SLACK_KIB: u64 = 4 * 1024;
+/// More reloads than a storm has time for.
+const GENERATIONS_MAX: u64 = 1_000_000;
 /// Timers, the file watch, a scrape under way.
 const DESCRIPTORS_SLACK: usize = 8;
