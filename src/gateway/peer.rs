@@ -73,8 +73,8 @@ impl Upstream {
         Err(connect_failure(last.as_ref()))
     }
 
-    /// A peer for Pingora's own pipeline. Over HTTP/1.1 its connection is nobody else's, before and after: what a provider
-    /// adds behind an answer, or frames in a way that Pingora takes and we would not, ends with it.
+    /// A peer for Pingora's own pipeline. Its connection is nobody else's, before and after: what a provider adds behind an
+    /// answer, or frames in a way that Pingora takes and we would not, ends with it.
     pub async fn peer(&self, channel: &Channel, credential: &Secret) -> Result<HttpPeer, Failure> {
         let addresses = self.addresses(channel).await?;
         let first = addresses.first().copied();
@@ -82,9 +82,9 @@ impl Upstream {
             first.map(|address| peer(channel, credential, address)).ok_or_else(|| connect_failure(None))?;
         if channel.conduct.http_version != HttpVersion::Http2 {
             peer.options.set_http_version(1, 1);
-            peer.group_key = self.world.random();
-            peer.options.tcp_recv_buf = Some(TUNNEL_READS_MAX);
         }
+        peer.group_key = self.world.random();
+        peer.options.idle_timeout = Some(Duration::ZERO);
         let equipped = self.lines.trust.equip(&mut peer, &channel.tls.tls);
         equipped.map_err(|error| connect_failure(Some(&error)))?;
         Ok(peer)
@@ -307,8 +307,6 @@ const HTTP2_PING: Duration = Duration::from_secs(30);
 const HTTP2_STREAM_WINDOW: u32 = 256 * 1024;
 /// Room for every stream's window, so that slow clients never hold up the other streams of the connection.
 const HTTP2_CONNECTION_WINDOW: u32 = 128 * HTTP2_STREAM_WINDOW;
-/// What the kernel holds of a download whose client is slow.
-const TUNNEL_READS_MAX: usize = 256 * 1024;
 const ADDRESSES_TRIED_MAX: usize = 3;
 
 #[cfg(test)]

@@ -1,14 +1,19 @@
 //! Requests that go through Pingora's stock pipeline: streamed both ways, never buffered, never replayed.
 //!
 //! Invariants: a tunnel has one attempt and no failover once bytes were sent; the same headers are stripped
-//! and hidden as for an exchange; what Pingora reports at its end is settled like an exchange's; a connection of HTTP/1.1
+//! and hidden as for an exchange; what Pingora reports at its end is settled like an exchange's; a connection
 //! serves one tunnel. Pingora's reader of answers is more lenient than ours ([`crate::protocol::http1`]): what of that can be
 //! seen in the parsed head is refused here (`is_sound`), and what cannot must not reach whoever comes next.
+//! When the process has no time left the provider's side breaks (`line`), and so the tunnel ends like any other.
 
+mod line;
+
+use crate::code::Code;
 use crate::config::snapshot::HttpVersion;
 use crate::failure::{Failure, FailureKind, Sent as FailureSent};
 use crate::gateway::exchange::{Exchange, Tried, Tunnel};
 use crate::gateway::reply::elapsed;
+use crate::gateway::tunnel::line::Dial;
 use crate::gateway::{Gateway, Stop, body, forward, guard};
 use crate::protocol::entry::Entry;
 use crate::protocol::http1::HEAD_BYTES_MAX;
@@ -62,6 +67,7 @@ impl Gateway {
             Ok(mut peer) => {
                 peer.options.read_timeout = Some(attempt.channel.timeouts.response);
                 peer.options.write_timeout = Some(attempt.channel.timeouts.idle);
+                peer.options.custom_l4 = Some(Arc::new(Dial { over: self.over.clone() }));
                 Ok(Box::new(peer))
             }
             Err(failure) => {
@@ -132,6 +138,17 @@ impl Gateway {
     ) {
         let committed = client.response_written().is_some_and(|head| !head.status.is_informational());
         let Some(tunnel) = &mut exchange.tunnel else { return };
+        if *self.over.borrow() {
+            tunnel.failure = None;
+            if committed {
+                guard::cut(client);
+                exchange.ended(End::Drained, Some(Code::StreamTruncated));
+            } else {
+                // Its outcome is in the record; the connection is closed in either case.
+                let _sent = self.reply(client, exchange).given_up().await;
+            }
+            return;
+        }
         if *error.esource() == ErrorSource::Downstream {
             let mut reply = self.reply(client, exchange);
             match body::unreadable(error).filter(|_| !committed) {
@@ -143,7 +160,7 @@ impl Gateway {
         }
         if committed {
             guard::cut(client);
-            exchange.ended(End::StreamTruncated, Some(crate::code::Code::StreamTruncated));
+            exchange.ended(End::StreamTruncated, Some(Code::StreamTruncated));
             return;
         }
         let failure = tunnel.failure.get_or_insert_with(|| {

@@ -128,6 +128,51 @@ async fn at_the_deadline_a_whole_that_has_begun_is_aborted() {
 }
 
 #[tokio::test]
+async fn at_the_deadline_a_download_is_aborted_and_an_upload_is_told() {
+    for h2 in [false, true] {
+        let upstream = provider().await;
+        let more = if h2 { "http_version = \"2\"" } else { "" };
+        let gateway = gateway(AT_ONCE, Speech::Chat, &upstream, more).await;
+        let bearer = ("authorization", &*format!("Bearer {KEY}"));
+        let kind = ("content-type", "multipart/form-data; boundary=b");
+        let file = "x".repeat(300_000);
+        let form = format!(
+            "--b\r\ncontent-disposition: form-data; name=\"purpose\"\r\n\r\nbatch\r\n--b\r\n\
+             content-disposition: form-data; name=\"file\"; filename=\"a\"\r\n\r\n{file}\r\n--b--\r\n"
+        );
+        let whole = client::request("POST", "/v1/files", &[bearer, kind], form.as_bytes());
+        let sent = client::once(gateway.addr(), &whole).await;
+        let id = sent.json()["id"].as_str().expect("an id").to_owned();
+        gateway.log.line().await;
+        upstream.script(Selector::Any, vec![Fault::HoldMidStream { after_events: 1 }]);
+        let path = format!("/v1/files/{id}/content");
+        let (mut download, mut upload) =
+            (Connection::open(gateway.addr()).await, Connection::open(gateway.addr()).await);
+        download.send(&client::request("GET", &path, &[bearer], b"")).await;
+        assert_eq!(download.head().await.expect("a head").status, 200, "h2={h2}");
+        upstream.wait_for_holding(1).await;
+        upload.send(&whole[..whole.len() - 1000]).await;
+        gateway.count_reaches("tollgate_channel_inflight{channel=\"main\"}", 2).await;
+        let (drained, told) = tokio::join!(gateway.running.drain(), upload.answer());
+        assert!(!drained, "h2={h2}");
+        let told = told.expect("it is told");
+        assert_eq!((told.status, told.code().as_str()), (503, "gateway_overloaded"), "h2={h2}");
+        let mut lines = gateway.log.lines(3).await.split_off(1);
+        lines.sort_by_key(|line| line["status"].as_u64());
+        let ends: Vec<_> = lines.iter().map(|line| (&line["status"], &line["end"], &line["code"])).collect();
+        assert_eq!(
+            ends,
+            [
+                (&json!(200), &json!("drained"), &json!("stream_truncated")),
+                (&json!(503), &json!("drained"), &json!("gateway_overloaded"))
+            ],
+            "h2={h2}"
+        );
+        assert_eq!(gateway.count("tollgate_channel_inflight{channel=\"main\"}").await, 0, "h2={h2}");
+    }
+}
+
+#[tokio::test]
 async fn a_draining_gateway_serves_what_comes_on_its_connections_and_ends_them() {
     let upstream = provider().await;
     // Long enough for the next request to come in time on any machine.
