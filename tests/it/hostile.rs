@@ -8,12 +8,14 @@ mod chunks;
 mod fields;
 mod framing;
 mod lines;
+mod secured;
 mod sound;
 
 use crate::support::client::Connection;
 use crate::support::{Gateway, KEY, channel, key, provider};
 use std::collections::HashSet;
 use std::net::SocketAddr;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tollgate_loadtest::Provider;
 
 /// One request and what must be said to it. In its bytes `|` stands for a line end, `{P}` for a path, `{H}` for a host
@@ -89,18 +91,26 @@ impl House {
 
     /// Sends a request and behind it one that would be served; the answer to the first must be the only one.
     async fn refuses(&self, way: Way, name: &str, request: &[u8], status: u16) {
-        let mut connection = Connection::open(self.addr(way)).await;
-        let behind = Way::Exchange.bytes("POST {P} HTTP/1.1|{H}{F}");
-        connection.send_anyway(&[request, &behind].concat()).await;
-        let answer = connection.answer().await.unwrap_or_else(|| panic!("no answer: {name}, {way:?}"));
-        assert_eq!(answer.status, status, "{name}, {way:?}: {}", answer.text());
-        assert!(connection.is_closed().await, "goes on: {name}, {way:?}");
+        refuses(Connection::open(self.addr(way)).await, (way, name), request, status).await;
     }
 
     /// Nothing has reached the provider, not even a connection.
     fn is_quiet(&self) {
         assert_eq!((self.upstream.request_count(), self.upstream.total_connections()), (0, 0));
     }
+}
+
+async fn refuses<S: AsyncRead + AsyncWrite + Unpin>(
+    mut connection: Connection<S>,
+    (way, name): (Way, &str),
+    request: &[u8],
+    status: u16,
+) {
+    let behind = Way::Exchange.bytes("POST {P} HTTP/1.1|{H}{F}");
+    connection.send_anyway(&[request, &behind].concat()).await;
+    let answer = connection.answer().await.unwrap_or_else(|| panic!("no answer: {name}, {way:?}"));
+    assert_eq!(answer.status, status, "{name}, {way:?}: {}", answer.text());
+    assert!(connection.is_closed().await, "goes on: {name}, {way:?}");
 }
 
 fn names_are_unique(tables: &[&[Row]]) -> usize {
