@@ -72,8 +72,8 @@ impl Gateway {
 
 /// So many are said without a wait after a calm …
 const REFUSALS_AT_ONCE: u32 = 100;
-/// … and then a thousand a second: a tenth of what a core could say.
-const REFUSAL_EVERY: Nanos = 1_000_000;
+/// … and then five hundred a second, each with a connection of its own at the worst: a twentieth of a core.
+const REFUSAL_EVERY: Nanos = 2_000_000;
 /// What the refusal says in `retry-after`; with the pace it bounds how many wait.
 const REFUSAL_WAITS_MAX: Nanos = 1_000_000_000;
 
@@ -104,15 +104,15 @@ mod tests {
         for _ in 0..REFUSALS_AT_ONCE {
             assert_eq!(room.refusal_waits(began), Duration::ZERO, "after a calm");
         }
-        for after in 0..=1000 {
-            assert_eq!(room.refusal_waits(began), Duration::from_millis(after));
+        for before in 0..=500 {
+            assert_eq!(room.refusal_waits(began), Duration::from_millis(2 * before));
         }
-        assert_eq!(room.refusal_waits(began), Duration::ZERO, "a thousand wait already");
-        assert_eq!(room.refusal_waits(began + 2_000_000), Duration::from_millis(999), "two have gone");
+        assert_eq!(room.refusal_waits(began), Duration::ZERO, "five hundred wait already");
+        assert_eq!(room.refusal_waits(began + 4_000_000), Duration::from_millis(998), "two have gone");
         for _ in 0..REFUSALS_AT_ONCE {
             assert_eq!(room.refusal_waits(began + 10 * second), Duration::ZERO, "calm again");
         }
         assert_eq!(room.refusal_waits(began + 10 * second), Duration::ZERO);
-        assert_eq!(room.refusal_waits(began + 10 * second), Duration::from_millis(1));
+        assert_eq!(room.refusal_waits(began + 10 * second), Duration::from_millis(2));
     }
 }
