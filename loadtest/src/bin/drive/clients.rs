@@ -114,8 +114,8 @@ impl World {
         let operation = *random.pick(if stream { &Operation::STREAMS } else { &Operation::ALL });
         let key = match random.between(0, 19) {
             0 => WRONG_KEY,
-            at @ 1..=3 => KEYS[usize::try_from(at).unwrap_or(0)].secret,
-            _ => KEYS[0].secret,
+            at @ 1..=3 => KEYS[usize::try_from(at).unwrap_or(0)].of(operation.dialect()),
+            _ => KEYS[0].of(operation.dialect()),
         };
         let model = if random.one_in(40) { "unknown-model" } else { *random.pick(&MODELS) };
         let length =

@@ -1,5 +1,6 @@
 //! The fake providers of a run and the configuration that puts the gateway in front of them.
 
+use crate::question::Dialect;
 use crate::random::Random;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
@@ -14,20 +15,48 @@ pub(crate) const MODELS: [&str; 2] = ["plain-model", "mapped-model"];
 /// Pieces of text in an answer.
 pub(crate) const CHUNKS: usize = 6;
 
-/// A key of the gateway.
+/// The types of channels. Each has its own groups and keys: an answer that was translated could not be held against what the
+/// provider sent, nor its request found there.
+const KINDS: [&str; 3] = ["openai", "anthropic", "gemini"];
+
+/// Keys of the gateway, alike but for the channels they reach.
 #[derive(Debug)]
 pub(crate) struct Key {
-    pub(crate) secret: &'static str,
+    secrets: [&'static str; 3],
     more: &'static str,
+}
+
+macro_rules! key {
+    ($secret:literal, $more:literal) => {
+        Key {
+            secrets: [
+                concat!($secret, "-openai"),
+                concat!($secret, "-anthropic"),
+                concat!($secret, "-gemini"),
+            ],
+            more: $more,
+        }
+    };
 }
 
 /// The first is what most clients have.
 pub(crate) const KEYS: [Key; 4] = [
-    Key { secret: "sk-chaos-free-0123456789", more: "limits = { rpm = 10000000, concurrency = 10000 }" },
-    Key { secret: "sk-chaos-slow-0123456789", more: "limits = { rpm = 300, burst = 5 }" },
-    Key { secret: "sk-chaos-narrow-01234567", more: "limits = { concurrency = 2 }" },
-    Key { secret: "sk-chaos-whole-012345678", more: "stream = false" },
+    key!("sk-chaos-free-0123456789", "limits = { rpm = 10000000, concurrency = 10000 }"),
+    key!("sk-chaos-slow-0123456789", "limits = { rpm = 300, burst = 5 }"),
+    key!("sk-chaos-narrow-01234567", "limits = { concurrency = 2 }"),
+    key!("sk-chaos-whole-012345678", "stream = false"),
 ];
+
+impl Key {
+    /// The one of these clients.
+    pub(crate) fn of(&self, dialect: Dialect) -> &'static str {
+        match dialect {
+            Dialect::OpenAi => self.secrets[0],
+            Dialect::Anthropic => self.secrets[1],
+            Dialect::Gemini => self.secrets[2],
+        }
+    }
+}
 /// A key the gateway does not know.
 pub(crate) const WRONG_KEY: &str = "sk-chaos-wrong-012345678";
 
@@ -54,7 +83,7 @@ pub(crate) const DEAD: &str = "openai-dead";
 impl Fleet {
     pub(crate) async fn start() -> io::Result<Self> {
         let mut sites = Vec::new();
-        for kind in ["openai", "anthropic", "gemini"] {
+        for kind in KINDS {
             for (word, http2) in [("one", false), ("two", true), ("three", false)] {
                 let options = Options { chunks: CHUNKS, record_bodies: false, ..Options::default() };
                 let provider = Arc::new(Provider::start(options).await?);
@@ -83,7 +112,7 @@ impl Fleet {
             // Writing into a String cannot fail.
             write!(
                 text,
-                "[[channel]]\nname = \"{name}\"\ntype = \"{kind}\"\nbase_url = \"{base}\"\napi_keys = [{keys}]\n\
+                "[[channel]]\nname = \"{name}\"\ngroups = [\"{kind}\"]\ntype = \"{kind}\"\nbase_url = \"{base}\"\napi_keys = [{keys}]\n\
                  models = [{models}]\nweight = {weight}\nbalance = \"{balance}\"\nping_interval = \"{ping}\"\n\
                  on_client_abort = \"{abort}\"\nping_before_first_event = {early}\nhttp_version = \"{version}\"\n{map}"
             )
@@ -92,13 +121,20 @@ impl Fleet {
         let dead = self.dead.addr();
         write!(
             text,
-            "[[channel]]\nname = \"{DEAD}\"\ntype = \"openai\"\nbase_url = \"http://{dead}\"\n\
+            "[[channel]]\nname = \"{DEAD}\"\ngroups = [\"openai\"]\ntype = \"openai\"\nbase_url = \"http://{dead}\"\n\
              api_keys = [\"sk-up-dead-0123456789\"]\nmodels = [{models}]\n"
         )
         .unwrap_or_default();
-        for (at, key) in KEYS.iter().enumerate() {
-            write!(text, "[[key]]\nname = \"key-{at}\"\nsecret = \"{}\"\n{}\n", key.secret, key.more)
+        for (place, kind) in KINDS.iter().enumerate() {
+            writeln!(text, "[[group]]\nname = \"{kind}\"").unwrap_or_default();
+            for (at, key) in KEYS.iter().enumerate() {
+                let (secret, more) = (key.secrets[place], key.more);
+                write!(
+                    text,
+                    "[[key]]\nname = \"key-{at}-{kind}\"\ngroup = \"{kind}\"\nsecret = \"{secret}\"\n{more}\n"
+                )
                 .unwrap_or_default();
+            }
         }
         text
     }
