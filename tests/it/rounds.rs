@@ -64,7 +64,10 @@ impl Speech {
             Self::Messages => items(&turn[0]["content"]),
             Self::Gemini => items(&turn[0]["parts"]),
         };
-        let calls = calls.iter().filter(|call| call.to_string().contains("gate")).zip(1..);
+        let calls = calls
+            .iter()
+            .filter(|call| ["gate 1", "gate 2"].iter().any(|at| call.to_string().contains(at)))
+            .zip(1..);
         let result = |(call, number): (&Value, u32)| {
             let text = format!("result {number}");
             match self {

@@ -25,7 +25,7 @@ fn conversation(speech: Speech, signature: &str, stream: bool) -> (String, Strin
             "",
         ),
         Speech::Gemini => (
-            r#"{"contents":[{"role":"user","parts":[{"text":"thoughtSignature"}]},{"role":"model","parts":[{"functionCall":{"name":"f","args":{}}, "thoughtSignature":#}]}]}"#,
+            r#"{"contents":[{"role":"user","parts":[{"text":"thoughtSignature"}]},{"role":"model","parts":[{"functionCall":{"name":"f","args":{}}, "thoughtSignature":#}]},{"role":"user","parts":[{"functionResponse":{"name":"f","response":{}}}]}]}"#,
             format!("\"{signature}\""),
             "\"skip_thought_signature_validator\"",
         ),
