@@ -2,7 +2,7 @@
 # for what a build needs (rustc, C compiler, cmake) and installs the Debian packages where it may.
 CARGO ?= cargo
 
-.PHONY: help demo build test loom fuzz lifecycle chaos memory soak board bench check fmt lint doc deny prepare
+.PHONY: help demo build test loom fuzz lifecycle chaos memory soak board instructions bench check fmt lint doc deny prepare
 
 help:            ## this list
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' Makefile | expand -t 14
@@ -39,6 +39,9 @@ soak: build      ## two hours of chaos, and whether memory or descriptors grow
 
 board: build     ## a real Prometheus and a gateway under load: every query of the board returns data (needs prometheus)
 	deploy/prometheus/check --binary $${CARGO_TARGET_DIR:-target}/release/tollgate
+
+instructions: prepare ## how many instructions the pure steps take, held against the committed figures (needs valgrind)
+	$(CARGO) run --release --locked --package tollgate-measure --bin instructions
 
 bench: prepare   ## micro-benchmarks of the pure parts
 	$(CARGO) bench --workspace --locked

@@ -3,16 +3,16 @@
 //! same run.
 #![expect(clippy::expect_used, reason = "a benchmark's set-up fails the benchmark")]
 
+#[path = "measure/src/given.rs"]
+mod given;
+
 use bytes::Bytes;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use std::fmt::Write as _;
+use given::{EVENT, body, configuration, in_force};
 use std::hint::black_box;
 use std::io::Write as _;
-use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
-use tollgate::config::{self, TextSource};
 use tollgate::limit::Amount;
 use tollgate::limit::quota::Spent;
 use tollgate::protocol::inspect::inspect;
@@ -25,17 +25,6 @@ use tollgate::stage::admit;
 use tollgate::stage::route::{Wanted, route};
 use tollgate::state::quotas::QuotaHold;
 use tollgate::state::{Live, Registry};
-
-/// A body as coding agents send it: much escaped text, the model as the last key (the Python SDKs' order).
-fn body(bytes: usize) -> Vec<u8> {
-    let line = r#"fn main() {\n    println!(\"a \\\"quoted\\\" line\");\n}\n"#;
-    let text = line.repeat(bytes / line.len() + 1);
-    format!(
-        r#"{{"messages":[{{"role":"user","content":"{}"}}],"stream":true,"model":"gpt-4.1"}}"#,
-        &text[..bytes / line.len() * line.len()]
-    )
-    .into_bytes()
-}
 
 /// Budget: 0.2 ns per byte beside 0.3 µs: one walk over blocks.
 fn inspecting(criterion: &mut Criterion) {
@@ -86,7 +75,7 @@ fn splicing(criterion: &mut Criterion) {
 /// Budget: 250 ns per event of 190 bytes without a rename, 1 µs with one.
 fn watching(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("stream");
-    let event = Bytes::from_static(b"data: {\"id\":\"chatcmpl-0123456789\",\"object\":\"chat.completion.chunk\",\"created\":1760000000,\"model\":\"gpt-4.1-2025-04-14\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\" hello\"},\"finish_reason\":null}]}\n\n");
+    let event = Bytes::from_static(EVENT);
     group.throughput(Throughput::Bytes(event.len() as u64));
     for (name, rename, hides) in
         [("relayed", None, false), ("renamed", Some("gpt-4.1"), false), ("without-usage", None, true)]
@@ -104,21 +93,7 @@ fn watching(criterion: &mut Criterion) {
 }
 
 fn live(keys: usize, channels: usize) -> Live {
-    let mut text = String::new();
-    for channel in 0..channels {
-        write!(
-            text,
-            "[[channel]]\nname = \"c{channel}\"\ntype = \"openai\"\n\
-             api_keys = [\"sk-upstream-{channel:06}-0123\"]\nmodels = [\"gpt-4.1\", \"m{channel}\"]\n"
-        )
-        .expect("a text grows");
-    }
-    for key in 0..keys {
-        writeln!(text, "[[key]]\nname = \"k{key}\"\nsecret = \"sk-client-{key:06}-0123456789\"")
-            .expect("a text grows");
-    }
-    let loaded = config::load(Path::new("bench.toml"), &TextSource(&text)).expect("it loads");
-    Registry::default().bind(Arc::new(loaded.snapshot), 1)
+    in_force(&Registry::default(), &configuration(keys, channels))
 }
 
 /// Budget: 250 ns: SHA-256 of the key and one lookup among 10,000.
@@ -162,9 +137,8 @@ fn limiting(criterion: &mut Criterion) {
          [[key]]\nname = \"k\"\nsecret = \"sk-client-0123456789\"\ngroup = \"g\"\n{quota}\nlimits = {{ {limits} }}\n\
          model_limits = [{{ model = \"gpt-*\", {limits} }}]\n"
     );
-    let loaded = config::load(Path::new("bench.toml"), &TextSource(&text)).expect("it loads");
     let registry = Registry::default();
-    let live = registry.bind(Arc::new(loaded.snapshot), 1);
+    let live = in_force(&registry, &text);
     let key = &live.snapshot.keys[0];
     let clock = AtomicU64::new(1_000_000_000);
     let gates = |now| {
@@ -246,8 +220,7 @@ fn spending(criterion: &mut Criterion) {
          [[group]]\nname = \"g\"\n{quota}\n[[project]]\nname = \"p\"\n{quota}\n\
          [[key]]\nname = \"k\"\nsecret = \"sk-client-0123456789\"\ngroup = \"g\"\nproject = \"p\"\n{quota}\n"
     );
-    let loaded = config::load(Path::new("bench.toml"), &TextSource(&text)).expect("it loads");
-    let live = Registry::default().bind(Arc::new(loaded.snapshot), 1);
+    let live = in_force(&Registry::default(), &text);
     let quotas = live.quotas().of_key(&live.snapshot.keys[0]);
     let spend = || {
         let spent = quotas.iter().any(|named| named.quota.spent(black_box(NOW_UNIX)).is_some());

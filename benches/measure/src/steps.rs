@@ -1,0 +1,266 @@
+//! The pure steps of one exchange, ready to be done again and again.
+
+use crate::given::{EVENT, body, configuration, in_force};
+use bytes::Bytes;
+use http::{HeaderMap, Method};
+use std::hint::black_box;
+use std::net::IpAddr;
+use std::time::Duration;
+use tollgate::id::{ChannelId, ExchangeId, GroupId, KeyId};
+use tollgate::limit::Amount;
+use tollgate::limit::quota::Spent;
+use tollgate::protocol::inspect::inspect;
+use tollgate::protocol::observe::StreamObserver;
+use tollgate::protocol::splice::{Edit, splice};
+use tollgate::protocol::{Dialect, Operation, entry};
+use tollgate::record::{
+    AttemptRecord, Cost, End, KeyFacts, Labels, Losses, Over, Overhead, Path, Record, Text,
+};
+use tollgate::stage::choose::Preference;
+use tollgate::stage::plan::{Attempt, Next};
+use tollgate::stage::rewrite::{Original, rewrite};
+use tollgate::stage::route::{Wanted, route};
+use tollgate::stage::{admit, identify};
+use tollgate::state::quotas::QuotaHold;
+use tollgate::state::{Live, Registry};
+use tollgate::telemetry::{Metrics, access};
+use tollgate::usage::{Usage, UsageSource};
+
+/// A step: its name, how often it is done, and the doing.
+pub(crate) struct Step {
+    pub(crate) name: &'static str,
+    pub(crate) rounds: u32,
+    pub(crate) work: Box<dyn FnMut()>,
+}
+
+fn step(name: &'static str, rounds: u32, work: impl FnMut() + 'static) -> Step {
+    Step { name, rounds, work: Box::new(work) }
+}
+
+/// All of them, in the order of an exchange.
+pub(crate) fn all() -> Vec<Step> {
+    vec![
+        inspecting("inspect 600 B", 600, 100),
+        inspecting("inspect 100 KiB", 100 * 1024, 5),
+        identifying(),
+        limiting(),
+        routing("route, 10 channels", false),
+        routing("route, 10 channels, a session", true),
+        rewriting(),
+        splicing(),
+        observing("observe 8 events", None),
+        observing("observe 8 events, another name shown", Some("gpt-4.1")),
+        line(),
+        metrics(),
+    ]
+}
+
+fn inspecting(name: &'static str, bytes: usize, rounds: u32) -> Step {
+    let body = body(bytes);
+    step(name, rounds, move || {
+        black_box(inspect(Operation::ChatCompletions, black_box(&body)).expect("valid"));
+    })
+}
+
+/// The head's credential, its digest, one look among 10,000, and whether the key may be used now.
+fn identifying() -> Step {
+    let live = in_force(&Registry::default(), &configuration(10_000, 1));
+    let headers = client_headers("sk-client-004321-0123456789");
+    step("identify, 10,000 keys", 100, move || {
+        let key = identify::identify(&live.snapshot, black_box(&headers), None).expect("known");
+        identify::vouch(&key, IpAddr::from([127, 0, 0, 1]), NOW_UNIX).expect("it may");
+    })
+}
+
+/// The gates of key, group and the key's rule for the model with every limit set, and the quotas of key and group.
+fn limiting() -> Step {
+    let limits = "rpm = 1000000000, tpm = 1000000000000, concurrency = 1000";
+    let quota =
+        "quota = { usd = 100000000.0, tokens = 1000000000000000, requests = 1000000000000, per = \"month\" }";
+    let text = format!(
+        "[[channel]]\nname = \"c\"\ntype = \"openai\"\napi_keys = [\"sk-upstream-0123456789\"]\n\
+         [[group]]\nname = \"g\"\n{quota}\nlimits = {{ {limits} }}\n\
+         [[key]]\nname = \"k\"\nsecret = \"sk-client-0123456789\"\ngroup = \"g\"\n{quota}\nlimits = {{ {limits} }}\n\
+         model_limits = [{{ model = \"gpt-*\", {limits} }}]\n"
+    );
+    let registry = Registry::default();
+    let live = in_force(&registry, &text);
+    let mut now = 1_000_000_000;
+    step("admit, reserve, settle", 100, move || {
+        now += 1_000;
+        let key = &live.snapshot.keys[0];
+        let quotas = live.quotas().of_key(key);
+        assert!(quotas.iter().all(|named| named.quota.spent(black_box(NOW_UNIX)).is_none()), "there is room");
+        let mut permit = admit::admit(&live, &registry, key, None, now).expect("room");
+        let amount = Amount { input: 1_000, output: 500 };
+        let charge =
+            admit::reserve(&live, key, &mut permit, (black_box("gpt-4.1"), amount), now).expect("room");
+        let expected = Spent { nano_usd: 5_000, tokens: 1_500, requests: 1 };
+        let mut hold = QuotaHold::take(quotas, expected, NOW_UNIX, 0).expect("room");
+        charge.settle(Amount { input: 900, output: 100 });
+        hold.settle(Spent { nano_usd: 1, tokens: 1, requests: 0 });
+        drop(permit);
+    })
+}
+
+fn routing(name: &'static str, in_session: bool) -> Step {
+    let registry = Registry::default();
+    let live = in_force(&registry, &configuration(1, 10));
+    step(name, 100, move || {
+        black_box(first_attempt(&live, &registry, in_session));
+    })
+}
+
+fn first_attempt(live: &Live, registry: &Registry, in_session: bool) -> Attempt {
+    let key = &live.snapshot.keys[0];
+    let wanted = Wanted {
+        operation: Operation::ChatCompletions,
+        dialect: Dialect::OpenAi,
+        model: Some(black_box("gpt-4.1")),
+        stream: true,
+    };
+    let mut plan = route(live, key, wanted).expect("served");
+    let session = in_session.then(|| registry.sticky().session(&key.id, "one-session", "gpt-4.1", NOW));
+    plan.prefer(Preference { stream: true, session });
+    match plan.next(live, registry, NOW) {
+        Next::Attempt(attempt) => *attempt,
+        other => panic!("no attempt, but {other:?}"),
+    }
+}
+
+/// The request for one attempt, under the provider's name for the model.
+fn rewriting() -> Step {
+    let registry = Registry::default();
+    let mut attempt = first_attempt(&in_force(&registry, &configuration(1, 1)), &registry, false);
+    "gpt-4.1-2025-04-14".clone_into(&mut attempt.model_upstream);
+    let headers = client_headers("sk-client-000000-0123456789");
+    let body = Bytes::from(body(600));
+    let entry = entry::entry(&Method::POST, "/v1/chat/completions", None, &headers).expect("an address");
+    let inspection = inspect(entry.operation, &body).expect("valid");
+    step("rewrite 600 B", 100, move || {
+        let original = Original {
+            method: &Method::POST,
+            entry: &entry,
+            headers: black_box(&headers),
+            body: &body,
+            model: inspection.model.as_ref(),
+            stripped: &[],
+            capped: &[],
+            ask_usage: inspection.ask_usage.as_ref(),
+            requested: "gpt-4.1",
+        };
+        black_box(rewrite(&original, &attempt));
+    })
+}
+
+fn splicing() -> Step {
+    let body = Bytes::from(body(100 * 1024));
+    let at = inspect(Operation::ChatCompletions, &body).expect("valid").model.expect("there").at;
+    step("splice 100 KiB", 100, move || {
+        black_box(splice(black_box(&body), &[Edit::text(black_box(at.clone()), "gpt-4.1-2025-04-14")]));
+    })
+}
+
+fn observing(name: &'static str, rename: Option<&'static str>) -> Step {
+    let event = Bytes::from_static(EVENT);
+    let mut out = Vec::with_capacity(4);
+    step(name, 20, move || {
+        let mut observer = StreamObserver::new(Operation::ChatCompletions, rename);
+        for _ in 0..8 {
+            out.clear();
+            black_box(observer.feed(black_box(&event), &mut out));
+        }
+    })
+}
+
+fn line() -> Step {
+    let record = record();
+    step("access line", 100, move || {
+        black_box(access::line(black_box(&record)));
+    })
+}
+
+fn metrics() -> Step {
+    let record = record();
+    let metrics = Metrics::new("0.0.0", "bench").expect("the table is sound");
+    metrics.configure((&["k"], &["default"]), &["gpt-4.1-2025-04-14"], &["c"]);
+    step("metrics of one exchange", 100, move || metrics.report(black_box(&record)))
+}
+
+fn client_headers(secret: &str) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for (name, value) in [
+        ("host", "localhost:8080"),
+        ("authorization", &format!("Bearer {secret}")),
+        ("content-type", "application/json"),
+        ("content-length", "600"),
+        ("accept", "application/json"),
+        ("accept-encoding", "gzip, deflate"),
+        ("user-agent", "OpenAI/Python 2.7.1"),
+        ("x-stainless-lang", "python"),
+    ] {
+        headers.insert(name, value.parse().expect("a value"));
+    }
+    headers
+}
+
+/// A streamed chat under another name, answered at the first attempt.
+fn record() -> Record {
+    let model = || Some(Text::new("gpt-4.1-2025-04-14"));
+    Record {
+        ts_unix_ms: NOW_UNIX * 1_000,
+        request_id: ExchangeId::new("req_0123456789abcdef0123456789"),
+        trace_id: None,
+        client_ip: IpAddr::from([127, 0, 0, 1]),
+        user_agent: Some(Text::new("OpenAI/Python 2.7.1")),
+        dialect: Dialect::OpenAi,
+        operation: Some(Operation::ChatCompletions),
+        path: Path::received("/v1/chat/completions"),
+        key: Some(KeyFacts {
+            id: KeyId::new("k"),
+            last4: Text::new("6789"),
+            owner: None,
+            project: None,
+            group: GroupId::new("default"),
+            profile: None,
+        }),
+        model_requested: Some(Text::new("gpt-4.1")),
+        model_upstream: model(),
+        channel: Some(ChannelId::new("c")),
+        attempts: vec![AttemptRecord {
+            channel: ChannelId::new("c"),
+            model_upstream: model(),
+            status: Some(200),
+            failure: None,
+            took: Duration::from_micros(1_230_500),
+            over: Over::Kept,
+            connect: None,
+            thinking_stripped: 0,
+            usage_asked: true,
+            translated: None,
+        }],
+        stream: true,
+        status: 200,
+        code: None,
+        limit_hit: None,
+        bytes_in: 600,
+        bytes_out: 9_000,
+        duration: Duration::from_micros(1_234_567),
+        ttfb: Some(Duration::from_micros(345_600)),
+        overhead: Overhead { request: Duration::from_micros(12), response: Duration::from_micros(3) },
+        queued: None,
+        usage: Usage { input: 100, output: 20, ..Usage::default() },
+        usage_source: UsageSource::Reported,
+        cost: Cost::Known(1_234_500),
+        charged: true,
+        output_cap: None,
+        session_id: None,
+        labels: Labels::default(),
+        end: End::Ok,
+        upstream_error: None,
+        losses: Losses::default(),
+    }
+}
+
+const NOW: u64 = 1_000_000_000;
+const NOW_UNIX: u64 = 1_800_000_000;
