@@ -10,11 +10,12 @@ mod sink;
 pub use line::line;
 pub use sink::{Sink, file, stderr, stdout};
 
+use arc_swap::ArcSwapOption;
 use prometheus::IntCounter;
 use std::io::{self, BufWriter, Write as _};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -23,6 +24,9 @@ pub const ACCESS_QUEUE_MAX: usize = 16_384;
 
 /// One write per 128 KiB under load; when the queue is idle everything is written at once anyway.
 const BUFFER_BYTES_MAX: usize = 128 * 1024;
+
+/// How long lines gather after one was written: a person who reads along does not notice.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// A target that takes nothing for this long is given up at shutdown.
 const STOP_WAIT_MAX: Duration = Duration::from_secs(5);
@@ -33,9 +37,8 @@ pub struct Access(Option<Writer>);
 
 #[derive(Debug)]
 struct Writer {
-    /// `None` once stopped: the thread ends when it has emptied a queue that nobody can add to. Only `stop`
-    /// takes the lock for writing, and what holds it for reading never waits.
-    queue: RwLock<Option<SyncSender<Vec<u8>>>>,
+    /// `None` once stopped: the thread ends when it has emptied a queue that nobody can add to.
+    queue: ArcSwapOption<SyncSender<Vec<u8>>>,
     /// A flag, because the order must get through a full queue.
     reopen: Arc<AtomicBool>,
     dropped: IntCounter,
@@ -62,7 +65,7 @@ impl Access {
             thread.run(BufWriter::with_capacity(BUFFER_BYTES_MAX, sink));
             drop(done); // tells a waiting `stop`
         })?;
-        let queue = RwLock::new(Some(queue));
+        let queue = ArcSwapOption::from_pointee(queue);
         Ok(Self(Some(Writer { queue, reopen, dropped, stopped: Mutex::new(stopped) })))
     }
 
@@ -93,7 +96,7 @@ impl Access {
     /// called once the last exchange has been reported: later lines are counted as lost.
     pub fn stop(&self) -> bool {
         let Some(writer) = &self.0 else { return true };
-        drop(writer.queue.write().unwrap_or_else(PoisonError::into_inner).take());
+        drop(writer.queue.swap(None));
         let stopped = writer.stopped.lock().unwrap_or_else(PoisonError::into_inner);
         matches!(stopped.recv_timeout(STOP_WAIT_MAX), Err(RecvTimeoutError::Disconnected))
     }
@@ -102,8 +105,7 @@ impl Access {
 impl Writer {
     /// Whether there was room.
     fn enqueue(&self, line: Vec<u8>) -> bool {
-        let queue = self.queue.read().unwrap_or_else(PoisonError::into_inner);
-        queue.as_ref().is_some_and(|queue| queue.try_send(line).is_ok())
+        self.queue.load().as_ref().is_some_and(|queue| queue.try_send(line).is_ok())
     }
 }
 
@@ -117,14 +119,21 @@ struct Thread {
 impl Thread {
     fn run(self, mut out: BufWriter<Box<dyn Sink>>) {
         while let Ok(line) = self.lines.recv() {
-            self.handle(&line, &mut out);
-            while let Ok(line) = self.lines.try_recv() {
+            let mut next = Some(line);
+            // Where one line was, more will follow: each that found the thread waiting would have to wake it, which is the most
+            // expensive thing a request's thread can do. So they gather.
+            while let Some(line) = next {
                 self.handle(&line, &mut out);
-            }
-            // Idle: what is buffered becomes visible. What the target does not take stays buffered for the next
-            // line's attempt; once the buffer is full, lines are lost and counted.
-            if let Err(problem) = out.flush() {
-                tracing::debug!(%problem, "the access log could not be flushed");
+                while let Ok(line) = self.lines.try_recv() {
+                    self.handle(&line, &mut out);
+                }
+                // What is buffered becomes visible. What the target does not take stays buffered for the next
+                // line's attempt; once the buffer is full, lines are lost and counted.
+                if let Err(problem) = out.flush() {
+                    tracing::debug!(%problem, "the access log could not be flushed");
+                }
+                thread::sleep(PAUSE);
+                next = self.lines.try_recv().ok();
             }
         }
         if let Err(problem) = out.flush() {

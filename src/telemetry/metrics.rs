@@ -8,6 +8,8 @@
 mod edge;
 mod fleet;
 mod names;
+mod report;
+mod series;
 mod table;
 
 pub use fleet::FleetLive;
@@ -17,13 +19,13 @@ pub use table::{Declared, TABLE};
 use crate::code::Code;
 use crate::id::{ChannelId, KeyId};
 use crate::ledger::{Counters, State};
-use crate::protocol::{Operation, Protocol};
-use crate::record::{AttemptRecord, Cost, End, Over, Record, Text};
+use crate::protocol::Operation;
+use crate::record::{End, Record};
 use crate::tls::word::Word;
-use crate::usage::UsageSource;
 use arc_swap::ArcSwap;
 use names::Names;
 use prometheus::{GaugeVec, IntCounter, Registry, Result, TextEncoder};
+use series::CommonSeries;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use table::Families;
@@ -34,6 +36,7 @@ pub struct Metrics {
     registry: Registry,
     families: Families,
     names: ArcSwap<Names>,
+    common: CommonSeries,
     scraping: Mutex<()>,
 }
 
@@ -154,7 +157,13 @@ impl Metrics {
         for code in Code::ALL {
             families.errors_total.with_label_values(&[code.word()]).inc_by(0);
         }
-        Ok(Self { registry, families, names: ArcSwap::default(), scraping: Mutex::new(()) })
+        Ok(Self {
+            registry,
+            families,
+            names: ArcSwap::default(),
+            common: CommonSeries::default(),
+            scraping: Mutex::new(()),
+        })
     }
 
     /// Takes the names of a new configuration and deletes the series of those that are gone.
@@ -215,130 +224,6 @@ impl Metrics {
         Counters {
             folded: families.ledger_folded_total.with_label_values::<&str>(&[]),
             dropped: families.ledger_dropped_total.with_label_values::<&str>(&[]),
-        }
-    }
-
-    /// Counts a finished exchange.
-    pub fn report(&self, record: &Record) {
-        let names = self.names.load();
-        self.count_request(record);
-        self.count_key(record, &names);
-        for (index, attempt) in record.attempts.iter().enumerate() {
-            let from = record.operation.and_then(Operation::protocol);
-            self.count_attempt(attempt, (from, index + 1 < record.attempts.len()), &names);
-        }
-        self.count_answer(record, &names);
-    }
-
-    fn count_request(&self, record: &Record) {
-        let families = &self.families;
-        let (api, stream) = (record.api(), if record.stream { "true" } else { "false" });
-        families.requests_total.with_label_values(&[api, &record.status.to_string()]).inc();
-        let duration = families.request_duration_seconds.with_label_values(&[api, stream]);
-        duration.observe(record.duration.as_secs_f64());
-        // A refusal's time is not what a forwarded request pays.
-        if !record.attempts.is_empty() {
-            for (phase, time) in
-                [("request", record.overhead.request), ("response", record.overhead.response)]
-            {
-                families.overhead_seconds.with_label_values(&[phase]).observe(time.as_secs_f64());
-            }
-        }
-        if let Some(queued) = record.queued {
-            families.queue_seconds.with_label_values::<&str>(&[]).observe(queued.as_secs_f64());
-        }
-        if let Some(code) = record.code {
-            families.errors_total.with_label_values(&[code.word()]).inc();
-        }
-        if let Some(side) = abort_side(record.end).filter(|_| record.stream) {
-            families.stream_aborts_total.with_label_values(&[side]).inc();
-        }
-    }
-
-    fn count_key(&self, record: &Record, names: &Names) {
-        let Some(key) = &record.key else { return };
-        let (key, group) = (names.key(key.id.as_str()), names.group(key.group.as_str()));
-        self.families.key_requests_total.with_label_values(&[key]).inc();
-        if let Some(limit) = record.limit_hit {
-            self.families.ratelimit_rejections_total.with_label_values(&[key, limit]).inc();
-        }
-        if let Cost::Known(nanos) = record.cost {
-            self.families.group_cost_usd_total.with_label_values(&[group]).inc_by(float(nanos) / NANOS);
-        }
-        if record.usage_source != UsageSource::None {
-            for (kind, count) in record.usage.by_type() {
-                self.families.key_tokens_total.with_label_values(&[key, kind]).inc_by(count);
-            }
-        }
-    }
-
-    fn count_attempt(
-        &self,
-        attempt: &AttemptRecord,
-        (from, another_followed): (Option<Protocol>, bool),
-        names: &Names,
-    ) {
-        // Nothing was sent, and nothing is known of the channel.
-        if attempt.failure.is_some_and(|failure| failure.code == Code::UntranslatableRequest) {
-            return;
-        }
-        let families = &self.families;
-        let channel = names.channel(attempt.channel.as_str());
-        let model = names.model(attempt.model_upstream.as_ref().map(Text::as_str));
-        let code = attempt.status.map_or_else(|| "none".to_owned(), |status| status.to_string());
-        families.upstream_requests_total.with_label_values(&[channel, model, &code]).inc();
-        families.upstream_duration_seconds.with_label_values(&[channel]).observe(attempt.took.as_secs_f64());
-        if let Some(connect) = attempt.connect {
-            families.upstream_connect_seconds.with_label_values(&[channel]).observe(connect.as_secs_f64());
-        }
-        if attempt.over == Over::Kept {
-            families.upstream_reused_total.with_label_values(&[channel]).inc();
-        }
-        if attempt.thinking_stripped > 0 {
-            let blocks = u64::from(attempt.thinking_stripped);
-            families.thinking_stripped_total.with_label_values(&[channel]).inc_by(blocks);
-        }
-        if let (Some(from), Some(to)) = (from, attempt.translated) {
-            families.translations_total.with_label_values(&[from.word(), to.word()]).inc();
-        }
-        if let Some(failure) = attempt.failure.filter(|_| another_followed) {
-            families.failovers_total.with_label_values(&[failure.reason]).inc();
-        }
-    }
-
-    fn count_answer(&self, record: &Record, names: &Names) {
-        let Some(channel) = &record.channel else { return };
-        let families = &self.families;
-        let translated = record.attempts.last().and_then(|last| last.translated);
-        if let (Some(from), Some(to)) = (record.operation.and_then(Operation::protocol), translated)
-            && !record.losses.is_empty()
-        {
-            families.translation_losses_total.with_label_values(&[from.word(), to.word()]).inc();
-        }
-        let channel = names.channel(channel.as_str());
-        let model = names.model(record.model_upstream.as_ref().map(Text::as_str));
-        // What we say where every attempt failed is no provider's first byte.
-        let answered = record.attempts.last().is_some_and(|last| last.failure.is_none());
-        if let Some(ttfb) = record.ttfb.filter(|_| answered) {
-            families
-                .time_to_first_byte_seconds
-                .with_label_values(&[channel, model])
-                .observe(ttfb.as_secs_f64());
-        }
-        match record.cost {
-            Cost::Known(nanos) => {
-                families.cost_usd_total.with_label_values(&[channel, model]).inc_by(float(nanos) / NANOS);
-            }
-            Cost::NoPrice => families.price_unknown_total.with_label_values(&[channel, model]).inc(),
-            Cost::Nothing | Cost::NoUsage => {}
-        }
-        if record.usage_source != UsageSource::None {
-            for (kind, count) in record.usage.by_type() {
-                families.tokens_total.with_label_values(&[channel, model, kind]).inc_by(count);
-            }
-        }
-        if record.usage_source != UsageSource::Reported && is_usage_missing(record) {
-            families.usage_missing_total.with_label_values(&[channel]).inc();
         }
     }
 

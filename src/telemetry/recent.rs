@@ -4,40 +4,51 @@
 //! ring, which is a support person's once-a-minute call; a report only pushes.
 
 use crate::record::Record;
-use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Enough to find what a user complains about now; with every text at its bound some ten megabytes.
 pub const RECENT_MAX: usize = 1_000;
 
-/// A ring of finished exchanges.
-#[derive(Debug, Default)]
-pub struct Recent(Mutex<VecDeque<Arc<Record>>>);
+/// A ring of finished exchanges. Each place has a lock of its own, so that reports from different threads do not meet.
+#[derive(Debug)]
+pub struct Recent {
+    places: Box<[Mutex<Option<Arc<Record>>>]>,
+    /// How many have been reported.
+    count: AtomicUsize,
+}
+
+impl Default for Recent {
+    fn default() -> Self {
+        Self { places: (0..RECENT_MAX).map(|_| Mutex::default()).collect(), count: AtomicUsize::new(0) }
+    }
+}
 
 impl Recent {
-    /// Remembers an exchange, forgetting the oldest where the ring is full.
+    /// Remembers an exchange in the place of the oldest.
     pub fn push(&self, record: Arc<Record>) {
-        let forgotten = {
-            let mut ring = self.ring();
-            let oldest = if ring.len() >= RECENT_MAX { ring.pop_front() } else { None };
-            ring.push_back(record);
-            oldest
-        };
+        let number = self.count.fetch_add(1, Ordering::Relaxed);
+        let forgotten = self.place(number).replace(record);
         drop(forgotten); // freed outside the lock
     }
 
     /// The last `count` exchanges, newest first.
     pub fn latest(&self, count: usize) -> Vec<Arc<Record>> {
-        self.ring().iter().rev().take(count).map(Arc::clone).collect()
+        self.newest_first().take(count).collect()
     }
 
     /// The exchange with this id, where it is not too long ago.
     pub fn find(&self, request_id: &str) -> Option<Arc<Record>> {
-        self.ring().iter().rev().find(|record| record.request_id.as_str() == request_id).map(Arc::clone)
+        self.newest_first().find(|record| record.request_id.as_str() == request_id)
     }
 
-    fn ring(&self) -> MutexGuard<'_, VecDeque<Arc<Record>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn newest_first(&self) -> impl Iterator<Item = Arc<Record>> {
+        let end = self.count.load(Ordering::Relaxed);
+        (end.saturating_sub(RECENT_MAX)..end).rev().filter_map(|number| self.place(number).clone())
+    }
+
+    fn place(&self, number: usize) -> MutexGuard<'_, Option<Arc<Record>>> {
+        self.places[number % RECENT_MAX].lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -3,7 +3,8 @@
 //! Invariant: the number of series is bounded by the configuration, never by what clients send. Keys and groups
 //! past [`KEY_SERIES_MAX`], and those a reload removed, count as `_overflow`; other models and channels as `_other`.
 
-use std::collections::HashSet;
+use super::series::{ChannelSeries, GroupSeries, KeySeries};
+use std::collections::{HashMap, HashSet};
 
 /// Some 20 series per key at most: what a Prometheus takes from one target without a thought.
 pub const KEY_SERIES_MAX: usize = 2_000;
@@ -20,32 +21,41 @@ pub const OTHER: &str = "_other";
 /// The configured names.
 #[derive(Debug, Default)]
 pub(super) struct Names {
-    keys: HashSet<String>,
-    groups: HashSet<String>,
-    channels: HashSet<String>,
+    keys: HashMap<String, KeySeries>,
+    groups: HashMap<String, GroupSeries>,
+    channels: HashMap<String, ChannelSeries>,
     models: HashSet<String>,
+    /// Of what has no series of its own.
+    overflow: (KeySeries, GroupSeries),
+    other: ChannelSeries,
 }
 
 impl Names {
     pub(super) fn new((keys, groups): (&[&str], &[&str]), models: &[&str], channels: &[&str]) -> Self {
         Self {
-            keys: keys.iter().take(KEY_SERIES_MAX).map(|name| (*name).to_owned()).collect(),
-            groups: groups.iter().take(KEY_SERIES_MAX).map(|name| (*name).to_owned()).collect(),
-            channels: channels.iter().map(|name| (*name).to_owned()).collect(),
+            keys: named(keys.iter().take(KEY_SERIES_MAX)),
+            groups: named(groups.iter().take(KEY_SERIES_MAX)),
+            channels: named(channels.iter()),
             models: models.iter().map(|name| (*name).to_owned()).collect(),
+            ..Self::default()
         }
     }
 
     pub(super) fn key<'a>(&self, name: &'a str) -> &'a str {
-        if self.keys.contains(name) { name } else { OVERFLOW }
+        self.key_series(name).0
     }
 
-    pub(super) fn group<'a>(&self, name: &'a str) -> &'a str {
-        if self.groups.contains(name) { name } else { OVERFLOW }
+    /// The label's value, and what is counted under it.
+    pub(super) fn key_series<'a>(&self, name: &'a str) -> (&'a str, &KeySeries) {
+        self.keys.get(name).map_or((OVERFLOW, &self.overflow.0), |series| (name, series))
     }
 
-    pub(super) fn channel<'a>(&self, name: &'a str) -> &'a str {
-        if self.channels.contains(name) { name } else { OTHER }
+    pub(super) fn group_series<'a>(&self, name: &'a str) -> (&'a str, &GroupSeries) {
+        self.groups.get(name).map_or((OVERFLOW, &self.overflow.1), |series| (name, series))
+    }
+
+    pub(super) fn channel_series<'a>(&self, name: &'a str) -> (&'a str, &ChannelSeries) {
+        self.channels.get(name).map_or((OTHER, &self.other), |series| (name, series))
     }
 
     pub(super) fn model<'a>(&self, name: Option<&'a str>) -> &'a str {
@@ -60,11 +70,15 @@ impl Names {
     /// Whether the value may stay a label value.
     pub(super) fn knows(&self, label: &str, value: &str) -> bool {
         match label {
-            "key" => value == OVERFLOW || self.keys.contains(value),
-            "group" => value == OVERFLOW || self.groups.contains(value),
-            "channel" => value == OTHER || self.channels.contains(value),
+            "key" => value == OVERFLOW || self.keys.contains_key(value),
+            "group" => value == OVERFLOW || self.groups.contains_key(value),
+            "channel" => value == OTHER || self.channels.contains_key(value),
             "model" => value == OTHER || self.models.contains(value),
             _ => true,
         }
     }
+}
+
+fn named<'a, T: Default>(names: impl Iterator<Item = &'a &'a str>) -> HashMap<String, T> {
+    names.map(|name| ((*name).to_owned(), T::default())).collect()
 }

@@ -2,8 +2,9 @@
 
 use super::*;
 use crate::id::KeyId;
+use crate::record::Cost;
 use crate::record::tests::{key_facts, sample};
-use crate::usage::Usage;
+use crate::usage::{Usage, UsageSource};
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::process::{Command, Stdio};

@@ -1,0 +1,90 @@
+//! The series of what is configured, found by their labels once and kept with the names.
+//!
+//! To find one means to hash its labels and to take a lock that every thread takes. Here that is done when a series is
+//! counted for the first time under a configuration; from then on counting is one addition.
+//! Invariant: what is kept here is what the registry has under the same labels, as long as the names are in force.
+
+use arc_swap::ArcSwap;
+use prometheus::{Counter, Histogram, IntCounter};
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
+
+/// What is counted by key.
+#[derive(Debug, Default)]
+pub(super) struct KeySeries {
+    pub(super) requests: OnceLock<IntCounter>,
+    /// In the order of `Usage::by_type`.
+    pub(super) tokens: [OnceLock<IntCounter>; 5],
+}
+
+/// What is counted by group.
+#[derive(Debug, Default)]
+pub(super) struct GroupSeries {
+    pub(super) cost: OnceLock<Counter>,
+}
+
+/// What is counted by channel.
+#[derive(Debug, Default)]
+pub(super) struct ChannelSeries {
+    pub(super) duration: OnceLock<Histogram>,
+    pub(super) reused: OnceLock<IntCounter>,
+    models: ArcSwap<HashMap<String, Arc<ModelSeries>>>,
+}
+
+/// What is counted by channel and model.
+#[derive(Debug, Default)]
+pub(super) struct ModelSeries {
+    /// With code 200; others are looked up.
+    pub(super) answered: OnceLock<IntCounter>,
+    pub(super) first_byte: OnceLock<Histogram>,
+    pub(super) cost: OnceLock<Counter>,
+    /// In the order of `Usage::by_type`.
+    pub(super) tokens: [OnceLock<IntCounter>; 5],
+}
+
+impl ChannelSeries {
+    /// Those of one model, which the names know.
+    pub(super) fn model(&self, model: &str) -> Arc<ModelSeries> {
+        if let Some(series) = self.models.load().get(model) {
+            return Arc::clone(series);
+        }
+        // Another thread may add one at the same time: whoever comes second takes that one.
+        self.models.rcu(|models| {
+            let mut models = HashMap::clone(models);
+            models.entry(model.to_owned()).or_default();
+            models
+        });
+        self.models.load().get(model).map(Arc::clone).unwrap_or_default()
+    }
+}
+
+/// What is counted of every exchange.
+#[derive(Debug, Default)]
+pub(super) struct CommonSeries {
+    /// By the word of the operation, with status 200; others are looked up.
+    apis: ArcSwap<HashMap<&'static str, Arc<ApiSeries>>>,
+    pub(super) overhead: [OnceLock<Histogram>; 2],
+}
+
+/// What is counted by operation.
+#[derive(Debug, Default)]
+pub(super) struct ApiSeries {
+    pub(super) answered: OnceLock<IntCounter>,
+    /// Wholes, then streams.
+    pub(super) duration: [OnceLock<Histogram>; 2],
+}
+
+impl CommonSeries {
+    /// Those of one operation.
+    pub(super) fn api(&self, api: &'static str) -> Arc<ApiSeries> {
+        if let Some(series) = self.apis.load().get(api) {
+            return Arc::clone(series);
+        }
+        self.apis.rcu(|apis| {
+            let mut apis = HashMap::clone(apis);
+            apis.entry(api).or_default();
+            apis
+        });
+        self.apis.load().get(api).map(Arc::clone).unwrap_or_default()
+    }
+}
