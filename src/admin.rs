@@ -34,7 +34,7 @@ pub struct Admin {
 }
 
 /// Where the process really listens, whatever the configuration says since.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Bound {
     /// For clients.
     pub public: Vec<SocketAddr>,

@@ -9,6 +9,7 @@ pub mod demo;
 pub mod descriptors;
 pub mod drain;
 pub mod idle;
+pub mod lanes;
 pub mod listeners;
 mod notify;
 pub mod run;
@@ -20,6 +21,7 @@ mod upgrade;
 use crate::admin::{Admin, Bound};
 use crate::app::accept::{Caps, Connections, accept};
 use crate::app::idle::Idle;
+use crate::app::lanes::{Lanes, Threads};
 use crate::app::listeners::{Held, Listeners};
 use crate::config::{Loaded, Snapshot};
 use crate::fleet;
@@ -58,7 +60,7 @@ pub struct Running {
     pub reloader: Option<Arc<Reloader>>,
     /// Its open connections.
     pub connections: Arc<Connections>,
-    proxy: Arc<Idle<HttpProxy<Gateway>>>,
+    lanes: Lanes<Idle<HttpProxy<Gateway>>>,
     fleet: fleet::Running,
     held: Held,
     stop: watch::Sender<bool>,
@@ -84,12 +86,13 @@ pub async fn start(
     metrics: Metrics,
     world: Arc<dyn World>,
 ) -> std::io::Result<Running> {
-    start_on(Listeners::default(), (loaded, entry), (access, metrics), world).await
+    start_on((Listeners::default(), &Threads::none()), (loaded, entry), (access, metrics), world).await
 }
 
-/// The same, on listeners that another process has handed over, as far as they are configured.
+/// The same, on listeners that another process has handed over, as far as they are configured, with threads of its own for
+/// what clients ask.
 pub async fn start_on(
-    mut listeners: Listeners,
+    (mut listeners, threads): (Listeners, &Threads),
     (loaded, entry): (Loaded, Option<&Path>),
     (access, metrics): (Access, Metrics),
     world: Arc<dyn World>,
@@ -105,21 +108,21 @@ pub async fn start_on(
     let fleet = fleet::start(parts, shared.fleet.subscribe());
     fleet.settled().await;
     let (stop, stopped) = watch::channel(false);
-    let proxy = proxy(&shared);
+    let lanes = threads.lanes(|| proxy(&shared));
     let connections = Arc::new(Connections::default());
     let mut public = Vec::new();
     for address in &snapshot.server.listen {
         let listener = listeners.listen(*address).await?;
         public.push(listener.local_addr()?);
         let (caps, connections) = (caps(&shared, None), Arc::clone(&connections));
-        tokio::spawn(accept(listener, Arc::clone(&proxy), connections, caps, stopped.clone()));
+        tokio::spawn(accept(listener, lanes.clone(), connections, caps, stopped.clone()));
     }
     let mut secured = Vec::new();
     for place in 0..snapshot.server.tls.len() {
         let listener = listeners.listen(snapshot.server.tls[place].listen).await?;
         secured.push(listener.local_addr()?);
         let caps = caps(&shared, Some(Securing::of(&snapshot, place)));
-        tokio::spawn(accept(listener, Arc::clone(&proxy), Arc::clone(&connections), caps, stopped.clone()));
+        tokio::spawn(accept(listener, lanes.clone(), Arc::clone(&connections), caps, stopped.clone()));
     }
     let reloader = match entry {
         Some(entry) => Some(Arc::new(Reloader::new(entry, &loaded.watched, shared.clone())?)),
@@ -131,7 +134,8 @@ pub async fn start_on(
     let listener = listeners.listen(snapshot.server.admin).await?;
     let admin = listener.local_addr()?;
     let bound = Bound { public: public.clone(), secured: secured.clone(), admin };
-    let app = Arc::new(HttpServer::new_app(Admin::new(shared.clone(), reloader.clone(), bound)));
+    let app = Threads::none()
+        .lanes(|| HttpServer::new_app(Admin::new(shared.clone(), reloader.clone(), bound.clone())));
     // Operators look while the gateway drains, so this one ends with the process, or where another has its place.
     let (stop_admin, admin_stopped) = watch::channel(false);
     tokio::spawn(accept(listener, app, Arc::default(), admin_caps(&shared), admin_stopped));
@@ -143,7 +147,7 @@ pub async fn start_on(
         shared,
         reloader,
         connections,
-        proxy,
+        lanes,
         fleet,
         held,
         stop,
@@ -228,7 +232,8 @@ impl Securing {
     }
 }
 
-fn proxy(shared: &Shared) -> Arc<Idle<HttpProxy<Gateway>>> {
+/// What one thread serves with: the counters are everybody's, the connections to providers its own.
+fn proxy(shared: &Shared) -> Idle<HttpProxy<Gateway>> {
     let gateway = Gateway {
         live: Arc::clone(&shared.live),
         registry: Arc::clone(&shared.registry),
@@ -254,7 +259,7 @@ fn proxy(shared: &Shared) -> Arc<Idle<HttpProxy<Gateway>>> {
         .initial_connection_window_size(H2_CONNECTION_WINDOW)
         .max_header_list_size(H2_HEADER_LIST_MAX);
     proxy.h2_options = Some(h2);
-    Arc::new(Idle::new(proxy))
+    Idle::new(proxy)
 }
 
 /// Reloads whenever the files have changed.

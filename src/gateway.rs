@@ -318,11 +318,10 @@ impl Gateway {
 
     /// One exchange from its head to its end.
     async fn exchange(&self, client: &mut ServerSession, exchange: &mut Exchange, entry: Entry) -> Sent {
-        let over = self.over.clone();
         let accepted = tokio::select! {
             biased;
             accepted = self.accept(client, exchange, entry) => accepted,
-            () = waiting::is_over(over) => Err(Stop::Over),
+            () = waiting::ended(&self.draining, &self.over) => Err(Stop::Over),
         };
         match accepted {
             Ok(accepted) => self.serve(client, exchange, accepted).await,
@@ -378,7 +377,8 @@ impl ProxyHttp for Gateway {
             _ if local::is_preflight(client) => self.preflight(client, exchange).await,
             Err(refusal) => self.reply(client, exchange).refuse(&refusal).await,
             Ok(entry) if entry.operation.is_exchange() => {
-                Box::pin(self.exchange(client, exchange, entry)).await
+                let mut work = Box::pin(self.exchange(client, exchange, entry));
+                waiting::woken_when_over(self.over.clone(), work.as_mut()).await
             }
             Ok(entry) if entry.operation.is_tunnel() => {
                 match self.open_tunnel(client, exchange, entry).await {
@@ -459,7 +459,7 @@ impl ProxyHttp for Gateway {
         self.settle(exchange);
         if exchange.logged {
             exchange.record.duration = elapsed(exchange.started, self.world.now());
-            self.telemetry.report(exchange.record.clone());
+            self.telemetry.report(exchange.take_record());
         }
     }
 }

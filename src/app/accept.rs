@@ -4,6 +4,7 @@
 //! nothing in time, or takes too long over its handshake, is closed; running out of file descriptors pauses the loop instead of spinning it;
 //! a connection that is old serves what it has begun and then ends.
 
+use crate::app::lanes::{Lane, Lanes, Seat};
 use crate::app::secured::Secured;
 use crate::gateway::guard::{Guarded, Plain, Rules};
 use crate::tls::ServerTls;
@@ -92,7 +93,7 @@ fn counted(ip: IpAddr) -> IpAddr {
 /// Accepts until `shutdown` says so; connections that are open then go on, and so do those that wait to be accepted.
 pub async fn accept<A>(
     listener: TcpListener,
-    app: Arc<A>,
+    lanes: Lanes<A>,
     connections: Arc<Connections>,
     caps: impl Fn() -> Caps + Send + Sync + 'static,
     mut shutdown: watch::Receiver<bool>,
@@ -111,7 +112,7 @@ pub async fn accept<A>(
         match accepted {
             Ok((tcp, from)) => {
                 failing = false;
-                admit(&app, tcp, from, (&connections, caps()), &ended);
+                admit(&lanes, tcp, from, (&connections, caps()), &ended);
             }
             Err(error) => {
                 // Once for a row of them: a log that fills the disk helps nobody.
@@ -129,23 +130,48 @@ pub async fn accept<A>(
         if tcp.set_nonblocking(true).is_ok()
             && let Ok(tcp) = TcpStream::from_std(tcp)
         {
-            admit(&app, tcp, from, (&connections, caps()), &ended);
+            admit(&lanes, tcp, from, (&connections, caps()), &ended);
         }
     }
 }
 
 /// Serves a connection in a task of its own, where there is room for it.
 fn admit<A: ServerApp + Send + Sync + 'static>(
-    app: &Arc<A>,
+    lanes: &Lanes<A>,
     tcp: TcpStream,
     from: SocketAddr,
     (connections, caps): (&Arc<Connections>, Caps),
     ended: &watch::Receiver<bool>,
 ) {
     match connections.enter(from.ip(), &caps) {
-        Ok(place) => drop(tokio::spawn(serve(tcp, from, (Arc::clone(app), ended.clone()), (caps, place)))),
+        Ok(place) => {
+            if let Some(lane) = lanes.least() {
+                start(lane, tcp, from, ended.clone(), (caps, place));
+            }
+        }
         Err(reason) => turn_away(&tcp, &caps, reason),
     }
+}
+
+/// Hands a connection to its thread, whose runtime will be told of its bytes from then on.
+fn start<A: ServerApp + Send + Sync + 'static>(
+    lane: &Lane<A>,
+    tcp: TcpStream,
+    from: SocketAddr,
+    ended: watch::Receiver<bool>,
+    (caps, place): (Caps, Place),
+) {
+    let (app, seat) = (Arc::clone(&lane.app), lane.enter());
+    let Some(runtime) = &lane.runtime else {
+        drop(tokio::spawn(serve(tcp, from, (app, ended), (caps, place, seat))));
+        return;
+    };
+    let Ok(tcp) = tcp.into_std() else { return };
+    drop(runtime.spawn(async move {
+        if let Ok(tcp) = TcpStream::from_std(tcp) {
+            serve(tcp, from, (app, ended), (caps, place, seat)).await;
+        }
+    }));
 }
 
 /// One connection from its first byte to its last.
@@ -153,7 +179,7 @@ async fn serve<A>(
     tcp: TcpStream,
     from: SocketAddr,
     (app, mut ended): (Arc<A>, watch::Receiver<bool>),
-    (caps, place): (Caps, Place),
+    (caps, place, seat): (Caps, Place, Seat),
 ) where
     A: ServerApp + Send + Sync + 'static,
 {
@@ -175,7 +201,7 @@ async fn serve<A>(
             }
         }
     }
-    drop(place);
+    drop((place, seat));
 }
 
 /// Resolves when nothing more is expected of who has said nothing yet.

@@ -41,7 +41,9 @@ impl Running {
         let busy = self.shared.under_way.load(Ordering::Acquire) > 0;
         // A client that is about to use its connection learns with the answer that it was the last one.
         drop(timeout(LAST_REQUEST_WAIT, self.no_connection()).await);
-        pingora::apps::HttpServerApp::http_cleanup(&*self.proxy).await;
+        for app in self.lanes.apps() {
+            pingora::apps::HttpServerApp::http_cleanup(app).await;
+        }
         let whole = timeout(timeouts.drain, self.nothing_under_way()).await.is_ok();
         self.cut().await;
         // What an exchange wrote last may still be on its way to the wire.

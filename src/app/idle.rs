@@ -15,6 +15,7 @@ use pingora::protocols::http::v2::server::H2Options;
 use pingora::server::ShutdownWatch;
 use std::fmt;
 use std::future::poll_fn;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Poll, ready};
@@ -44,8 +45,8 @@ impl<A> Idle<A> {
 async fn next(stream: &mut Stream, mut over: watch::Receiver<bool>) -> Option<BytesMut> {
     let read = poll_fn(|context| {
         // On the stack only while something is read: an idle connection has no buffer.
-        let mut block = [0; BLOCK_BYTES];
-        let mut block = ReadBuf::new(&mut block);
+        let mut block = [const { MaybeUninit::uninit() }; BLOCK_BYTES];
+        let mut block = ReadBuf::uninit(&mut block);
         ready!(Pin::new(&mut *stream).poll_read(context, &mut block)).ok();
         let mut first = BytesMut::with_capacity(HEAD_CAPACITY);
         first.extend_from_slice(block.filled());

@@ -4,6 +4,7 @@
 //! the running one has stopped anything.
 
 use crate::app::drain::Leaving;
+use crate::app::lanes::{LEFT_BEHIND_MAX, Threads};
 use crate::app::listeners::Listeners;
 use crate::app::notify::Notify;
 use crate::app::signals::Signals;
@@ -16,7 +17,6 @@ use crate::world::System;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// Runs until it is told to stop; with `upgrade` it takes over from the process that runs.
 pub fn run(config: &Path, upgrade: bool) -> Result<(), String> {
@@ -28,13 +28,17 @@ pub fn run(config: &Path, upgrade: bool) -> Result<(), String> {
     descriptors::raise();
     let limits = &loaded.snapshot.server.limits;
     descriptors::warn_of(limits.connections, limits.exchanges);
+    let cannot = |error| format!("cannot start the threads: {error}");
+    // What is nobody's request: the admin listener, reloads, lookups, the fleet.
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(loaded.snapshot.server.threads)
-        .thread_name("gateway")
+        .worker_threads(1)
+        .thread_name("background")
         .enable_all()
         .build()
-        .map_err(|error| format!("cannot start the threads: {error}"))?;
-    let ended = runtime.block_on(until_signal(loaded, config, upgrade));
+        .map_err(cannot)?;
+    let threads = Threads::start(loaded.snapshot.server.threads).map_err(cannot)?;
+    let ended = runtime.block_on(until_signal(loaded, config, upgrade, &threads));
+    drop(threads);
     // A lookup that hangs in a thread of its own must not keep the process.
     runtime.shutdown_timeout(LEFT_BEHIND_MAX);
     ended
@@ -44,7 +48,7 @@ fn refused(problems: &Problems) -> String {
     format!("the configuration has problems:\n{problems}")
 }
 
-async fn until_signal(loaded: Loaded, config: &Path, upgrade: bool) -> Result<(), String> {
+async fn until_signal(loaded: Loaded, config: &Path, upgrade: bool, threads: &Threads) -> Result<(), String> {
     // Before anything serves: a signal that nobody listens for would end the process.
     let mut signals = Signals::new().map_err(|error| format!("cannot listen for signals: {error}"))?;
     let notify = Notify::of_environment();
@@ -60,7 +64,7 @@ async fn until_signal(loaded: Loaded, config: &Path, upgrade: bool) -> Result<()
     let access = logging::open_access(&loaded.snapshot.log.access, metrics.accesslog_dropped())?;
     let world = Arc::new(System::start());
     let listeners = Listeners::inheriting(inherited);
-    let running = app::start_on(listeners, (loaded, Some(config)), (access, metrics), world);
+    let running = app::start_on((listeners, threads), (loaded, Some(config)), (access, metrics), world);
     let running = running.await.map_err(|error| error.to_string())?;
     let listed = |addresses: &[SocketAddr]| -> String {
         addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
@@ -84,6 +88,3 @@ pub(super) fn metrics() -> Result<Metrics, String> {
     let revision = option_env!("TOLLGATE_REVISION").unwrap_or("unknown");
     Metrics::new(env!("CARGO_PKG_VERSION"), revision).map_err(|error| format!("metrics: {error}"))
 }
-
-/// Tasks that are left when the process leaves get this long.
-const LEFT_BEHIND_MAX: Duration = Duration::from_millis(100);

@@ -124,15 +124,15 @@ fn is_malformed(error: &pingora::Error) -> bool {
         && error.cause.is_none()
 }
 
-/// Grows by doubling, where that is granted, and never past what was declared.
+/// Grows fourfold, where that is granted, and never past what was declared: each step copies all that has come so far.
 fn make_room(body: &mut Vec<u8>, more: usize, declared: Option<usize>, share: &mut Share) -> bool {
     let (has, needed) = (body.capacity(), body.len() + more);
     if has >= needed {
         return true;
     }
     let declared = declared.unwrap_or(usize::MAX).max(needed);
-    let doubled = has.saturating_mul(2).max(needed).max(FIRST_CAPACITY).min(declared);
-    let granted = [doubled, needed].into_iter().find(|wanted| share.grow(wanted - has));
+    let ample = has.saturating_mul(4).max(needed).max(FIRST_CAPACITY).min(declared);
+    let granted = [ample, needed].into_iter().find(|wanted| share.grow(wanted - has));
     if let Some(wanted) = granted {
         body.reserve_exact(wanted - body.len());
     }
@@ -157,6 +157,6 @@ pub(super) fn overloaded(what: &str) -> Refusal {
         .retry_after(OVERLOADED_WAIT)
 }
 
-/// Small, because who sends one byte of a large body has it granted; the rest comes by doubling.
+/// Small, because who sends one byte of a large body has it granted; the rest comes in steps.
 const FIRST_CAPACITY: usize = 16 * 1024;
 const OVERLOADED_WAIT: Duration = Duration::from_secs(1);

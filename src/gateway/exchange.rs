@@ -7,6 +7,7 @@ use crate::code::Code;
 use crate::config::snapshot::{Channel, Key};
 use crate::failure::{Failure, FailureKind};
 use crate::gateway::bearer::Asked;
+use crate::gateway::guard::clock::Clock;
 use crate::gateway::room::Place;
 use crate::id::{ExchangeId, TraceId};
 use crate::limit::{Amount, Nanos};
@@ -74,6 +75,8 @@ pub struct Exchange {
     pub tunnel: Option<Tunnel>,
     /// What has become of the client meanwhile.
     pub downstream: Downstream,
+    /// What ends its waits.
+    pub clock: Clock,
     /// Whether it is written to the log at all (probes are not).
     pub logged: bool,
     /// Its place among those that need a provider, given back with its slots.
@@ -201,47 +204,12 @@ pub struct Tunnel {
 impl Exchange {
     /// A fresh one; the client is not known yet.
     pub fn new(id: ExchangeId, now: Nanos, unix_ms: u64, live: Arc<Live>, under_way: UnderWay) -> Self {
-        let record = Record {
-            ts_unix_ms: unix_ms,
-            request_id: id,
-            trace_id: None,
-            client_ip: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-            user_agent: None,
-            dialect: Dialect::OpenAi,
-            operation: None,
-            path: Path::received(""),
-            key: None,
-            model_requested: None,
-            model_upstream: None,
-            channel: None,
-            attempts: Vec::new(),
-            stream: false,
-            status: 0,
-            code: None,
-            limit_hit: None,
-            bytes_in: 0,
-            bytes_out: 0,
-            duration: Duration::ZERO,
-            ttfb: None,
-            overhead: Overhead::default(),
-            queued: None,
-            usage: Usage::default(),
-            usage_source: UsageSource::default(),
-            cost: Cost::Nothing,
-            charged: false,
-            output_cap: None,
-            session_id: None,
-            labels: Labels::default(),
-            end: End::Ok,
-            upstream_error: None,
-            losses: Losses::default(),
-        };
         Self {
             started: now,
             attempt_began: now,
             answered: 0,
             live,
-            record,
+            record: blank(id, unix_ms),
             key: None,
             admitted: None,
             slot: None,
@@ -253,11 +221,18 @@ impl Exchange {
             left: None,
             tunnel: None,
             downstream: Downstream::Waiting,
+            clock: Clock::default(),
             logged: true,
             place: None,
             told_after: Duration::ZERO,
             _under_way: under_way,
         }
+    }
+
+    /// What is to be reported, once it is over: moved, because it is a dozen texts.
+    pub fn take_record(&mut self) -> Record {
+        let blank = blank(self.record.request_id.clone(), self.record.ts_unix_ms);
+        std::mem::replace(&mut self.record, blank)
     }
 
     /// Its id.
@@ -267,6 +242,9 @@ impl Exchange {
 
     /// Books whose it is.
     pub fn identified(&mut self, key: Arc<Key>) {
+        if self.key.as_ref().is_some_and(|known| Arc::ptr_eq(known, &key)) {
+            return;
+        }
         self.record.key = Some(KeyFacts {
             id: key.id.clone(),
             last4: Text::new(&key.last4),
@@ -418,6 +396,45 @@ impl Exchange {
     /// Whether the client is gone and the answer is read on without it.
     pub fn has_left(&self) -> bool {
         matches!(self.downstream, Downstream::Left(_))
+    }
+}
+
+/// A record of which nothing is known yet.
+fn blank(id: ExchangeId, unix_ms: u64) -> Record {
+    Record {
+        ts_unix_ms: unix_ms,
+        request_id: id,
+        trace_id: None,
+        client_ip: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        user_agent: None,
+        dialect: Dialect::OpenAi,
+        operation: None,
+        path: Path::received(""),
+        key: None,
+        model_requested: None,
+        model_upstream: None,
+        channel: None,
+        attempts: Vec::new(),
+        stream: false,
+        status: 0,
+        code: None,
+        limit_hit: None,
+        bytes_in: 0,
+        bytes_out: 0,
+        duration: Duration::ZERO,
+        ttfb: None,
+        overhead: Overhead::default(),
+        queued: None,
+        usage: Usage::default(),
+        usage_source: UsageSource::default(),
+        cost: Cost::Nothing,
+        charged: false,
+        output_cap: None,
+        session_id: None,
+        labels: Labels::default(),
+        end: End::Ok,
+        upstream_error: None,
+        losses: Losses::default(),
     }
 }
 

@@ -10,6 +10,7 @@
 //! Invariants: a head that is refused is never seen by Pingora; a byte behind the end of a request is not handed out with
 //! it; an HTTP/2 connection is left to its own rules, but for floods (`frames`) and a client that takes nothing.
 
+pub mod clock;
 mod frames;
 mod input;
 mod pace;

@@ -3,6 +3,7 @@
 //! Invariants: connections are shared only within one channel, credential and TLS settings; an https peer always
 //! has a server name, without which Pingora would not verify it (the configuration refuses an empty one).
 
+mod kept;
 mod trust;
 
 use crate::config::is_link_local;
@@ -14,8 +15,9 @@ use crate::limit::Nanos;
 use crate::resolve::Resolver;
 use crate::secret::Secret;
 use crate::world::World;
+use kept::Kept;
+use pingora::connectors::ConnectorOptions;
 use pingora::connectors::http::v2::{Connector as Http2Connector, H2HandshakeSettings, handshake};
-use pingora::connectors::{ConnectorOptions, TransportConnector};
 use pingora::protocols::http::v2::client::Http2Session;
 use pingora::protocols::{ALPN, Stream};
 use pingora::upstreams::peer::{HttpPeer, Peer as _};
@@ -43,7 +45,7 @@ impl std::fmt::Debug for Upstream {
 impl Upstream {
     /// An empty pool.
     pub fn new(resolver: Arc<Resolver>, world: Arc<dyn World>) -> Self {
-        Self { lines: Arc::new(Lines::new()), resolver, world }
+        Self { lines: Arc::new(Lines::new(Arc::clone(&world))), resolver, world }
     }
 
     /// A connection to this channel, kept or new; several addresses are tried in turn and share the time, the first
@@ -54,8 +56,14 @@ impl Upstream {
         let (started, mut last) = (self.world.now(), None);
         let tried = addresses.len().min(ADDRESSES_TRIED_MAX);
         for (at, address) in addresses.iter().take(tried).enumerate() {
-            let mut peer = peer(channel, credential, *address);
             let began = self.world.now();
+            if !link.resent
+                && let Some(wire) = self.lines.kept_http1(channel, credential, *address)
+            {
+                *link = Link { origin: Origin::Idle, connect: None, ..*link };
+                return Ok(wire);
+            }
+            let mut peer = peer(channel, credential, *address);
             let passed = Duration::from_nanos(began.saturating_sub(started));
             let share = connect_share(channel.timeouts.connect.saturating_sub(passed), tried - at);
             peer.options.connection_timeout = Some(share);
@@ -115,21 +123,34 @@ impl std::fmt::Debug for Lines {
 
 /// The connections themselves: kept ones of either HTTP, and how new ones come about.
 pub struct Lines {
-    transport: TransportConnector,
+    http1: Arc<Kept>,
     http2: Http2Connector,
     trust: Trust,
+    world: Arc<dyn World>,
 }
 
 impl Lines {
-    fn new() -> Self {
+    fn new(world: Arc<dyn World>) -> Self {
         // Pingora's own TLS is not used on these lines; where it were by mistake, it would trust nobody.
-        let options = || {
-            let mut options = ConnectorOptions::new(POOLED_MAX);
-            options.ca_file = Some(NOBODY.to_owned());
-            Some(options)
+        let mut options = ConnectorOptions::new(POOLED_MAX);
+        options.ca_file = Some(NOBODY.to_owned());
+        Self { http1: Arc::default(), http2: Http2Connector::new(Some(options)), trust: Trust::new(), world }
+    }
+
+    /// One that is there already, where HTTP/1.1 is all this channel speaks.
+    fn kept_http1(self: &Arc<Self>, channel: &Channel, credential: &Secret, address: IpAddr) -> Option<Wire> {
+        let only_http1 = match channel.conduct.http_version {
+            HttpVersion::Http1 => true,
+            HttpVersion::Auto => !channel.endpoint.tls,
+            HttpVersion::Http2 => false,
         };
-        let (transport, http2) = (TransportConnector::new(options()), Http2Connector::new(options()));
-        Self { transport, http2, trust: Trust::new() }
+        if !only_http1 {
+            return None;
+        }
+        let address = SocketAddr::new(address, channel.endpoint.port);
+        let place = place(group(channel, credential), address);
+        let stream = self.http1.take(place, self.world.now())?;
+        Some(self.http1(stream, place))
     }
 
     /// A connection or a stream of one, and where it came from.
@@ -145,13 +166,9 @@ impl Lines {
             HttpVersion::Auto => !peer.is_tls(),
             HttpVersion::Http2 => false,
         };
+        let place = place_of(&peer);
         if only_http1 {
-            let kept = if reuse { self.transport.reused_stream(&peer).await } else { None };
-            let (stream, origin) = match kept {
-                Some(stream) => (stream, Origin::Idle),
-                None => (self.trust.dial(&peer, tls).await?, Origin::New),
-            };
-            return Ok((self.http1(stream, peer), origin));
+            return Ok((self.http1(Box::pin(self.trust.dial(&peer, tls)).await?, place), Origin::New));
         }
         if reuse && let Some((session, origin)) = self.kept_http2(&peer).await {
             return Ok((self.http2(session, peer), origin));
@@ -159,11 +176,11 @@ impl Lines {
         // A provider may turn out to speak HTTP/1.1 only; its connections are kept with the others.
         if reuse
             && version == HttpVersion::Auto
-            && let Some(stream) = self.transport.reused_stream(&peer).await
+            && let Some(stream) = self.http1.take(place, self.world.now())
         {
-            return Ok((self.http1(stream, peer), Origin::Idle));
+            return Ok((self.http1(stream, place), Origin::Idle));
         }
-        let stream = self.trust.dial(&peer, tls).await?;
+        let stream = Box::pin(self.trust.dial(&peer, tls)).await?;
         let is_http2 = match stream.selected_alpn_proto() {
             Some(agreed) => agreed == ALPN::H2,
             // Without TLS there is nothing to agree on: the configuration knows.
@@ -171,7 +188,7 @@ impl Lines {
         };
         match is_http2 {
             true => Ok((self.http2(self.first_stream(stream, &peer).await?, peer), Origin::New)),
-            false if version == HttpVersion::Auto => Ok((self.http1(stream, peer), Origin::New)),
+            false if version == HttpVersion::Auto => Ok((self.http1(stream, place), Origin::New)),
             false => {
                 Err(pingora::Error::explain(ErrorType::H2Downgrade, "the provider does not speak HTTP/2"))
             }
@@ -213,8 +230,8 @@ impl Lines {
         Ok(session)
     }
 
-    fn http1(self: &Arc<Self>, stream: Stream, peer: HttpPeer) -> Wire {
-        Wire::Http1(Box::new(Http1::new(stream, Arc::clone(self), peer)))
+    fn http1(self: &Arc<Self>, stream: Stream, place: u64) -> Wire {
+        Wire::Http1(Box::new(Http1::new(stream, Arc::clone(self), place)))
     }
 
     fn http2(self: &Arc<Self>, session: Http2Session, peer: HttpPeer) -> Wire {
@@ -227,8 +244,8 @@ impl Lines {
     }
 
     /// Keeps a connection that is complete in both directions.
-    pub(super) fn keep(&self, stream: Stream, peer: &HttpPeer) {
-        self.transport.release_stream(stream, peer.reuse_hash(), peer.options.idle_timeout);
+    pub(super) fn keep(&self, stream: Stream, place: u64) {
+        self.http1.put(stream, place, &self.world);
     }
 
     /// Gives a stream of an HTTP/2 connection back, however far it got.
@@ -260,9 +277,7 @@ fn peer(channel: &Channel, credential: &Secret, address: IpAddr) -> HttpPeer {
     let endpoint = &channel.endpoint;
     let address = SocketAddr::new(address, endpoint.port);
     let mut peer = HttpPeer::new(address, endpoint.tls, endpoint.host.clone());
-    let mut hasher = DefaultHasher::new();
-    (channel.id.as_str(), credential.expose(), channel.tls.tls.digest()).hash(&mut hasher);
-    peer.group_key = hasher.finish();
+    peer.group_key = group(channel, credential);
     peer.options.connection_timeout = Some(channel.timeouts.connect);
     peer.options.total_connection_timeout = Some(channel.timeouts.connect);
     peer.options.idle_timeout = Some(POOL_IDLE);
@@ -276,6 +291,25 @@ fn peer(channel: &Channel, credential: &Secret, address: IpAddr) -> HttpPeer {
     peer.options.h2_stream_window_size = Some(HTTP2_STREAM_WINDOW);
     peer.options.h2_connection_window_size = Some(HTTP2_CONNECTION_WINDOW);
     peer
+}
+
+/// Whose connections may be shared.
+fn group(channel: &Channel, credential: &Secret) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (channel.id.as_str(), credential.expose(), channel.tls.tls.digest(), &channel.endpoint.host)
+        .hash(&mut hasher);
+    hasher.finish()
+}
+
+/// Where connections of one group to one address are kept.
+fn place(group: u64, address: SocketAddr) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (group, address).hash(&mut hasher);
+    hasher.finish()
+}
+
+fn place_of(peer: &HttpPeer) -> u64 {
+    peer.address().as_inet().map_or(peer.group_key, |address| place(peer.group_key, *address))
 }
 
 fn connect_failure(error: Option<&BError>) -> Failure {
@@ -295,7 +329,7 @@ fn connect_failure(error: Option<&BError>) -> Failure {
 
 /// A file of authorities that has none.
 const NOBODY: &str = "/dev/null";
-/// Idle connections kept, over all channels.
+/// Idle connections of HTTP/2 kept, over all channels.
 const POOLED_MAX: usize = 1024;
 /// Below the 60 s after which most servers close an idle connection, so that reuse seldom meets a dead one.
 const POOL_IDLE: Duration = Duration::from_secs(55);

@@ -91,12 +91,12 @@ impl Reply<'_> {
     /// Relays a body as it comes, and reads the usage from a copy of its slices.
     async fn relay_whole(&mut self, mut answer: Answer, mut relayed: Relayed<'_>) -> Sent {
         let length = declared_length(&answer.head.headers).filter(|_| answer.head.status != 204);
-        let head = self.client_head(&answer.head, length);
+        let share = std::mem::take(&mut relayed.share);
+        let mut seen = Seen::of(relayed.operation, is_plain_success(&answer.head), share);
+        let head = self.client_head(&mut answer.head, length);
         if !self.write_head(head).await && !self.wants_rest(&relayed.channel) {
             return self.client_left();
         }
-        let share = std::mem::take(&mut relayed.share);
-        let mut seen = Seen::of(relayed.operation, is_plain_success(&answer.head), share);
         let ended = self.pass_whole(&mut answer, &relayed, &mut seen).await;
         // Up to where it broke off, if it did.
         if let Some(body) = seen.take() {
@@ -180,9 +180,9 @@ impl Reply<'_> {
     }
 
     /// Sends an answer that is there as a whole.
-    async fn give(&mut self, answer: Answer, pieces: Vec<Bytes>, relayed: &Relayed<'_>) -> Sent {
+    async fn give(&mut self, mut answer: Answer, pieces: Vec<Bytes>, relayed: &Relayed<'_>) -> Sent {
         let length: usize = pieces.iter().map(Bytes::len).sum();
-        let head = self.client_head(&answer.head, Some(length));
+        let head = self.client_head(&mut answer.head, Some(length));
         if !self.write_head(head).await {
             return self.client_left();
         }

@@ -20,7 +20,7 @@ use http::header::{
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, CONNECTION, CONTENT_LENGTH, EXPECT, ORIGIN,
     TRANSFER_ENCODING, VARY,
 };
-use http::{HeaderName, HeaderValue, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Version};
 use pingora::http::ResponseHeader;
 use pingora::protocols::http::ServerSession;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -117,16 +117,11 @@ impl Reply<'_> {
     }
 
     /// The head the client gets: the provider's, without what is nobody's business, with our ids.
-    pub(super) fn client_head(&mut self, upstream: &AnswerHead, length: Option<usize>) -> ResponseHeader {
-        let status = upstream.status.as_u16();
-        let mut head = ResponseHeader::build(status, Some(upstream.headers.len() + 8))
-            .unwrap_or_else(|_| ServerSession::generate_error(502));
-        let nominated = key_forms::nominated(&upstream.headers);
-        for (name, value) in &upstream.headers {
-            if !(key_forms::is_hidden(name) || *name == CONTENT_LENGTH || nominated.contains(name)) {
-                append(&mut head, name, value);
-            }
-        }
+    pub(super) fn client_head(&mut self, upstream: &mut AnswerHead, length: Option<usize>) -> ResponseHeader {
+        let mut parts = http::Response::new(()).into_parts().0;
+        (parts.status, parts.headers) = (upstream.status, passed_on(std::mem::take(&mut upstream.headers)));
+        // Made from the parts it keeps no second map of how the names are spelt.
+        let mut head = ResponseHeader::from(parts);
         match length {
             Some(length) => {
                 self.exchange.left = Some(length as u64);
@@ -320,6 +315,32 @@ enum Unread {
     /// It waits for our word before it comes, or has stopped coming: this answer is the word.
     Withheld,
 }
+
+/// A provider's headers without what is nobody's business, in their order; moved, since a clone of each costs an
+/// allocation.
+fn passed_on(headers: HeaderMap) -> HeaderMap {
+    let nominated = key_forms::nominated(&headers);
+    let mut kept = HeaderMap::with_capacity(headers.len() + HEADERS_ADDED);
+    let mut all = headers.into_iter().peekable();
+    while let Some((name, value)) = all.next() {
+        // A name stands before the first of its values only, and those that follow are taken with it.
+        let Some(name) = name else { continue };
+        let passes = !(key_forms::is_hidden(&name) || name == CONTENT_LENGTH || nominated.contains(&name));
+        let mut last = value;
+        while let Some((_, next)) = all.next_if(|(next, _)| next.is_none()) {
+            if passes {
+                kept.append(name.clone(), std::mem::replace(&mut last, next));
+            }
+        }
+        if passes {
+            kept.append(name, last);
+        }
+    }
+    kept
+}
+
+/// Ids, framing, the key's limits, and what Pingora adds.
+const HEADERS_ADDED: usize = 16;
 
 /// Keeps a limit if none that counts the same has less left.
 fn tighten(tightest: &mut Vec<LimitView>, of: Limited, level: Level) {

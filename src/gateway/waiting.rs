@@ -5,6 +5,7 @@
 
 use crate::config::snapshot::{Channel, ClientAbort};
 use crate::gateway::exchange::Downstream;
+use crate::gateway::guard::clock;
 use crate::gateway::reply::{Reply, elapsed, set};
 use crate::protocol::{Operation, render};
 use bytes::Bytes;
@@ -13,11 +14,10 @@ use pingora::http::ResponseHeader;
 use pingora::protocols::http::ServerSession;
 use std::future::{Future, pending, poll_fn};
 use std::pin::{Pin, pin};
-use std::sync::atomic::Ordering;
-use std::task::Poll;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Poll, Waker};
 use std::time::Duration;
 use tokio::sync::watch;
-use tokio::time::sleep;
 
 /// What came first.
 #[derive(Debug)]
@@ -105,12 +105,19 @@ impl Reply<'_> {
             return Meanwhile::Over;
         }
         let left = self.exchange.has_left();
+        let (draining, over) = (self.draining, self.over);
+        let deadline = wait.map(|wait| clock::now() + wait);
+        let clock = &mut self.exchange.clock;
+        let silent = poll_fn(|context| match deadline {
+            Some(deadline) if clock.has_struck(deadline, context) => Poll::Ready(()),
+            _ => Poll::Pending,
+        });
         tokio::select! {
             biased;
             done = work => Meanwhile::Done(done),
             () = gone(self.client), if !left => Meanwhile::Left,
-            () = after(wait) => Meanwhile::Silent,
-            () = async { is_over(self.over.clone()).await } => Meanwhile::Over,
+            () = silent => Meanwhile::Silent,
+            () = ended(draining, over) => Meanwhile::Over,
         }
     }
 
@@ -121,7 +128,7 @@ impl Reply<'_> {
 
     /// Whether the process ends, and what is under way with it.
     pub fn is_over(&self) -> bool {
-        self.draining.load(Ordering::Relaxed) && *self.over.borrow()
+        has_ended(self.draining, self.over)
     }
 
     /// Whether the client has left by now: nothing is tried for one that has.
@@ -180,17 +187,39 @@ pub async fn gone(client: &mut ServerSession) {
     drop(client.read_body_or_idle(true).await);
 }
 
+fn has_ended(draining: &AtomicBool, over: &watch::Receiver<bool>) -> bool {
+    draining.load(Ordering::Relaxed) && *over.borrow()
+}
+
+/// Resolves when the process ends; whoever waits for it is woken then by [`woken_when_over`].
+pub async fn ended(draining: &AtomicBool, over: &watch::Receiver<bool>) {
+    poll_fn(|_| if has_ended(draining, over) { Poll::Ready(()) } else { Poll::Pending }).await;
+}
+
+/// Does this, and looks at it once more when the process ends: whatever waits in it finds out for itself. One look at what all
+/// threads share for a whole exchange, instead of one for each of its waits.
+pub async fn woken_when_over<T>(
+    over: watch::Receiver<bool>,
+    mut work: Pin<&mut impl Future<Output = T>>,
+) -> T {
+    let mut over = pin!(is_over(over));
+    let mut registered: Option<Waker> = None;
+    let mut has_come = false;
+    poll_fn(|context| {
+        let waker = context.waker();
+        if !has_come && registered.as_ref().is_none_or(|registered| !registered.will_wake(waker)) {
+            registered = Some(waker.clone());
+            has_come = over.as_mut().poll(context).is_ready();
+        }
+        work.as_mut().poll(context)
+    })
+    .await
+}
+
 /// Resolves when the process ends; never where nobody is left to say so.
 pub async fn is_over(mut over: watch::Receiver<bool>) {
     if over.wait_for(|over| *over).await.is_err() {
         pending::<()>().await;
-    }
-}
-
-async fn after(wait: Option<Duration>) {
-    match wait {
-        Some(wait) => sleep(wait).await,
-        None => pending().await,
     }
 }
 

@@ -12,6 +12,7 @@ pub mod request;
 
 pub use self::body::{BodyReader, Step};
 
+use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use std::io::Write as _;
@@ -100,8 +101,10 @@ impl HeadScan {
     }
 }
 
-/// Reads a whole head, to its empty line.
+/// Reads a whole head, to its empty line. What is kept of it shares one copy, so that it costs no allocation per header and
+/// holds nothing of the buffer it came in.
 pub fn head(bytes: &[u8]) -> Result<Head, Garbled> {
+    let bytes = &Bytes::copy_from_slice(bytes);
     let mut slots = [httparse::EMPTY_HEADER; HEADERS_MAX];
     let mut parsed = httparse::Response::new(&mut slots);
     match httparse::ParserConfig::default().parse_response(&mut parsed, bytes) {
@@ -115,7 +118,7 @@ pub fn head(bytes: &[u8]) -> Result<Head, Garbled> {
     let mut headers = HeaderMap::with_capacity(parsed.headers.len());
     for header in parsed.headers.iter() {
         let name = HeaderName::from_bytes(header.name.as_bytes());
-        let value = HeaderValue::from_bytes(header.value);
+        let value = HeaderValue::from_maybe_shared(bytes.slice_ref(header.value));
         let (Ok(name), Ok(value)) = (name, value) else { return Err(Garbled("a header is malformed")) };
         headers.append(name, value);
     }

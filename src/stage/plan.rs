@@ -285,18 +285,22 @@ impl Plan {
     fn usable(&self, live: &Live, channel: &Channel, now: Nanos) -> bool {
         !self.spent.contains(&Spent::Channel(channel.index))
             && live.channel(channel.index).health.at(now).is_none()
-            && !self.credentials(live, channel, now).is_empty()
+            && self.usable_credentials(live, channel, now).next().is_some()
     }
 
     /// The credentials that neither rest nor failed in this exchange.
-    fn credentials(&self, live: &Live, channel: &Channel, now: Nanos) -> Vec<usize> {
+    fn usable_credentials<'a>(
+        &'a self,
+        live: &'a Live,
+        channel: &'a Channel,
+        now: Nanos,
+    ) -> impl Iterator<Item = usize> + 'a {
         let state = live.channel(channel.index);
         let (rests, model) = (&state.credentials, channel.upstream_model(&self.model));
         (0..channel.credentials.len())
-            .filter(|index| !self.spent.contains(&Spent::Credential(channel.index, *index)))
-            .filter(|index| rests.get(*index).is_some_and(|rest| rest.at(now).is_none()))
-            .filter(|index| state.health.refused.at(&channel.credentials[*index], model, now).is_none())
-            .collect()
+            .filter(move |index| !self.spent.contains(&Spent::Credential(channel.index, *index)))
+            .filter(move |index| rests.get(*index).is_some_and(|rest| rest.at(now).is_none()))
+            .filter(move |index| state.health.refused.at(&channel.credentials[*index], model, now).is_none())
     }
 
     /// Books a failed attempt: who rests, and what is not asked again in this exchange. Where the fault lies

@@ -4,7 +4,7 @@
 //! accepted, tiny DATA frames) and answers each PING and SETTINGS; how many of those come it leaves open.
 //! Invariant: a frame's payload is skipped, never kept.
 
-use super::pace::now;
+use super::clock::now;
 use std::time::Duration;
 use tokio::time::Instant;
 

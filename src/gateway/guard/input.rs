@@ -4,14 +4,16 @@
 //! still comes is thrown away, bounded, so that it is heard; after it nothing is handed on any more.
 
 use super::Rules;
+use super::clock::{Clock, now};
 use super::frames::Frames;
-use super::pace::{Clock, Pace, now};
+use super::pace::Pace;
 use crate::protocol::http1::request::{RequestHead, Unfit};
 use crate::protocol::http1::{BodyReader, Framing};
 use bytes::{Buf as _, BytesMut};
 use pingora::protocols::Stream as BoxedStream;
 use std::future::poll_fn;
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -225,8 +227,9 @@ impl Input {
     }
 
     fn poll_more(&mut self, inner: &mut BoxedStream, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let mut piece = [0; READ_BYTES];
-        let mut read = ReadBuf::new(&mut piece);
+        // Not zeroed: that would cost more than most heads do to read.
+        let mut piece = [const { MaybeUninit::uninit() }; READ_BYTES];
+        let mut read = ReadBuf::uninit(&mut piece);
         ready!(Pin::new(inner).poll_read(context, &mut read))?;
         self.held.extend_from_slice(read.filled());
         Poll::Ready(Ok(read.filled().len()))

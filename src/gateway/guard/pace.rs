@@ -4,11 +4,12 @@
 //! Invariants: who moves nothing for `idle` is late, and so is who moves less than `bytes` in a `window` of waiting;
 //! what moved quickly before earns no right to stop.
 
+use super::clock::{Clock, now};
 use std::future::{Future, poll_fn};
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::time::Instant;
 
 /// What is asked of one direction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,26 +96,6 @@ impl Pace {
             (self.from, self.waited, self.moved) = (Some(window), Duration::ZERO, 0);
         }
     }
-}
-
-/// A timer that costs nothing until it is needed and is set again without a new one.
-#[derive(Debug, Default)]
-pub(super) struct Clock(Option<Pin<Box<Sleep>>>);
-
-impl Clock {
-    /// Whether it is `deadline`; else the task is woken then.
-    pub(super) fn has_struck(&mut self, deadline: Instant, context: &mut Context<'_>) -> bool {
-        let sleep = self.0.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
-        if sleep.deadline() != deadline {
-            sleep.as_mut().reset(deadline);
-        }
-        sleep.as_mut().poll(context).is_ready()
-    }
-}
-
-/// The runtime's own clock, which tests can stop.
-pub(super) fn now() -> Instant {
-    sleep(Duration::ZERO).deadline()
 }
 
 #[cfg(test)]

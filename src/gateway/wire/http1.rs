@@ -11,7 +11,6 @@ use crate::stage::rewrite::Outgoing;
 use bytes::{Buf as _, Bytes, BytesMut};
 use http::StatusCode;
 use pingora::protocols::Stream;
-use pingora::upstreams::peer::HttpPeer;
 use std::future::Future as _;
 use std::io::{self, IoSlice};
 use std::pin::{Pin, pin};
@@ -23,7 +22,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWrite as _};
 pub struct Http1 {
     stream: Stream,
     lines: Arc<Lines>,
-    peer: HttpPeer,
+    /// Where it is kept between two exchanges.
+    place: u64,
     outbox: Outbox,
     sending: Sending,
     /// What has come and is not read yet.
@@ -49,11 +49,11 @@ impl std::fmt::Debug for Http1 {
 
 impl Http1 {
     /// An exchange on this connection.
-    pub fn new(stream: Stream, lines: Arc<Lines>, peer: HttpPeer) -> Self {
+    pub fn new(stream: Stream, lines: Arc<Lines>, place: u64) -> Self {
         Self {
             stream,
             lines,
-            peer,
+            place,
             outbox: Outbox::default(),
             sending: Sending::Open,
             inbox: BytesMut::new(),
@@ -236,7 +236,7 @@ impl Http1 {
     /// Back to the pool, if both directions are complete and nothing unasked came.
     pub(super) fn release(self: Box<Self>) {
         if self.is_persistent() && self.is_complete() && self.inbox.is_empty() {
-            self.lines.keep(self.stream, &self.peer);
+            self.lines.keep(self.stream, self.place);
         }
     }
 }

@@ -274,8 +274,14 @@ fn version(segment: &str) -> Option<&'static str> {
 
 /// `.` and `..`, also escaped: a proxy behind us may resolve them.
 fn is_dots(segment: &str) -> bool {
-    let plain = segment.replace("%2e", ".").replace("%2E", ".");
-    matches!(plain.as_str(), "." | "..")
+    let mut rest = segment;
+    let mut dots = 0;
+    while let Some(after) =
+        rest.strip_prefix('.').or_else(|| rest.strip_prefix("%2e")).or_else(|| rest.strip_prefix("%2E"))
+    {
+        (rest, dots) = (after, dots + 1);
+    }
+    rest.is_empty() && matches!(dots, 1 | 2)
 }
 
 fn is_plain(segment: &str) -> bool {

@@ -39,13 +39,21 @@ fn text_tokens(bytes: u64) -> u64 {
 /// not counted by their bytes.
 fn encoded_blobs(json: &[u8]) -> (u64, u64) {
     let (mut blobs, mut bytes, mut from) = (0, 0, 0);
-    for quote in memchr::memchr_iter(b'"', json) {
-        let part = json.get(from..quote).unwrap_or_default();
-        if part.len() >= BLOB_BYTES_MIN && is_base64(part) {
+    // Between two quotes of one window nothing can be long enough, so that only the last of them is looked for: of text with
+    // many quotes hardly any is read.
+    while let Some(window) = json.get(from..from + BLOB_BYTES_MIN) {
+        if let Some(quote) = memchr::memrchr(b'"', window) {
+            from += quote + 1;
+            continue;
+        }
+        let beyond = from + BLOB_BYTES_MIN;
+        let Some(quote) = json.get(beyond..).and_then(|rest| memchr::memchr(b'"', rest)) else { break };
+        let part = &json[from..beyond + quote];
+        if is_base64(part) {
             blobs += 1;
             bytes += part.len() as u64;
         }
-        from = quote + 1;
+        from = beyond + quote + 1;
     }
     (blobs, bytes)
 }
@@ -133,6 +141,7 @@ const BASE64_LOOKED_AT: usize = 256;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn reported() -> Usage {
         Usage { input: 10, output: 1, cache_read: 2, ..Usage::default() }
@@ -173,6 +182,20 @@ mod tests {
         // Many escapes, no quotes, an open end: none of it is a picture.
         assert_eq!(request_tokens("\\\" ".repeat(4_000).as_bytes()), 3_000);
         assert_eq!(request_tokens(picture.as_bytes()), 350_000);
+    }
+
+    proptest! {
+        #[test]
+        fn blobs_are_the_long_parts_between_quotes_wherever_those_stand(
+            parts in prop::collection::vec((0..3 * BLOB_BYTES_MIN, any::<bool>()), 0..8),
+        ) {
+            let part = |(length, plain): &(usize, bool)| if *plain { "a ".repeat(length / 2) } else { "a".repeat(*length) };
+            let parts: Vec<String> = parts.iter().map(part).collect();
+            let ended = parts.split_last().map_or(&[][..], |(_, ended)| ended);
+            let long = ended.iter().filter(|part| part.len() >= BLOB_BYTES_MIN && !part.contains(' '));
+            let expected = long.fold((0, 0), |(blobs, bytes), part| (blobs + 1, bytes + part.len() as u64));
+            prop_assert_eq!(encoded_blobs(parts.join("\"").as_bytes()), expected);
+        }
     }
 
     #[test]

@@ -44,7 +44,7 @@ impl Plan {
         }
         // What lives in one account is looked for with the same credential every time.
         let turn = if self.turns == Turns::First { 0 } else { state.health.turn() };
-        let mut usable = self.credentials(live, channel, now);
+        let mut usable: Vec<_> = self.usable_credentials(live, channel, now).collect();
         while let Some(index) = choose::credential(&usable, state, &self.preference, turn) {
             match state.enter(index, self.amount, registry.leases(), now) {
                 Ok((mut permit, charge)) => {
