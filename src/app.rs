@@ -8,7 +8,7 @@ pub mod accept;
 pub mod demo;
 pub mod descriptors;
 pub mod drain;
-pub mod idle;
+pub mod front;
 pub mod lanes;
 pub mod listeners;
 mod notify;
@@ -20,7 +20,7 @@ mod upgrade;
 
 use crate::admin::{Admin, Bound};
 use crate::app::accept::{Caps, Connections, accept};
-use crate::app::idle::Idle;
+use crate::app::front::Front;
 use crate::app::lanes::{Lanes, Threads};
 use crate::app::listeners::{Held, Listeners};
 use crate::config::{Loaded, Snapshot};
@@ -28,6 +28,7 @@ use crate::fleet;
 use crate::gateway::Gateway;
 use crate::gateway::guard::{Rate, Rules};
 use crate::gateway::peer::Upstream;
+use crate::gateway::pipeline::Pipeline;
 use crate::gateway::room::Room;
 use crate::process::Shared;
 use crate::process::reload::Reloader;
@@ -38,7 +39,7 @@ use arc_swap::ArcSwap;
 use pingora::apps::HttpServerOptions;
 use pingora::apps::http_app::HttpServer;
 use pingora::protocols::http::v2::server::H2Options;
-use pingora::proxy::{HttpProxy, http_proxy};
+use pingora::proxy::http_proxy;
 use pingora::server::configuration::ServerConf;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -60,7 +61,7 @@ pub struct Running {
     pub reloader: Option<Arc<Reloader>>,
     /// Its open connections.
     pub connections: Arc<Connections>,
-    lanes: Lanes<Idle<HttpProxy<Gateway>>>,
+    lanes: Lanes<Front>,
     fleet: fleet::Running,
     held: Held,
     stop: watch::Sender<bool>,
@@ -108,7 +109,9 @@ pub async fn start_on(
     let fleet = fleet::start(parts, shared.fleet.subscribe());
     fleet.settled().await;
     let (stop, stopped) = watch::channel(false);
-    let lanes = threads.lanes(|| proxy(&shared));
+    // Everybody's: they are as many as the process has descriptors for.
+    let room = Arc::new(Room::of(descriptors::share()));
+    let lanes = threads.lanes(|| front(&shared, &room));
     let connections = Arc::new(Connections::default());
     let mut public = Vec::new();
     for address in &snapshot.server.listen {
@@ -233,21 +236,21 @@ impl Securing {
 }
 
 /// What one thread serves with: the counters are everybody's, the connections to providers its own.
-fn proxy(shared: &Shared) -> Idle<HttpProxy<Gateway>> {
-    let gateway = Gateway {
+fn front(shared: &Shared, room: &Arc<Room>) -> Front {
+    let gateway = Arc::new(Gateway {
         live: Arc::clone(&shared.live),
         registry: Arc::clone(&shared.registry),
         upstream: Upstream::new(Arc::clone(&shared.resolver), Arc::clone(&shared.world)),
         telemetry: Arc::clone(&shared.telemetry),
         world: Arc::clone(&shared.world),
         under_way: Arc::clone(&shared.under_way),
-        room: Room::of(descriptors::share()),
+        room: Arc::clone(room),
         draining: Arc::clone(&shared.draining),
         over: shared.over.subscribe(),
-    };
+    });
     // A tunnel is only tried again where a pooled connection had died and nothing was streamed up yet.
     let conf = ServerConf { max_retries: 2, ..ServerConf::default() };
-    let mut proxy = http_proxy(&Arc::new(conf), gateway);
+    let mut proxy = http_proxy(&Arc::new(conf), Pipeline(Arc::clone(&gateway)));
     let mut options = HttpServerOptions::default();
     options.h2c = true;
     options.keepalive_request_limit = Some(REQUESTS_PER_CONNECTION_MAX);
@@ -259,7 +262,7 @@ fn proxy(shared: &Shared) -> Idle<HttpProxy<Gateway>> {
         .initial_connection_window_size(H2_CONNECTION_WINDOW)
         .max_header_list_size(H2_HEADER_LIST_MAX);
     proxy.h2_options = Some(h2);
-    Idle::new(proxy)
+    Front::new(gateway, proxy)
 }
 
 /// Reloads whenever the files have changed.

@@ -1,22 +1,23 @@
 //! The page: the way of a request, receive → identify → admit → inspect → route → reserve → rewrite →
 //! forward → observe → settle → record.
 //!
-//! This room alone knows Pingora's `ProxyHttp` and `Session`. An exchange (a request whose body names a
-//! model) is answered from `request_filter` by the attempt loop below, over Pingora's own connectors; a
-//! tunnel (files) goes on through Pingora's stock pipeline and is never buffered (decision 0001).
-//! Invariants: one configuration for the whole exchange; every refusal goes through [`Reply::refuse`]; an
-//! answer that is not whole returns an error to Pingora, which then writes no end; `logging` settles and
-//! records, once, whatever happened.
+//! An exchange (a request whose body names a model) is answered by the attempt loop below, over connections of our own; a
+//! tunnel (files) goes on through Pingora's stock pipeline ([`pipeline`]) and is never buffered (decision 0001).
+//! Invariants: one configuration for the whole exchange; every refusal goes through [`Reply::refuse`]; behind an answer that
+//! is not whole no end is written; [`Gateway::close`] settles and records, once, whatever happened.
 
 pub mod bearer;
 pub mod body;
 pub mod borrow;
+pub mod boxed;
+pub mod direct;
 pub mod exchange;
 pub mod forward;
 pub mod guard;
 pub mod learn;
 pub mod local;
 pub mod peer;
+pub mod pipeline;
 pub mod queued;
 pub mod relay;
 pub mod reply;
@@ -49,14 +50,9 @@ use crate::state::{Live, Registry};
 use crate::telemetry::Telemetry;
 use crate::world::{self, World};
 use arc_swap::ArcSwap;
-use async_trait::async_trait;
-use pingora::http::{RequestHeader, ResponseHeader};
-use pingora::modules::http::HttpModules;
 use pingora::protocols::http::ServerSession;
-use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
-use pingora::upstreams::peer::HttpPeer;
-use pingora::{BError, Error, ErrorType, Result};
 use std::net::IpAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64};
 use std::time::Duration;
@@ -78,7 +74,7 @@ pub struct Gateway {
     /// Exchanges under way; a drain waits for zero.
     pub under_way: Arc<AtomicI64>,
     /// The places for what needs a provider, as many as the process has file descriptors for.
-    pub room: Room,
+    pub room: Arc<Room>,
     /// Whether the process has been told to stop.
     pub draining: Arc<AtomicBool>,
     /// Whether what is under way shall end now.
@@ -103,10 +99,89 @@ impl From<Refusal> for Stop {
 }
 
 impl Gateway {
-    /// receive: what the head says, before anything is asked of it.
-    fn receive(&self, client: &ServerSession, exchange: &mut Exchange) -> Result<Entry, Refusal> {
+    /// A fresh exchange; nothing is known of it.
+    fn begin(&self) -> Exchange {
+        let id = world::exchange_id(&*self.world);
+        let under_way = UnderWay::new(&self.under_way);
+        Exchange::new(id, self.world.now(), self.world.unix_ms(), self.live.load_full(), under_way)
+    }
+
+    /// The clocks of a client's connection.
+    fn greet(&self, client: &mut ServerSession, exchange: &mut Exchange) {
+        exchange.started = self.world.now();
+        if client.get_keepalive().is_some() {
+            // Without an end of Pingora's own: the guard knows the time between two requests from that of a head.
+            client.set_keepalive(if guard::is_old(client) { None } else { Some(0) });
+        }
+        // The body's own clock runs where it is read; Pingora's would end a longer one early.
+        client.set_read_timeout(None);
+        client.set_write_timeout(Some(exchange.live.snapshot.server.timeouts.write_idle));
+        client.set_total_drain_timeout(Some(DRAIN_UNREAD_MAX));
+    }
+
+    /// What the address asks for.
+    fn asked(client: &ServerSession) -> Result<Entry, Refusal> {
         let head = client.req_header();
-        let (path, query) = (head.uri.path(), head.uri.query());
+        entry::entry(&head.method, head.uri.path(), head.uri.query(), &head.headers)
+    }
+
+    /// Answers what is no tunnel.
+    async fn answer(
+        &self,
+        client: &mut ServerSession,
+        exchange: &mut Exchange,
+        entry: Result<Entry, Refusal>,
+    ) -> Sent {
+        match self.receive(client, exchange, entry) {
+            _ if local::is_preflight(client) => self.preflight(client, exchange).await,
+            Err(refusal) => self.reply(client, exchange).refuse(&refusal).await,
+            Ok(entry) if entry.operation.is_exchange() => {
+                let work = pin!(self.exchange(client, exchange, entry));
+                waiting::woken_when_over(self.over.clone(), work).await
+            }
+            Ok(entry) => self.local(client, exchange, &entry).await,
+        }
+    }
+
+    /// Opens a tunnel; else says why not.
+    async fn tunnel(
+        &self,
+        client: &mut ServerSession,
+        exchange: &mut Exchange,
+        entry: Result<Entry, Refusal>,
+    ) -> Option<Sent> {
+        let opened = match self.receive(client, exchange, entry) {
+            Ok(entry) => self.open_tunnel(client, exchange, entry).await,
+            Err(refusal) => Err(Stop::Refused(refusal)),
+        };
+        match opened {
+            Ok(()) => None,
+            Err(stop) => Some(self.stopped(client, exchange, stop).await),
+        }
+    }
+
+    /// settle → record.
+    fn close(&self, client: &ServerSession, exchange: &mut Exchange) {
+        guard::next_head(client);
+        if exchange.tunnel.is_some() {
+            self.close_tunnel(client, exchange);
+        }
+        self.settle(exchange);
+        if exchange.logged {
+            exchange.record.duration = elapsed(exchange.started, self.world.now());
+            self.telemetry.report(exchange.take_record());
+        }
+    }
+
+    /// receive: what the head says, before anything is asked of it.
+    fn receive(
+        &self,
+        client: &ServerSession,
+        exchange: &mut Exchange,
+        entry: Result<Entry, Refusal>,
+    ) -> Result<Entry, Refusal> {
+        let head = client.req_header();
+        let path = head.uri.path();
         let server = &exchange.live.snapshot.server;
         let peer = client.client_addr().and_then(|address| address.as_inet()).map(std::net::SocketAddr::ip);
         let record = &mut exchange.record;
@@ -125,7 +200,7 @@ impl Gateway {
         if head.version == http::Version::HTTP_2 {
             http2::check(&head.uri, &head.headers)?;
         }
-        let entry = entry::entry(&head.method, path, query, &head.headers)?;
+        let entry = entry?;
         record.dialect = entry.dialect;
         record.operation = Some(entry.operation);
         if entry.operation.is_exchange() || entry.operation.is_tunnel() {
@@ -344,126 +419,4 @@ fn no_model() -> Refusal {
         .param("model")
 }
 
-#[async_trait]
-impl ProxyHttp for Gateway {
-    type CTX = Exchange;
-
-    fn new_ctx(&self) -> Exchange {
-        let id = world::exchange_id(&*self.world);
-        let under_way = UnderWay::new(&self.under_way);
-        Exchange::new(id, self.world.now(), self.world.unix_ms(), self.live.load_full(), under_way)
-    }
-
-    /// No compression module: it would hold back server-sent events.
-    fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
-
-    async fn early_request_filter(&self, session: &mut Session, exchange: &mut Exchange) -> Result<()> {
-        exchange.started = self.world.now();
-        let client = session.as_downstream_mut();
-        if client.get_keepalive().is_some() {
-            // Without an end of Pingora's own: the guard knows the time between two requests from that of a head.
-            client.set_keepalive(if guard::is_old(client) { None } else { Some(0) });
-        }
-        // The body's own clock runs where it is read; Pingora's would end a longer one early.
-        client.set_read_timeout(None);
-        client.set_write_timeout(Some(exchange.live.snapshot.server.timeouts.write_idle));
-        client.set_total_drain_timeout(Some(DRAIN_UNREAD_MAX));
-        Ok(())
-    }
-
-    async fn request_filter(&self, session: &mut Session, exchange: &mut Exchange) -> Result<bool> {
-        let client = session.as_downstream_mut();
-        let sent = match self.receive(client, exchange) {
-            _ if local::is_preflight(client) => self.preflight(client, exchange).await,
-            Err(refusal) => self.reply(client, exchange).refuse(&refusal).await,
-            Ok(entry) if entry.operation.is_exchange() => {
-                let mut work = Box::pin(self.exchange(client, exchange, entry));
-                waiting::woken_when_over(self.over.clone(), work.as_mut()).await
-            }
-            Ok(entry) if entry.operation.is_tunnel() => {
-                match self.open_tunnel(client, exchange, entry).await {
-                    Ok(()) => return Ok(false),
-                    Err(stop) => self.stopped(client, exchange, stop).await,
-                }
-            }
-            Ok(entry) => self.local(client, exchange, &entry).await,
-        };
-        match sent {
-            Sent::Whole => Ok(true),
-            Sent::Broken => {
-                guard::cut(session.as_downstream());
-                Err(Error::new_down(BROKEN))
-            }
-        }
-    }
-
-    async fn upstream_peer(&self, _: &mut Session, exchange: &mut Exchange) -> Result<Box<HttpPeer>> {
-        self.tunnel_peer(exchange).await
-    }
-
-    async fn upstream_request_filter(
-        &self,
-        session: &mut Session,
-        head: &mut RequestHeader,
-        exchange: &mut Exchange,
-    ) -> Result<()> {
-        tunnel::rewrite_head(session.req_header(), head, exchange)
-    }
-
-    async fn response_filter(
-        &self,
-        session: &mut Session,
-        head: &mut ResponseHeader,
-        exchange: &mut Exchange,
-    ) -> Result<()> {
-        self.tunnel_answered(session.as_downstream_mut(), head, exchange)
-    }
-
-    fn fail_to_connect(
-        &self,
-        _: &mut Session,
-        _: &HttpPeer,
-        exchange: &mut Exchange,
-        error: BError,
-    ) -> BError {
-        tunnel::refused(exchange, &error);
-        error
-    }
-
-    async fn fail_to_proxy(
-        &self,
-        session: &mut Session,
-        error: &Error,
-        exchange: &mut Exchange,
-    ) -> FailToProxy {
-        if error.etype != BROKEN {
-            self.tunnel_failed(session.as_downstream_mut(), error, exchange).await;
-        }
-        FailToProxy { error_code: 0, can_reuse_downstream: false }
-    }
-
-    fn suppress_error_log(&self, _: &Session, _: &Exchange, _: &Error) -> bool {
-        true
-    }
-
-    fn suppress_proxy_warn_log(&self, _: &Session, _: &Exchange, _: &Error, _: ProxyWarnLogContext) -> bool {
-        true
-    }
-
-    /// settle → record.
-    async fn logging(&self, session: &mut Session, _: Option<&Error>, exchange: &mut Exchange) {
-        guard::next_head(session.as_downstream());
-        if exchange.tunnel.is_some() {
-            self.close_tunnel(session.as_downstream(), exchange);
-        }
-        self.settle(exchange);
-        if exchange.logged {
-            exchange.record.duration = elapsed(exchange.started, self.world.now());
-            self.telemetry.report(exchange.take_record());
-        }
-    }
-}
-
-/// The answer was not whole; everything there is to say has been said.
-const BROKEN: ErrorType = ErrorType::new("AnswerBroken");
 const DRAIN_UNREAD_MAX: Duration = Duration::from_secs(2);

@@ -113,7 +113,8 @@ def provider(args, folder, name="provider", events=100, wait_ms=0):
 def tollgate(args, folder, upstream, name="tollgate", keys=1, before=()):
     """Everything on: a key with limits, an alias, metrics, the access log in a file."""
     home = os.path.join(folder, name)
-    os.makedirs(home, exist_ok=True)
+    # The log in a folder of its own, as it would be: the configuration's is watched.
+    os.makedirs(os.path.join(home, "log"), exist_ok=True)
     config = os.path.join(home, "tollgate.toml")
     with open(config, "w") as file:
         file.write(configuration(upstream, keys))
@@ -132,7 +133,7 @@ threads = 1
 connections = 20000
 connections_per_ip = 20000
 [log]
-access = "access.log"
+access = "log/access.log"
 """
     for channel in range(channels):
         text += f"""
@@ -185,7 +186,7 @@ def haproxy(args, folder, upstream):
     open(config, "w").write(f"""
 global
   nbthread 1
-  maxconn 20000
+  maxconn 9000
 defaults
   mode http
   timeout connect 5s

@@ -234,7 +234,7 @@ impl Http1 {
     }
 
     /// Back to the pool, if both directions are complete and nothing unasked came.
-    pub(super) fn release(self: Box<Self>) {
+    pub(super) fn release(self) {
         if self.is_persistent() && self.is_complete() && self.inbox.is_empty() {
             self.lines.keep(self.stream, self.place);
         }
