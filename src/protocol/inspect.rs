@@ -17,7 +17,8 @@ mod usage;
 pub use self::cap::OutputCap;
 pub use self::session::{Sessions, Turn, codex_turn, session_id};
 
-use self::peek::Peek;
+pub(super) use self::peek::fields;
+use self::peek::{Odd, Peek};
 use super::splice::Edit;
 use super::{Grammar, Operation};
 use crate::code::Code;
@@ -109,9 +110,10 @@ pub fn inspect(operation: Operation, body: &[u8]) -> Result<Inspection, Refusal>
         return Ok(Inspection::default());
     }
     check_object(body)?;
-    // What is skipped is not looked at otherwise, and a provider may read such bytes in another way.
-    let text = simdutf8::basic::from_utf8(body).map_err(|_| not_utf8(body))?;
-    let peek = Peek::of(text).map_err(|error| not_json(&error))?;
+    let peek = Peek::of(body).map_err(|odd| match odd {
+        Odd::Text => not_utf8(body),
+        Odd::Json(error) => not_json(&error),
+    })?;
     let gemini = operation.grammar() == Grammar::Gemini;
     let model = match peek.model {
         Some(raw) => Some(model_field(raw, body)?),

@@ -9,9 +9,11 @@
 mod answer;
 pub mod estimate;
 mod fault;
+mod lead;
 mod outlet;
 mod read;
 mod usage;
+mod words;
 
 pub use self::answer::{AnswerFacts, answer, rename_answer};
 pub use self::fault::{Fault, implied_status, is_unverified_thinking, is_usage_refused, operator_fault};

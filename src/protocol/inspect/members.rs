@@ -11,15 +11,27 @@ use serde::de::IgnoredAny;
 use std::ops::Range;
 
 /// Who is told of each member: its key as it is written, with its quotes, and its value. `None` ends the walk.
-pub(super) type Visit<'a, 'm> = &'m mut dyn FnMut(&'a str, &'a str) -> Option<()>;
+pub(super) type Visit<'a, 'm> = &'m mut dyn FnMut(&'a [u8], &'a [u8]) -> Option<()>;
+
+/// What was walked through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Walked {
+    /// ASCII throughout.
+    Ascii,
+    /// Something else, which may be no text at all.
+    Bytes,
+}
 
 /// Walks an object; `None`: it is none, or the visitor said so.
-pub(super) fn walk<'a>(json: &'a str, read: Reader, visit: Visit<'a, '_>) -> Option<()> {
+pub(super) fn walk<'a>(json: &'a [u8], read: Reader, visit: Visit<'a, '_>) -> Option<Walked> {
     let mut walk = Walk::new(json, visit);
     let mut strings = Strings::default();
     let mut masks = [Masks::default(); BATCH];
-    let (blocks, rest) = json.as_bytes().as_chunks::<BLOCK>();
+    let (blocks, rest) = json.as_chunks::<BLOCK>();
+    let mut ascii = rest.is_ascii();
     for (batch, blocks) in blocks.chunks(BATCH).enumerate() {
+        // Here and not before the walk: a large body comes from memory only once.
+        ascii = ascii && blocks.as_flattened().is_ascii();
         read(blocks, &mut masks);
         for (at, masks) in masks[..blocks.len()].iter().enumerate() {
             walk.block((batch * BATCH + at) * BLOCK, strings.next(masks)?)?;
@@ -29,7 +41,8 @@ pub(super) fn walk<'a>(json: &'a str, read: Reader, visit: Visit<'a, '_>) -> Opt
     last[..rest.len()].copy_from_slice(rest);
     read(&[last], &mut masks);
     walk.block(json.len() - rest.len(), strings.next(&masks[0])?)?;
-    walk.end()
+    walk.end()?;
+    Some(if ascii { Walked::Ascii } else { Walked::Bytes })
 }
 
 /// What counts of a block: quotes that begin or end a string, brackets outside of strings.
@@ -52,7 +65,7 @@ impl Strings {
     fn next(&mut self, masks: &Masks) -> Option<Marks> {
         let quotes = masks.quotes & !self.escaped(masks.backslashes);
         // From each quote that begins a string up to the one that ends it.
-        let inside = prefix_xor(quotes) ^ self.inside;
+        let inside = if quotes == 0 { self.inside } else { prefix_xor(quotes) ^ self.inside };
         self.inside = (inside.cast_signed() >> 63).cast_unsigned();
         (masks.controls & inside == 0).then_some(Marks { quotes, brackets: masks.brackets & !inside })
     }
@@ -97,7 +110,7 @@ enum Wants {
 }
 
 struct Walk<'a, 'm> {
-    json: &'a str,
+    json: &'a [u8],
     visit: Visit<'a, 'm>,
     wants: Wants,
     depth: usize,
@@ -113,7 +126,7 @@ struct Walk<'a, 'm> {
 }
 
 impl<'a, 'm> Walk<'a, 'm> {
-    fn new(json: &'a str, visit: Visit<'a, 'm>) -> Self {
+    fn new(json: &'a [u8], visit: Visit<'a, 'm>) -> Self {
         let (wants, depth, kinds) = (Wants::Object, 0, Vec::new());
         Self { json, visit, wants, depth, kinds, key: 0..0, container: 0, string: None, read: 0 }
     }
@@ -135,7 +148,7 @@ impl<'a, 'm> Walk<'a, 'm> {
 
     #[inline]
     fn mark(&mut self, at: usize) -> Option<()> {
-        match self.json.as_bytes().get(at)? {
+        match self.json.get(at)? {
             b'"' => self.quote(at),
             b'{' => self.opens(at, true),
             b'[' => self.opens(at, false),
@@ -208,7 +221,7 @@ impl<'a, 'm> Walk<'a, 'm> {
 
     /// Reads what stands between two strings or containers of the first level.
     fn between(&mut self, end: usize) -> Option<()> {
-        let json = self.json.as_bytes();
+        let json = self.json;
         let mut at = self.read;
         while at < end {
             match (json[at], self.wants) {

@@ -5,10 +5,19 @@
 
 use super::blocks;
 use super::even_null;
-use super::members;
+use super::members::{self, Walked};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
+
+/// What is wrong with a body.
+#[derive(Debug)]
+pub(super) enum Odd {
+    /// It is not UTF-8.
+    Text,
+    /// It is not what is read here.
+    Json(serde_json::Error),
+}
 
 /// The inspected keys. A field that is there with `null` counts as absent, but where its place may have to change.
 #[derive(Debug, Default, Deserialize)]
@@ -47,24 +56,25 @@ pub(super) struct Peek<'a> {
 
 impl<'a> Peek<'a> {
     /// Looks into a body.
-    pub(super) fn of(json: &'a str) -> Result<Self, serde_json::Error> {
-        match Self::walked(json, blocks::read) {
-            Some(peek) => Ok(peek),
-            None => serde_json::from_str(json),
+    pub(super) fn of(body: &'a [u8]) -> Result<Self, Odd> {
+        // What is skipped is not looked at otherwise, and a provider may read such bytes in another way.
+        let text = || simdutf8::basic::from_utf8(body).map_err(|_| Odd::Text);
+        match Self::walked(body, blocks::read) {
+            Some((peek, Walked::Ascii)) => Ok(peek),
+            Some((peek, Walked::Bytes)) => text().map(|_| peek),
+            None => serde_json::from_str(text()?).map_err(Odd::Json),
         }
     }
 
     /// `None`: something is wrong with it, or stands there twice.
-    fn walked(json: &'a str, read: blocks::Reader) -> Option<Self> {
+    fn walked(body: &'a [u8], read: blocks::Reader) -> Option<(Self, Walked)> {
         let (mut peek, mut seen) = (Self::default(), 0);
-        members::walk(json, read, &mut |key, value| peek.member(key, value, &mut seen))?;
-        Some(peek)
+        let walked = members::walk(body, read, &mut |key, value| peek.member(key, value, &mut seen))?;
+        Some((peek, walked))
     }
 
-    fn member(&mut self, key: &'a str, value: &'a str, seen: &mut u16) -> Option<()> {
-        let name = key.get(1..key.len().checked_sub(1)?)?;
-        let name = if name.contains('\\') { serde_json::from_str(key).ok()? } else { Cow::Borrowed(name) };
-        let (number, field, takes_null) = match &*name {
+    fn member(&mut self, key: &'a [u8], value: &'a [u8], seen: &mut u16) -> Option<()> {
+        let (number, field, takes_null) = match &*name(key)? {
             "model" => (0, &mut self.model, false),
             "stream" => (1, &mut self.stream, false),
             "max_tokens" => (2, &mut self.max_tokens, true),
@@ -83,10 +93,33 @@ impl<'a> Peek<'a> {
             return None;
         }
         *seen |= bit;
-        let value: &RawValue = serde_json::from_str(value).ok()?;
+        let value: &RawValue = serde_json::from_slice(value).ok()?;
         *field = Some(value).filter(|value| takes_null || value.get() != "null");
         Some(())
     }
+}
+
+/// These members of a JSON object, where they are and are not `null`. `None`: it is no object, or one of them stands there
+/// twice. What is inside of the others is not looked at.
+pub(in crate::protocol) fn fields<'a, const N: usize>(
+    json: &'a [u8],
+    names: [&str; N],
+) -> Option<[Option<&'a RawValue>; N]> {
+    let mut found: [Option<&RawValue>; N] = [None; N];
+    members::walk(json, blocks::read, &mut |key, value| {
+        let name = name(key)?;
+        let Some(at) = names.iter().position(|wanted| *wanted == name) else { return Some(()) };
+        let value = serde_json::from_slice(value).ok()?;
+        found[at].replace(value).is_none().then_some(())
+    })?;
+    Some(found.map(|value| value.filter(|value| value.get() != "null")))
+}
+
+/// A key without its quotes and escapes.
+fn name(key: &[u8]) -> Option<Cow<'_, str>> {
+    let key = std::str::from_utf8(key).ok()?;
+    let name = key.get(1..key.len().checked_sub(1)?)?;
+    Some(if name.contains('\\') { serde_json::from_str(key).ok()? } else { Cow::Borrowed(name) })
 }
 
 #[cfg(test)]

@@ -2,13 +2,12 @@
 
 use super::read::{GeminiChunk, object};
 use super::usage::Tally;
-use crate::protocol::inspect::range_in;
+use crate::protocol::inspect::{fields, range_in};
 use crate::protocol::signed::{self, SignatureDigest};
 use crate::protocol::splice::{Edit, splice};
 use crate::protocol::{Grammar, Operation};
 use crate::usage::Usage;
 use bytes::Bytes;
-use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::ops::Range;
 
@@ -35,8 +34,9 @@ pub fn answer(operation: Operation, body: &[u8]) -> AnswerFacts {
         models.extend(text.and_then(|text| range_in(text, body)));
     };
     if operation.grammar() != Grammar::Gemini {
-        if let Some(whole) = object::<Whole<'_>>(body) {
-            add(whole.usage.or(whole.meta.filter(|_| operation == Operation::Rerank)), whole.model);
+        // Cohere and those who follow it count the searches of a rerank in `meta`.
+        if let Some([usage, model, meta]) = fields(body, ["usage", "model", "meta"]) {
+            add(usage.or(meta.filter(|_| operation == Operation::Rerank)), model);
         }
     } else if let Some(chunk) = object::<GeminiChunk<'_>>(body) {
         add(chunk.usage, chunk.model);
@@ -57,17 +57,6 @@ pub fn answer(operation: Operation, body: &[u8]) -> AnswerFacts {
         signed::given(operation.grammar(), body, &mut signatures);
     }
     AnswerFacts { usage: tally.usage(), models, unreported: tally.unreported(), signatures }
-}
-
-#[derive(Deserialize)]
-struct Whole<'a> {
-    #[serde(borrow)]
-    usage: Option<&'a RawValue>,
-    #[serde(borrow)]
-    model: Option<&'a RawValue>,
-    /// Where Cohere and those who follow it count.
-    #[serde(borrow)]
-    meta: Option<&'a RawValue>,
 }
 
 /// The same answer under another model's name: slices of it, with the name between them.

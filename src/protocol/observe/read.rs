@@ -4,7 +4,9 @@
 //! JSON says at the place the protocol gives it; text that looks the same inside a string never does.
 
 use super::Phase;
+use super::lead::Lead;
 use super::usage::Tally;
+use super::words::{ERROR, FINISH, USAGE, says};
 use crate::protocol::inspect::{even_null, range_in};
 use crate::protocol::signed::{self, SignatureDigest};
 use crate::protocol::sse::Event;
@@ -55,12 +57,14 @@ pub(super) struct Reader {
     phase: Phase,
     tally: Tally,
     signatures: Vec<SignatureDigest>,
+    lead: Lead,
 }
 
 impl Reader {
     pub(super) fn new(operation: Operation) -> Self {
         let grammar = operation.grammar();
-        Self { grammar, phase: Phase::Waiting, tally: Tally::new(operation), signatures: Vec::new() }
+        let (tally, lead) = (Tally::new(operation), Lead::default());
+        Self { grammar, phase: Phase::Waiting, tally, signatures: Vec::new(), lead }
     }
 
     pub(super) fn phase(&self) -> Phase {
@@ -146,7 +150,11 @@ impl Reader {
         if event.whole {
             self.tally.said(event.data);
         }
-        if !event.whole || !(rename || says(event.data, b"\"error\"") || says(event.data, b"\"usage\"")) {
+        let matters = event.whole && (says(event.data, &ERROR) || says(event.data, &USAGE));
+        if !matters && let Some(at) = self.lead.of(event.data).filter(|_| event.whole && rename) {
+            return (kind, event.range_in_raw(at));
+        }
+        if !event.whole || !(rename || matters) {
             return (kind, None);
         }
         let Some(chunk) = object::<ChatChunk<'_>>(event.data) else { return (kind, None) };
@@ -156,6 +164,9 @@ impl Reader {
         self.tally.add(chunk.usage());
         if kind == Kind::Content && chunk.is_usage_only() {
             kind = Kind::Usage;
+        }
+        if let Some(at) = chunk.model.and_then(|model| named(model, event.data)) {
+            self.lead.learn(event.data, at);
         }
         (kind, place(chunk.model, event))
     }
@@ -239,7 +250,7 @@ impl Reader {
             self.tally.add(event.usage.and_then(|usage| serde_json::from_slice(usage).ok()));
             return (kind, None);
         }
-        if !(rename || says(event.data, b"\"error\"") || says(event.data, b"\"usage\"")) {
+        if !(rename || says(event.data, &ERROR) || says(event.data, &USAGE)) {
             return (kind, None);
         }
         let Some(chunk) = object::<MediaEvent<'_>>(event.data) else { return (kind, None) };
@@ -287,7 +298,7 @@ impl<'a> ChatChunk<'a> {
     fn usage(&self) -> Option<&'a RawValue> {
         let within = |raw: &'a RawValue| object::<Within<'a>>(raw.get().as_bytes())?.usage;
         let choices = || -> Vec<&'a RawValue> {
-            let raw = self.choices.filter(|raw| says(raw.get().as_bytes(), b"\"usage\""));
+            let raw = self.choices.filter(|raw| says(raw.get().as_bytes(), &USAGE));
             raw.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default()
         };
         self.usage.or_else(|| self.x_groq.and_then(within)).or_else(|| choices().into_iter().find_map(within))
@@ -379,7 +390,7 @@ struct Feedback<'a> {
 impl GeminiChunk<'_> {
     fn finishes(&self) -> bool {
         let candidates = self.candidates.map_or("", RawValue::get);
-        let finished = says(candidates.as_bytes(), b"\"finishReason\"")
+        let finished = says(candidates.as_bytes(), &FINISH)
             && serde_json::from_str::<Vec<Candidate<'_>>>(candidates)
                 .is_ok_and(|list| list.iter().filter_map(|candidate| candidate.reason).any(is_reason));
         let blocked = self.feedback.and_then(|raw| object::<Feedback<'_>>(raw.get().as_bytes()));
@@ -417,11 +428,6 @@ fn beginning_type(data: &[u8]) -> &[u8] {
     rest.split(|byte| *byte == b'"').next().unwrap_or_default()
 }
 
-fn says(data: &[u8], word: &[u8]) -> bool {
-    // `"usage":null` is in every chunk of some providers; it says nothing.
-    memmem::find_iter(data, word).any(|at| !data[at + word.len()..].starts_with(b":null"))
-}
-
 /// Whether an `error` is one: SDKs go by truth in the sense of their language.
 fn is_something(raw: &RawValue) -> bool {
     !matches!(raw.get(), "null" | "false" | "{}" | "\"\"" | "0")
@@ -433,7 +439,10 @@ fn is_reason(raw: &RawValue) -> bool {
 
 /// Where a model's value stands in the event's bytes.
 fn place(model: Option<&RawValue>, event: &Event<'_>) -> Option<Range<usize>> {
-    let text = model?.get();
-    let range = range_in(text, event.data)?;
-    text.starts_with('"').then(|| event.range_in_raw(range)).flatten()
+    event.range_in_raw(named(model?, event.data)?)
+}
+
+/// Where it stands in its data, if it is a text.
+fn named(model: &RawValue, data: &[u8]) -> Option<Range<usize>> {
+    range_in(model.get(), data).filter(|_| model.get().starts_with('"'))
 }

@@ -9,8 +9,9 @@ type Members = Vec<(String, String)>;
 
 fn walked(json: &str, reader: Reader) -> Option<Members> {
     let mut members = Vec::new();
-    walk(json, reader, &mut |key, value| {
-        members.push((key.to_owned(), value.to_owned()));
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("it is");
+    walk(json.as_bytes(), reader, &mut |key, value| {
+        members.push((text(key), text(value)));
         Some(())
     })?;
     Some(members)
@@ -107,7 +108,7 @@ fn what_decides_where_a_member_begins_and_ends_must_be_right() {
 #[test]
 fn the_visitor_ends_the_walk() {
     let mut seen = 0;
-    let walked = walk(r#"{"a":1,"b":2,"#, super::super::blocks::read, &mut |_, _| {
+    let walked = walk(br#"{"a":1,"b":2,"#, super::super::blocks::read, &mut |_, _| {
         seen += 1;
         None
     });

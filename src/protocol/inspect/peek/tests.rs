@@ -48,7 +48,7 @@ proptest! {
     ) {
         let members: Vec<String> = members.into_iter().map(|(key, value)| format!("\"{key}\":{value}")).collect();
         let json = format!("{{{}}}", members.join(","));
-        let walked = Peek::walked(&json, blocks::read).map(|peek| shown(&peek));
+        let walked = Peek::walked(json.as_bytes(), blocks::read).map(|(peek, _)| shown(&peek));
         prop_assert_eq!(walked, serde_json::from_str::<Peek<'_>>(&json).ok().map(|peek| shown(&peek)), "{}", json);
     }
 }
@@ -60,7 +60,33 @@ fn what_is_wrong_is_told_by_serde() {
         ("{\"model\":\"a\"", "EOF"),
         ("{\"model\":\"a\"} x", "trailing characters at line 1 column 15"),
     ] {
-        let error = Peek::of(json).expect_err("it is wrong").to_string();
-        assert!(error.contains(says), "{error}");
+        let Err(Odd::Json(error)) = Peek::of(json.as_bytes()) else { panic!("{json}") };
+        assert!(error.to_string().contains(says), "{error}");
+    }
+}
+
+#[test]
+fn what_is_no_text_is_told_wherever_it_stands() {
+    for at in ["", &"x".repeat(3_000)] {
+        for (bytes, is_text) in
+            [(&b"\xc3\xa9"[..], true), (b"\xff", false), (b"\xc0\xa2", false), (b"\xed\xa0\x80", false)]
+        {
+            let json = [b"{\"model\":\"a\",\"messages\":\"", at.as_bytes(), bytes, b"\"}"].concat();
+            let found = Peek::of(&json);
+            assert_eq!(found.is_ok(), is_text, "{bytes:?}");
+            assert!(is_text || matches!(found, Err(Odd::Text)), "{bytes:?}");
+        }
+    }
+}
+
+#[test]
+fn fields_are_those_of_the_first_level_that_are_not_null() {
+    let found = |json: &'static str| {
+        fields(json.as_bytes(), ["a", "b"]).map(|found| found.map(|raw| raw.map(RawValue::get)))
+    };
+    assert_eq!(found(r#"{"c":{"a":1},"b":[2, 3],"\u0061":"x"}"#), Some([Some("\"x\""), Some("[2, 3]")]));
+    assert_eq!(found(r#"{"a":null}"#), Some([None, None]));
+    for odd in [r#"{"a":1,"a":2}"#, r#"{"a":null,"a":2}"#, "[1]", r#"{"a":1"#, ""] {
+        assert_eq!(found(odd), None, "{odd}");
     }
 }

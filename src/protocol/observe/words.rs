@@ -1,0 +1,17 @@
+//! Words that decide whether an event is read through, made ready once: they are looked for in every event of every stream.
+//!
+//! Invariant: a word that is found means nothing by itself ([`super::read`]).
+
+use memchr::memmem::Finder;
+use std::sync::LazyLock;
+
+/// Whether the word stands there with something said of it.
+pub(super) fn says(data: &[u8], word: &Finder<'_>) -> bool {
+    // `"usage":null` is in every chunk of some providers; it says nothing.
+    word.find_iter(data).any(|at| !data[at + word.needle().len()..].starts_with(b":null"))
+}
+
+/// What is looked for in every event, made ready once.
+pub(super) static ERROR: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new(b"\"error\""));
+pub(super) static USAGE: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new(b"\"usage\""));
+pub(super) static FINISH: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new(b"\"finishReason\""));
