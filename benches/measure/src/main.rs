@@ -69,7 +69,7 @@ fn count() -> Vec<(String, u64)> {
     std::fs::create_dir_all(&folder).expect("a folder for the counts");
     let output = Command::new("valgrind")
         .args(["--tool=callgrind", "--collect-atstart=no", "--toggle-collect=*counted_rounds_of_a_step*"])
-        .arg("--dump-after=*counted_rounds_of_a_step*")
+        .arg("--dump-after=instructions::counted_rounds_of_a_step")
         .arg(format!("--callgrind-out-file={}", folder.join("out").display()))
         .arg(std::env::current_exe().expect("a program"))
         .arg(COUNTED)
