@@ -2,7 +2,7 @@
 # for what a build needs (rustc, C compiler, cmake) and installs the Debian packages where it may.
 CARGO ?= cargo
 
-.PHONY: help demo build test loom fuzz lifecycle chaos memory soak board instructions bench check fmt lint doc deny prepare
+.PHONY: help demo build test loom fuzz lifecycle chaos memory soak board instructions bench check fmt lint doc deny prepare page
 
 help:            ## this list
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' Makefile | expand -t 14
@@ -42,6 +42,8 @@ board: build     ## a real Prometheus and a gateway under load: every query of t
 
 instructions: prepare ## how many instructions the pure steps take, held against the committed figures (needs valgrind)
 	$(CARGO) run --release --locked --package tollgate-measure --bin instructions
+page: build      ## the status page in a real Chromium (needs node and chromium)
+	tests/browser/run $${CARGO_TARGET_DIR:-target}/release/tollgate
 
 bench: prepare   ## micro-benchmarks of the pure parts
 	$(CARGO) bench --workspace --locked

@@ -1,28 +1,32 @@
 //! The second listener: metrics, health, what is configured, what happened, and the order to reload.
 //!
-//! Invariants: nothing here holds a secret (the configuration is shown redacted); a call that changes
-//! something is refused to a browser that was sent by another site; health says what is, without a call to
-//! any provider.
+//! Invariants: nothing here holds a secret (the configuration is shown redacted); health says what is, without a
+//! call to any provider; who may call is `door`'s to say.
 
 mod books;
 mod credentials;
+mod detail;
+mod door;
+mod page;
 mod quotas;
+mod traffic;
 mod views;
 
 use crate::process::Shared;
 use crate::process::reload::Reloader;
 use crate::protocol::{Dialect, entry};
-use crate::secret::KeyDigest;
 use crate::stage::{explain, models};
+use crate::telemetry::recent::RECENT_MAX;
 use async_trait::async_trait;
-use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HOST, ORIGIN};
-use http::{HeaderMap, Method, Response};
+use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderValue, Method, Response};
 use pingora::apps::http_app::ServeHttp;
 use pingora::protocols::http::ServerSession;
 use serde_json::{Value, json};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use traffic::Window;
 
 /// The admin application.
 #[derive(Debug)]
@@ -55,6 +59,25 @@ impl Page {
     fn text(status: u16, text: &str) -> Self {
         Self(status, "text/plain; charset=utf-8", format!("{text}\n"))
     }
+
+    fn into_response(self) -> Response<Vec<u8>> {
+        let Self(status, content_type, body) = self;
+        let mut response = Response::new(body.into_bytes());
+        *response.status_mut() = http::StatusCode::from_u16(status).unwrap_or_default();
+        let length = HeaderValue::from(response.body().len());
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert(CONTENT_LENGTH, length);
+        for (name, value) in page::SECURITY_HEADERS {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+        if status == 401 {
+            // For browsers, which ask their user then.
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(ASK_FOR_TOKEN));
+        }
+        response
+    }
 }
 
 #[async_trait]
@@ -71,16 +94,7 @@ impl ServeHttp for Admin {
             }
             None => Page::text(405, "method not allowed"),
         };
-        let Page(status, content_type, body) = page;
-        let mut response = Response::new(body.into_bytes());
-        *response.status_mut() = http::StatusCode::from_u16(status).unwrap_or_default();
-        let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, http::HeaderValue::from_static(content_type));
-        headers.insert(CACHE_CONTROL, http::HeaderValue::from_static("no-store"));
-        headers.insert("x-content-type-options", http::HeaderValue::from_static("nosniff"));
-        let length = http::HeaderValue::from(response.body().len());
-        response.headers_mut().insert(http::header::CONTENT_LENGTH, length);
-        response
+        page.into_response()
     }
 }
 
@@ -91,26 +105,14 @@ impl Admin {
         Self { shared, reloader, bound, started_unix_ms }
     }
 
-    /// Who may not: without the token where one is set, and any page of another site that wants a change.
     fn refuse(&self, method: &Method, path: &str, headers: &HeaderMap) -> Option<Page> {
         let live = self.shared.live.load();
         let token = live.snapshot.server.admin_token.as_ref();
         let is_open = matches!(path, "/metrics" | "/livez" | "/readyz" | "/healthz");
-        if let Some(token) = token.filter(|_| !is_open) {
-            let given = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-            let given = given.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
-            // Digests of both are compared: how many characters agree takes no longer to find out.
-            if KeyDigest::of(given) != token.digest() {
-                return Some(Page::text(
-                    401,
-                    "the admin token is missing or wrong: send it as 'Authorization: Bearer …'",
-                ));
-            }
-        }
-        // A browser sends no token by itself, so one that is right proves that this is no foreign page's doing.
-        let foreign = token.is_none() && !is_open && !is_own_site(headers);
-        let posted = *method == Method::POST && !origin_fits(headers);
-        (foreign || posted).then(|| Page::text(403, "this call came from another site's page and is refused"))
+        Some(match door::refuse(token, is_open, method, headers)? {
+            door::Refused::NoToken => Page::text(401, NO_TOKEN),
+            door::Refused::Foreign => Page::text(403, FOREIGN),
+        })
     }
 
     fn show(&self, path: &str, query: &str) -> Page {
@@ -118,16 +120,20 @@ impl Admin {
             "/metrics" => Page(200, "text/plain; version=0.0.4; charset=utf-8", views::metrics(&self.shared)),
             "/livez" => Page::text(200, "ok"),
             "/readyz" | "/healthz" => self.ready(),
-            "/" | "/api" => Page::text(200, INDEX),
-            "/api/status" => Page::json(200, &self.status()),
+            "/api" => Page::text(200, INDEX),
+            "/api/status" => Page::json(200, &self.status(query)),
             "/api/config" => Page::json(200, &crate::config::redacted(&self.shared.live.load().snapshot)),
-            "/api/channels" => Page::json(200, &views::channels(&self.shared)),
-            "/api/keys" => Page::json(200, &views::keys(&self.shared)),
+            "/api/channels" => Page::json(200, &json!(views::channel_rows(&self.shared, &self.window()))),
+            "/api/keys" => Page::json(200, &json!(views::key_rows(&self.shared, &self.window()))),
             "/api/quotas" => Page::json(200, &views::quotas(&self.shared)),
             "/api/models" => self.models(query),
             "/api/explain" => self.explain(query),
+            "/api/exchanges" if parameter(query, "after").is_some() => {
+                let news = detail::News::look(&self.shared, self.started_unix_ms, query, RECENT_MAX);
+                Page(200, "application/json", news.text())
+            }
             "/api/exchanges" => Page::json(200, &views::exchanges(&self.shared, query)),
-            _ => Page::text(404, INDEX),
+            _ => page::file(path).unwrap_or_else(|| Page::text(404, INDEX)),
         }
     }
 
@@ -180,9 +186,13 @@ impl Admin {
         }
     }
 
-    fn status(&self) -> Value {
+    fn status(&self, query: &str) -> Value {
         let last = self.reloader.as_ref().map(|reloader| reloader.last());
-        views::status(&self.shared, last.as_ref(), self.started_unix_ms, &self.bound)
+        views::status(&self.shared, last.as_ref(), &self.bound, self.started_unix_ms, query)
+    }
+
+    fn window(&self) -> Window {
+        Window::look(&self.shared, self.started_unix_ms)
     }
 
     fn models(&self, query: &str) -> Page {
@@ -211,31 +221,15 @@ impl Admin {
     }
 }
 
-/// Whether this cannot be another site's page that had its name bound to this address: the host must be an
-/// address or `localhost`, and an origin, where there is one, the same.
-fn is_own_site(headers: &HeaderMap) -> bool {
-    let Some(host) = header(headers, &HOST) else { return true };
-    let name =
-        host.rsplit_once(':').map_or(host, |(name, port)| if port.contains(']') { host } else { name });
-    let bare = name.trim_start_matches('[').trim_end_matches(']');
-    (bare.parse::<IpAddr>().is_ok() || bare.eq_ignore_ascii_case("localhost")) && origin_fits(headers)
-}
-
-fn origin_fits(headers: &HeaderMap) -> bool {
-    let Some(origin) = header(headers, &ORIGIN) else { return true };
-    origin.split_once("://").map(|(_, from)| from) == header(headers, &HOST)
-}
-
-fn header<'a>(headers: &'a HeaderMap, name: &http::HeaderName) -> Option<&'a str> {
-    headers.get(name).and_then(|value| value.to_str().ok())
-}
-
 /// A parameter of the query, percent-decoded.
 fn parameter(query: &str, name: &str) -> Option<String> {
     let value = query.split('&').find_map(|pair| pair.split_once('=').filter(|(key, _)| *key == name))?.1;
     entry::percent_decoded(&value.replace('+', " "))
 }
 
-const INDEX: &str = "Tollgate admin: /metrics /livez /readyz /api/status /api/channels /api/keys /api/quotas /api/models \
+const ASK_FOR_TOKEN: &str = "Basic realm=\"Tollgate: any name, and the admin token as the password\"";
+const NO_TOKEN: &str = "the admin token is missing or wrong: send it as 'Authorization: Bearer …'";
+const FOREIGN: &str = "this call came from another site's page and is refused";
+const INDEX: &str = "Tollgate admin: / (status page) /metrics /livez /readyz /api/status /api/channels /api/keys /api/quotas /api/models \
                      /api/config /api/exchanges /api/exchanges/{id} /api/usage /api/explain?key=&model= \
                      and POST /-/reload /-/drain";

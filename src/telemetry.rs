@@ -5,10 +5,12 @@
 
 pub mod access;
 mod booked;
+pub mod failures;
 pub mod metrics;
 pub mod recent;
 
 pub use access::Access;
+pub use failures::LastFailures;
 pub use metrics::Metrics;
 pub use recent::Recent;
 
@@ -28,13 +30,16 @@ pub struct Telemetry {
     pub ledger: ArcSwapOption<Ledger>,
     /// The last exchanges, for `lookup` and the status page.
     pub recent: Recent,
+    /// How each channel failed last, however long ago.
+    pub failures: LastFailures,
 }
 
 impl Telemetry {
     /// Puts the views together. `access` must have been started with these metrics' counter of lost lines.
     pub fn new(metrics: Metrics, access: Access) -> Self {
         let access = ArcSwap::from_pointee(access);
-        Self { metrics, access, ledger: ArcSwapOption::empty(), recent: Recent::default() }
+        let (recent, failures) = (Recent::default(), LastFailures::default());
+        Self { metrics, access, ledger: ArcSwapOption::empty(), recent, failures }
     }
 
     /// Reports a finished exchange: counted, booked, logged, remembered.
@@ -45,6 +50,7 @@ impl Telemetry {
         if access.is_on() {
             access.send(access::line(&record));
         }
+        self.failures.note(&record);
         self.recent.push(Arc::new(record));
     }
 

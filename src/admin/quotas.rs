@@ -91,6 +91,11 @@ fn remaining(measure: Measure, limit: u64, settled: u64, reserved: u64) -> f64 {
 }
 
 /// For showing: dollars of nano-dollars.
+pub(super) fn dollars(nanos: u64) -> f64 {
+    float(Measure::Usd, nanos)
+}
+
+/// For showing: dollars of nano-dollars, and what is counted as it is.
 #[expect(clippy::cast_precision_loss, reason = "exact below 2^53; what decides is never a float")]
 fn float(measure: Measure, amount: u64) -> f64 {
     if measure == Measure::Usd { amount as f64 / 1e9 } else { amount as f64 }

@@ -1,14 +1,17 @@
 //! What the admin listener shows, as values: read from the live state at the moment of the call.
 
-use super::{Bound, credentials, quotas};
+use super::traffic::Window;
+use super::{Bound, credentials, detail, parameter, quotas};
 use crate::config::Snapshot;
 use crate::limit::breaker::Phase;
 use crate::process::Shared;
 use crate::process::reload::Last;
 use crate::protocol::Medium;
+use crate::record::{Excerpt, Text};
 use crate::state::Live;
 use crate::state::health::{Resting, Why};
 use crate::state::lending::Mode;
+use crate::telemetry::failures::LastFailure;
 use crate::telemetry::{access, metrics};
 use serde_json::{Value, json};
 use std::sync::atomic::Ordering;
@@ -138,19 +141,37 @@ pub(super) fn usable_channels(shared: &Shared) -> usize {
     (0..live.snapshot.channels.len()).filter(|index| why_down(&live, *index, now).is_none()).count()
 }
 
-/// The process at a glance.
-pub(super) fn status(shared: &Shared, last: Option<&Last>, started_unix_ms: u64, bound: &Bound) -> Value {
+/// The process at a glance; with `?detail=1` all that the status page shows.
+pub(super) fn status(shared: &Shared, last: Option<&Last>, bound: &Bound, since: u64, query: &str) -> Value {
+    let window = Window::look(shared, since);
+    let mut status = glance(shared, last, bound, (since, &window));
+    if parameter(query, "detail").is_some() {
+        status["detail"] = detail::detail(shared, &window, since, query);
+    }
+    status
+}
+
+fn glance(shared: &Shared, last: Option<&Last>, bound: &Bound, (since, window): (u64, &Window)) -> Value {
     let live = shared.live.load();
-    let uptime_ms = shared.world.unix_ms().saturating_sub(started_unix_ms);
+    let now_unix_ms = shared.world.unix_ms();
+    let count = |number: i64| u64::try_from(number).unwrap_or(0);
+    let queued: usize =
+        live.snapshot.channels.iter().map(|channel| live.channel(channel.index).queue.waiting()).sum();
     json!({
         "version": env!("CARGO_PKG_VERSION"),
-        "uptime_seconds": uptime_ms / 1000,
+        "now_unix_ms": now_unix_ms,
+        "started_unix_ms": since,
+        "uptime_seconds": now_unix_ms.saturating_sub(since) / 1000,
         "draining": shared.draining.load(Ordering::Acquire),
         "listen": bound.public,
         "tls": bound.secured,
         "admin": bound.admin,
         "config": { "hash": live.snapshot.hash, "reload": last.map(reload) },
         "inflight": shared.under_way.load(Ordering::Acquire),
+        "streams": count(shared.registry.streams().load(Ordering::Acquire)),
+        "queued": queued,
+        "buffered_body_bytes": shared.registry.bodies().held(),
+        "traffic": window.traffic(),
         "channels": { "configured": live.snapshot.channels.len(), "usable": usable_channels(shared) },
         "credentials_away": credentials::away(&live, shared.world.now()),
         "keys": live.snapshot.keys.len(),
@@ -169,10 +190,11 @@ pub(super) fn reload(last: &Last) -> Value {
     })
 }
 
-/// Every channel and how it is.
-pub(super) fn channels(shared: &Shared) -> Value {
+/// Every channel, how it is and how it was in the last minutes.
+pub(super) fn channel_rows(shared: &Shared, window: &Window) -> Vec<Value> {
     let live = shared.live.load();
     let now = shared.world.now();
+    let recent = window.channels();
     let rows = live.snapshot.channels.iter().map(|channel| {
         let state = live.channel(channel.index);
         let rest = state.health.at(now);
@@ -192,9 +214,33 @@ pub(super) fn channels(shared: &Shared) -> Value {
             "refused_models": credentials::refused_models(&live, channel, now),
             "inflight": state.gate.slots.taken(),
             "queued": state.queue.waiting(),
+            "breaker": breaker(state.health.phase(now)),
+            "recent": recent.get(channel.id.as_str()),
+            "last_error": shared.telemetry.failures.of(&channel.id).map(|failure| last_error(&failure)),
         })
     });
     rows.collect()
+}
+
+fn breaker(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Closed => "closed",
+        Phase::Open(_) => "open",
+        Phase::HalfOpen => "half-open",
+        Phase::Probing(_) => "probing",
+    }
+}
+
+fn last_error(failure: &LastFailure) -> Value {
+    json!({
+        "unix_ms": failure.unix_ms,
+        "request_id": failure.request_id.as_str(),
+        "model": failure.model.as_ref().map(Text::as_str),
+        "status": failure.status,
+        "code": failure.code,
+        "reason": failure.reason,
+        "said": failure.said.as_ref().map(Excerpt::as_str),
+    })
 }
 
 /// Every quota.
@@ -206,10 +252,11 @@ fn unix(shared: &Shared) -> u64 {
     shared.world.unix_ms() / 1000
 }
 
-/// Every key and what is left of its limits and of the quotas that count it.
-pub(super) fn keys(shared: &Shared) -> Value {
+/// Every key, what is left of its limits and of the quotas that count it, and what it did in the last minutes.
+pub(super) fn key_rows(shared: &Shared, window: &Window) -> Vec<Value> {
     let live = shared.live.load();
     let (now, unix) = (shared.world.now(), unix(shared));
+    let recent = window.keys();
     let rows = live.snapshot.keys.iter().map(|key| {
         let limits: serde_json::Map<String, Value> = limits(&live, key.index, now)
             .into_iter()
@@ -229,6 +276,7 @@ pub(super) fn keys(shared: &Shared) -> Value {
             "inflight": live.key(key.index).gate.slots.taken(),
             "limits": limits,
             "quotas": quotas::of_key(&live, key, unix),
+            "recent": recent.get(key.id.as_str()),
         })
     });
     rows.collect()
@@ -236,9 +284,8 @@ pub(super) fn keys(shared: &Shared) -> Value {
 
 /// The last exchanges, newest first; `?trace=ID` keeps one session's, `?limit=N` fewer.
 pub(super) fn exchanges(shared: &Shared, query: &str) -> Value {
-    let count =
-        super::parameter(query, "limit").and_then(|text| text.parse().ok()).unwrap_or(EXCHANGES_SHOWN);
-    let trace = super::parameter(query, "trace");
+    let count = parameter(query, "limit").and_then(|text| text.parse().ok()).unwrap_or(EXCHANGES_SHOWN);
+    let trace = parameter(query, "trace");
     let recent = shared.telemetry.recent.latest(usize::MAX);
     let kept = recent.iter().filter(|record| {
         trace.as_deref().is_none_or(|trace| record.trace_id.as_ref().is_some_and(|id| id.as_str() == trace))
@@ -246,7 +293,8 @@ pub(super) fn exchanges(shared: &Shared, query: &str) -> Value {
     kept.take(count).map(|record| line(record)).collect()
 }
 
-fn line(record: &crate::record::Record) -> Value {
+/// An access line.
+pub(super) fn line(record: &crate::record::Record) -> Value {
     serde_json::from_slice(&access::line(record)).unwrap_or_default()
 }
 

@@ -186,7 +186,7 @@ fn invitation(base: &str, admin: &str, key: &str) -> String {
 
   ANTHROPIC_BASE_URL={base} ANTHROPIC_AUTH_TOKEN={key} claude
 
-  status   http://{admin}/api/status
+  status   http://{admin}/
   metrics  http://{admin}/metrics"#
     )
 }

@@ -30,7 +30,7 @@ async fn every_view_answers() {
     assert_eq!(Speaks::OpenAi.ask(gateway.addr(), KEY, "m").await.status, 200);
     let line = gateway.log.line().await;
     let id = line["request_id"].as_str().expect("an id").to_owned();
-    for path in ["/metrics", "/livez", "/readyz", "/"] {
+    for path in ["/metrics", "/livez", "/readyz", "/", "/api"] {
         let answer = call(&gateway, "GET", path, &[]).await;
         assert_eq!((answer.status, answer.header("cache-control")), (200, Some("no-store")), "{path}");
     }
@@ -87,7 +87,9 @@ async fn a_token_that_is_set_is_asked_for_everywhere_but_for_metrics_and_health(
         ("GET", "/livez", true),
         ("GET", "/readyz", true),
         ("GET", "/", false),
+        ("GET", "/page.js", false),
         ("GET", "/api/status", false),
+        ("GET", "/api/status?detail=1", false),
         ("GET", "/api/channels", false),
         ("GET", "/api/keys", false),
         ("GET", "/api/config", false),
@@ -102,6 +104,119 @@ async fn a_token_that_is_set_is_asked_for_everywhere_but_for_metrics_and_health(
         }
         assert_ne!(call(&gateway, method, path, &right).await.status, 401, "{path}");
     }
+}
+
+#[tokio::test]
+async fn a_browser_may_give_the_token_as_a_password_to_read_but_not_to_change() {
+    let (_upstream, gateway) = simple("admin_token = \"a-long-admin-token\"\n").await;
+    // Any name, and the token: "operator:a-long-admin-token"; then without its last character.
+    let right = [("authorization", "Basic b3BlcmF0b3I6YS1sb25nLWFkbWluLXRva2Vu")];
+    let wrong = [("authorization", "Basic b3BlcmF0b3I6YS1sb25nLWFkbWluLXRva2U=")];
+    for path in ["/", "/page.js", "/api/status?detail=1", "/api/keys"] {
+        let asked = call(&gateway, "GET", path, &[]).await;
+        let challenge = asked.header("www-authenticate").unwrap_or_default();
+        assert_eq!((asked.status, challenge.starts_with("Basic ")), (401, true), "{path}");
+        assert_eq!(call(&gateway, "GET", path, &wrong).await.status, 401, "{path}");
+        assert_eq!(call(&gateway, "GET", path, &right).await.status, 200, "{path}");
+    }
+    for path in ["/-/reload", "/-/drain"] {
+        assert_eq!(
+            call(&gateway, "POST", path, &right).await.status,
+            401,
+            "a browser sends it by itself: {path}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_page_and_its_files_come_from_here_alone_and_nothing_else_runs_in_them() {
+    let (_upstream, gateway) = simple("").await;
+    let page = call(&gateway, "GET", "/", &[]).await;
+    assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"));
+    for file in ["page.css", "page.js", "words.js", "icon.svg"] {
+        assert!(page.text().contains(&format!("\"{file}\"")), "{file} is named by the page");
+        assert_eq!(call(&gateway, "GET", &format!("/{file}"), &[]).await.status, 200, "{file}");
+    }
+    for path in ["/", "/page.js", "/api/status", "/nowhere"] {
+        let answer = call(&gateway, "GET", path, &[]).await;
+        let policy = answer.header("content-security-policy").unwrap_or_default();
+        assert!(policy.starts_with("default-src 'none'; ") && !policy.contains("unsafe"), "{path}: {policy}");
+        assert!(policy.contains("frame-ancestors 'none'"), "{policy}");
+        assert_eq!(answer.header("x-content-type-options"), Some("nosniff"), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn status_in_detail_has_all_that_the_page_shows_and_no_secret() {
+    let upstream = provider().await;
+    let text = channel("first", "openai", &upstream, "models = [\"m\"]\npriority = 0")
+        + &channel("second", "openai", &upstream, "models = [\"m\"]\npriority = 1")
+        + "[trace]\nheaders = [\"x-session\"]\n"
+        + &key_named("busy", KEY, "limits = { rpm = 60 }\nquota = { usd = 5.0, per = \"day\" }")
+        + &key_named("idle", "sk-idle-0123456789", "");
+    let gateway = Gateway::start(&text).await;
+    upstream.script(Selector::Any, vec![Fault::Status { status: 500, headers: Vec::new(), body: None }]);
+    for headers in [&[("x-session", "s-1")][..], &[("x-session", "s-1")], &[]] {
+        let request = Speaks::OpenAi.request(KEY, "m", true, headers);
+        assert_eq!(client::once(gateway.addr(), &request).await.status, 200);
+    }
+    gateway.log.lines(3).await;
+    let answer = call(&gateway, "GET", "/api/status?detail=1", &[]).await;
+    let (status, detail) = (answer.json(), answer.json()["detail"].clone());
+    let traffic = &status["traffic"];
+    assert_eq!(
+        (&traffic["exchanges"], &traffic["success"], &traffic["failed_over"]),
+        (&3.into(), &1.0.into(), &1.into())
+    );
+    assert!(traffic["first_token_ms"]["p50"].as_f64().is_some_and(|ms| ms > 0.0), "{traffic}");
+    // The session that moved stays where it moved to.
+    let (first, second) = (&detail["channels"][0], &detail["channels"][1]);
+    assert_eq!((&first["recent"]["attempts"], &first["recent"]["failed"]), (&2.into(), &1.into()), "{first}");
+    assert_eq!(
+        (&first["last_error"]["status"], &first["breaker"]),
+        (&500.into(), &"closed".into()),
+        "{first}"
+    );
+    assert_eq!((&second["recent"]["attempts"], &second["last_error"]), (&2.into(), &serde_json::Value::Null));
+    assert_eq!(
+        (&detail["keys"][0]["key"], &detail["keys"][0]["recent"]["exchanges"]),
+        (&"busy".into(), &3.into())
+    );
+    assert_eq!(detail["keys"][1]["recent"], serde_json::Value::Null);
+    let session = &detail["sessions"]["rows"][0];
+    assert_eq!((&detail["sessions"]["count"], &session["trace_id"]), (&1.into(), &"s-1".into()));
+    assert_eq!((&session["exchanges"], &session["key"]), (&2.into(), &"busy".into()));
+    assert_eq!(detail["exchanges"]["rows"].as_array().map(Vec::len), Some(3));
+    assert!(!answer.text().contains(KEY) && !answer.text().contains("sk-upstream"), "{}", answer.text());
+    assert!(call(&gateway, "GET", "/api/status", &[]).await.json()["detail"].is_null());
+}
+
+#[tokio::test]
+async fn who_asks_what_came_since_gets_each_exchange_once_as_it_was_logged() {
+    let (_upstream, gateway) = simple("").await;
+    let news = async |after: u64, more: &str| {
+        call(&gateway, "GET", &format!("/api/exchanges?after={after}{more}"), &[]).await
+    };
+    let none = news(0, "").await.json();
+    assert_eq!(none["rows"], serde_json::json!([]));
+    for _ in 0..3 {
+        assert_eq!(Speaks::OpenAi.ask(gateway.addr(), KEY, "m").await.status, 200);
+    }
+    let logged = gateway.log.lines(3).await;
+    let next = none["next"].as_u64().expect("a number");
+    let some = news(next, "").await;
+    assert_eq!(some.json()["rows"], logged.iter().rev().cloned().collect::<serde_json::Value>());
+    let (ts, end) = (some.text().find("\"ts\""), some.text().find("\"end\""));
+    assert!(ts < end, "in the order of the log");
+    let last = some.json()["next"].as_u64().expect("a number");
+    assert_eq!(news(last, "").await.json()["rows"], serde_json::json!([]));
+    let cut = news(next, "&limit=1").await.json();
+    assert_eq!((&cut["missed"], cut["rows"].as_array().map(Vec::len)), (&2.into(), Some(1)));
+    let from_another_process = news(1, "").await.json();
+    assert_eq!(
+        (&from_another_process["missed"], from_another_process["rows"].as_array().map(Vec::len)),
+        (&0.into(), Some(3))
+    );
 }
 
 #[tokio::test]

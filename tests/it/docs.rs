@@ -172,7 +172,7 @@ async fn every_admin_call_of_the_table_has_an_answer() {
     let ledger = "[ledger]\npath = \"ledger.db\"\n".to_owned();
     let text = ledger + &crate::support::channel("main", "openai", &upstream, "") + &key();
     let gateway = Gateway::start(&text).await;
-    let index = client::get(gateway.running.admin, "/").await.text();
+    let index = client::get(gateway.running.admin, "/api").await.text();
     for row in Page::read("docs/operations.md").table("admin") {
         let (method, path) = row[0].trim_matches('`').split_once(' ').expect("a method and a path");
         let shown = path.split('?').next().unwrap_or_default();
