@@ -3,11 +3,15 @@
 //! Invariants: data goes to standard output, messages to standard error; the exit code is 0 for done, 1 for
 //! failed, 2 for wrongly called; nothing here decides anything about a request.
 
+mod cells;
 mod explain;
+mod logs;
 mod lookup;
 mod offline;
 mod online;
 mod pages;
+mod terminal;
+mod top;
 mod usage;
 
 use crate::app;
@@ -127,6 +131,11 @@ enum Command {
     },
     /// What was used and what it cost, from the ledger.
     Usage(UsageArgs),
+    /// What a running gateway does now, again and again: `q` leaves.
+    Top(top::TopArgs),
+    /// The exchanges as they come.
+    #[command(subcommand)]
+    Logs(logs::LogsCommand),
     /// Print the JSON Schema of the configuration.
     Schema,
     /// The fake provider alone: OpenAI, Anthropic and Gemini in shape, nothing behind them.
@@ -275,6 +284,8 @@ pub fn main() -> ExitCode {
             lookup::lookup(&id, (admin.admin.as_deref(), explicit), format == Format::Json)
         }
         Some(Command::Usage(args)) => usage::usage(&args, explicit),
+        Some(Command::Top(args)) => top::top(&args, explicit),
+        Some(Command::Logs(command)) => logs::logs(&command, explicit),
         Some(Command::Schema) => print(&crate::config::schema()),
         Some(Command::Mock { listen, pace }) => app::demo::mock(listen, pace),
         Some(Command::Completions { shell }) => pages::completions(shell),

@@ -3,6 +3,7 @@
 //! Invariant: everything said comes from the access line or the ledger's row, which hold no prompt and no secret;
 //! control characters that a client or a provider wrote reach no terminal.
 
+use super::cells::visible;
 use super::online::{self, Asked};
 use super::usage::from_file;
 use super::{Failed, complain, print};
@@ -161,8 +162,4 @@ fn tried(attempt: &Value) -> String {
         None => format!(", {code}"),
     });
     format!("{}{model}: {status}{failed}, {} ms", word("channel").unwrap_or_default(), attempt["ms"])
-}
-
-fn visible(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }

@@ -101,7 +101,7 @@ pub(super) fn explanation(
 }
 
 /// Where to call and with what.
-struct Admin {
+pub(super) struct Admin {
     url: String,
     token: Option<String>,
 }
@@ -114,7 +114,7 @@ impl Admin {
 
     /// The given address, else the one in the configuration, else the default. A configuration that was
     /// named but does not stand is said, not guessed around: it could be another gateway's address.
-    fn find(given: Option<&str>, config: Option<&Path>) -> Result<Self, Failed> {
+    pub(super) fn find(given: Option<&str>, config: Option<&Path>) -> Result<Self, Failed> {
         if let Some(url) = given {
             return Ok(Self::at(url));
         }
@@ -134,6 +134,17 @@ impl Admin {
             admin.token = token.map(|token| token.expose().to_owned());
         }
         Ok(admin)
+    }
+
+    /// Asks for a value.
+    pub(super) fn get(&self, path: &str) -> Result<(u16, Value), Failed> {
+        call(self, "GET", path)
+    }
+
+    /// Asks for a text as it is.
+    pub(super) fn get_text(&self, path: &str) -> Result<(u16, String), Failed> {
+        let mut response = send(self, "GET", path)?;
+        Ok((response.status().as_u16(), text(self, path, &mut response)?))
     }
 }
 

@@ -3,6 +3,7 @@
 //! Invariant: every number stands as the ledger has it; an amount never becomes a float. Invariant: a name that a
 //! client chose (a model's) moves no cursor and is no formula of a spreadsheet.
 
+use super::cells::visible;
 use super::online::{self, Asked};
 use super::{DEFAULT_CONFIG, Failed, UsageArgs, UsageBy, UsageFormat, complain, print};
 use crate::config::{self, FsSource};
@@ -181,10 +182,6 @@ fn fraction(amount: &str) -> &str {
 fn padded(amount: &str, digits: usize) -> String {
     let (whole, fraction) = amount.split_once('.').unwrap_or((amount, ""));
     if digits == 0 { whole.to_owned() } else { format!("{whole}.{fraction:0<digits$}") }
-}
-
-fn visible(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
 /// Names to the left, numbers to the right.

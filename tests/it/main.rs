@@ -61,6 +61,7 @@ mod untrusted;
 mod upgrade;
 mod usages;
 mod waiting;
+mod watching;
 mod weights;
 mod wholes;
 mod wire;

@@ -96,7 +96,7 @@ fn every_command_that_is_shown_exists_with_its_options() {
     assert!(shown.len() >= 20, "{shown:?}");
     for (words, place) in shown {
         let named: Vec<&str> = words.iter().map(String::as_str).collect();
-        let depth = if named[0] == "keys" { 2 } else { 1 };
+        let depth = if matches!(named[0], "keys" | "logs") { 2 } else { 1 };
         let command: Vec<&str> = named.iter().take(depth).copied().collect();
         let help = helps.entry(command.join(" ")).or_insert_with(|| {
             let done = tollgate(&[&command[..], &["--help"]].concat());

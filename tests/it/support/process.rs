@@ -36,10 +36,11 @@ pub(crate) fn folder() -> PathBuf {
     binary().parent().map(Path::to_owned).unwrap_or_default()
 }
 
-fn command(arguments: &[&str]) -> Command {
+/// The binary with these arguments, away from what the environment says.
+pub(crate) fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(binary());
     command.args(arguments).current_dir(env!("CARGO_MANIFEST_DIR"));
-    for variable in ["TOLLGATE_ADMIN_TOKEN", "OPENAI_API_KEY", "ANTHROPIC_API_KEY", "RUST_LOG"] {
+    for variable in ["TOLLGATE_ADMIN_TOKEN", "OPENAI_API_KEY", "ANTHROPIC_API_KEY", "RUST_LOG", "COLUMNS"] {
         command.env_remove(variable);
     }
     command
