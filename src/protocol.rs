@@ -217,11 +217,12 @@ impl Operation {
         self.is_tunnel() || self.medium() == Some(Medium::Images)
     }
 
-    /// What it makes or reads beside text, which keys and groups may have a rate of its own for.
+    /// What it makes or reads beside text, or does instead, which keys and groups may have a rate of its own for.
     pub fn medium(self) -> Option<Medium> {
         match self {
             Self::ImageGenerations | Self::ImageEdits | Self::ImageVariations => Some(Medium::Images),
             Self::Speech | Self::Transcriptions | Self::Translations => Some(Medium::Audio),
+            _ if self.counts() => Some(Medium::Counts),
             _ => None,
         }
     }
@@ -293,24 +294,32 @@ impl Operation {
     }
 }
 
-/// What is made or read beside text, for rates of its own.
+/// What is made or read beside text, or done instead, for rates of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Medium {
     /// Pictures.
     Images,
     /// Sound.
     Audio,
+    /// Tokens, counted and not spent: programs ask for a dozen counts at once, and they cost nobody anything.
+    Counts,
 }
 
 impl Medium {
     /// Every one, in the order of its number.
-    pub const ALL: [Self; 2] = [Self::Images, Self::Audio];
+    pub const ALL: [Self; 3] = [Self::Images, Self::Audio, Self::Counts];
+
+    /// Whether it counts at its own rate alone: neither as a request nor at once.
+    pub fn is_apart(self) -> bool {
+        self == Self::Counts
+    }
 
     /// The limit of its requests per minute, as it is written and shown.
     pub fn limit(self) -> &'static str {
         match self {
             Self::Images => "images_rpm",
             Self::Audio => "audio_rpm",
+            Self::Counts => "count_tokens_rpm",
         }
     }
 
@@ -319,6 +328,7 @@ impl Medium {
         match self {
             Self::Images => "images_burst",
             Self::Audio => "audio_burst",
+            Self::Counts => "count_tokens_burst",
         }
     }
 
@@ -327,6 +337,7 @@ impl Medium {
         match self {
             Self::Images => "group_images_rpm",
             Self::Audio => "group_audio_rpm",
+            Self::Counts => "group_count_tokens_rpm",
         }
     }
 
@@ -335,6 +346,7 @@ impl Medium {
         match self {
             Self::Images => "image requests",
             Self::Audio => "audio requests",
+            Self::Counts => "token counts",
         }
     }
 }

@@ -69,8 +69,9 @@ pub use self::names::Names;
 pub use self::stream::{AGGREGATE_BYTES_MAX, Aggregate, Decoder, Encoder, Ending, Translator, events};
 pub use self::unified::Protocol;
 
-use self::unified::{Answer, Choice, Request, Tool, ToolKind};
+use self::unified::{Answer, Choice, FreeCalls, Request, Tool, ToolKind};
 use crate::code::Code;
+use crate::protocol::inspect::Wording;
 use crate::refusal::Refusal;
 use bytes::BytesMut;
 use std::sync::Arc;
@@ -130,6 +131,7 @@ pub struct Client {
     /// A stream of Gemini's is of events, not one array.
     pub sse: bool,
     stream_usage: bool,
+    free_calls: FreeCalls,
     echo: Arc<str>,
     namespaces: Arc<[String]>,
 }
@@ -144,6 +146,7 @@ impl Client {
             model: (*request.model).into(),
             sse: true,
             stream_usage: request.stream_usage,
+            free_calls: request.free_calls,
             echo: request.echo.as_str().into(),
             namespaces: request.namespaces.clone().into(),
         }
@@ -152,8 +155,19 @@ impl Client {
 
 /// Reads a request, or a request to count its tokens.
 pub fn request<'a>(protocol: Protocol, body: &'a [u8], asked: &Asked<'a>) -> Result<Request<'a>, Refusal> {
+    request_in(Wording::Own, protocol, body, asked)
+}
+
+/// The same of a request that may be in another's words.
+pub fn request_in<'a>(
+    wording: Wording,
+    protocol: Protocol,
+    body: &'a [u8],
+    asked: &Asked<'a>,
+) -> Result<Request<'a>, Refusal> {
     let body = count::unwrapped(protocol, body).unwrap_or(body);
     let mut request = match protocol {
+        Protocol::Chat if wording != Wording::Own => chat::mixed::request(body, wording),
         Protocol::Chat => chat::decode::request(body),
         Protocol::Responses => responses::decode::request(body),
         Protocol::Anthropic => anthropic::decode::request(body),

@@ -4,7 +4,7 @@
 
 use super::offline::{NOW, live, table_or_json};
 use super::{ExplainArgs, Failed, Format, online, print};
-use crate::protocol::inspect::Inspection;
+use crate::protocol::inspect::{Inspection, Wording};
 use crate::protocol::splice;
 use crate::protocol::{Dialect, Operation, Protocol, entry, inspect};
 use crate::stage::explain;
@@ -75,7 +75,7 @@ fn add_rewritten(told: &mut Value, asked: &Asked, (body, inspection): (&Bytes, &
     let candidates = told["candidates"].as_array();
     let first = candidates.and_then(|all| all.iter().find(|one| one["eligible"] == true)).cloned();
     let Some(first) = first else { return };
-    if first["translated"] == true {
+    if first["translated"] == true || inspection.wording != Wording::Own {
         return add_translated(told, asked, (body, inspection), &first);
     }
     let mut edits = Vec::new();
@@ -100,9 +100,10 @@ fn add_translated(told: &mut Value, asked: &Asked, (body, inspection): (&Bytes, 
     let word = |name: &str| first[name].as_str().unwrap_or_default();
     let protocols = asked.operation.protocol().zip(Protocol::named(word("protocol")));
     let Some((from, to)) = protocols else { return };
-    let stream = inspection.stream;
+    let (stream, wording) = (inspection.stream, inspection.wording);
     let target = Target { protocol: to, model: word("model_upstream"), stream, max_tokens: None };
-    let request = translate::request(from, body, &translate::Asked { model: &asked.model, stream });
+    let of_address = translate::Asked { model: &asked.model, stream };
+    let request = translate::request_in(wording, from, body, &of_address);
     match request.and_then(|request| translate::outgoing(&request, &target, ID)) {
         Ok(outgoing) => {
             let losses = outgoing.losses.iter().map(|loss| format!("{}: {}", loss.field, loss.what.word()));

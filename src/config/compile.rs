@@ -25,6 +25,7 @@ use super::problem::{Findings, Problem, did_you_mean, shown};
 use super::snapshot::{Channel, Group, Limits, Profile, Quota, Rate, Snapshot};
 use super::source::Reads;
 use crate::id::{GroupId, ProfileId};
+use crate::protocol::Medium;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -219,7 +220,7 @@ impl Compiler<'_, '_> {
         let mut first = HashMap::new();
         for (at, group) in entries(files, ("group", |file| &file.group)) {
             self.name(&at, &group.name, &mut first);
-            let limits = self.limits(&at.key("limits"), group.limits);
+            let limits = self.senders_limits(&at.key("limits"), group.limits);
             let quota = self.quota(&at.key("quota"), group.quota.as_ref());
             self.add_group(GroupId::new(&group.name), limits, quota);
         }
@@ -265,10 +266,27 @@ impl Compiler<'_, '_> {
             media: [
                 rate(written.images_rpm, written.images_burst, ("images_burst", "images_rpm")),
                 rate(written.audio_rpm, written.audio_burst, ("audio_burst", "audio_rpm")),
+                rate(
+                    written.count_tokens_rpm,
+                    written.count_tokens_burst,
+                    ("count_tokens_burst", "count_tokens_rpm"),
+                ),
             ],
         }
     }
+
+    /// The limits of who sends requests: without a rate of their own, counts of tokens come ten times as often.
+    fn senders_limits(&mut self, at: &At, written: WrittenLimits) -> Limits {
+        let mut limits = self.limits(at, written);
+        let counts = limits.rpm.map(|rpm| rpm.per_minute.saturating_mul(COUNTS_PER_REQUEST));
+        limits.media[Medium::Counts as usize] = limits.media[Medium::Counts as usize]
+            .or(counts.map(|per_minute| Rate { per_minute, burst: per_minute }));
+        limits
+    }
 }
+
+/// A program counts the tokens of a dozen parts of its prompt where it sends a request or two.
+const COUNTS_PER_REQUEST: u64 = 10;
 
 /// Exists without being declared.
 const DEFAULT_GROUP: &str = "default";

@@ -284,6 +284,12 @@ pub(super) struct Limits {
     /// How many requests for speech and of transcriptions may come at once; `audio_rpm` if absent.
     #[schemars(range(min = 1, max = 1_000_000_000))]
     pub(super) audio_burst: Option<u64>,
+    /// Of keys and groups: counts of tokens per minute, refilled evenly; they count nowhere else. Ten times `rpm` if absent.
+    #[schemars(range(min = 1, max = 1_000_000_000))]
+    pub(super) count_tokens_rpm: Option<u64>,
+    /// How many counts of tokens may come at once; `count_tokens_rpm` if absent.
+    #[schemars(range(min = 1, max = 1_000_000_000))]
+    pub(super) count_tokens_burst: Option<u64>,
 }
 
 /// A named list of model mappings.

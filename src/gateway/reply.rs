@@ -11,7 +11,7 @@ use crate::gateway::waiting::is_over;
 use crate::gateway::wire::AnswerHead;
 use crate::limit::{Counted, Level, Nanos};
 use crate::protocol::render::{self, LimitView, Limited};
-use crate::protocol::{Operation, key_forms};
+use crate::protocol::{Medium, Operation, key_forms};
 use crate::record::End;
 use crate::refusal::Refusal;
 use crate::world::World;
@@ -177,10 +177,10 @@ impl Reply<'_> {
         let gates = [Some(&state.gate), Some(live.group(key.group.index)), model];
         let mut tightest = Vec::new();
         for gate in gates.into_iter().flatten() {
-            if let Some(level) = gate.rpm_level(now) {
+            let medium = self.exchange.record.operation.and_then(Operation::medium);
+            if let Some(level) = gate.rpm_level(now).filter(|_| !medium.is_some_and(Medium::is_apart)) {
                 tighten(&mut tightest, Limited::Requests, level);
             }
-            let medium = self.exchange.record.operation.and_then(Operation::medium);
             if let Some(level) = medium.and_then(|medium| gate.medium_level(medium, now)) {
                 tighten(&mut tightest, Limited::Requests, level);
             }

@@ -54,6 +54,7 @@ impl Rewritten {
                 id: exchange.record.request_id.unprefixed(),
                 created: exchange.record.ts_unix_ms / 1000,
                 stream: accepted.inspection.stream,
+                wording: accepted.inspection.wording,
                 requested: &accepted.requested,
                 strict: key.is_some_and(|key| key.strict_translation),
             };
@@ -128,6 +129,7 @@ impl Accepted {
     /// What of it decides how a channel can answer.
     pub fn question(&self) -> Question {
         let (dialect, operation) = (self.entry.dialect, self.entry.operation);
-        Question { dialect, operation, stream: self.inspection.stream }
+        let (stream, wording) = (self.inspection.stream, self.inspection.wording);
+        Question { dialect, operation, stream, wording }
     }
 }

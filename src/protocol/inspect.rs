@@ -13,9 +13,11 @@ mod multipart;
 mod peek;
 mod session;
 mod usage;
+mod wording;
 
 pub use self::cap::OutputCap;
 pub use self::session::{Sessions, Turn, codex_turn, session_id};
+pub use self::wording::Wording;
 
 pub(super) use self::peek::fields;
 use self::peek::{Odd, Peek};
@@ -52,6 +54,8 @@ pub struct Inspection {
     pub ask_usage: Option<Edit>,
     /// Of a form, how many bytes its text comes to, files counted like pictures: their bytes say little.
     pub text_bytes: Option<usize>,
+    /// Whose words a chat completion is written in.
+    pub wording: Wording,
 }
 
 /// Where the model stands in a body.
@@ -122,13 +126,24 @@ pub fn inspect(operation: Operation, body: &[u8]) -> Result<Inspection, Refusal>
     };
     let stream = if gemini { operation == Operation::StreamGenerateContent } else { flag(&peek, operation)? };
     let max_tokens = max_tokens(&peek)?;
-    let output_cap = OutputCap::of(operation, &peek, body)?;
+    let wording = Wording::of(operation, body);
+    let output_cap = OutputCap::of(wording.operation(operation), &peek, body)?;
     let session = session::of(operation, peek.metadata, peek.prompt_cache_key)?;
     let background =
         operation == Operation::Responses && peek.background.is_some_and(|raw| raw.get() == "true");
     let ask_usage = if stream { usage::ask(operation, &peek, body)? } else { None };
     let text_bytes = None;
-    Ok(Inspection { model, stream, max_tokens, output_cap, background, session, ask_usage, text_bytes })
+    Ok(Inspection {
+        model,
+        stream,
+        max_tokens,
+        output_cap,
+        background,
+        session,
+        ask_usage,
+        text_bytes,
+        wording,
+    })
 }
 
 #[derive(Deserialize)]

@@ -18,15 +18,16 @@ pub enum Presented {
 }
 
 /// The keys of a request, in the order: `Authorization`, `x-api-key`, `x-goog-api-key`, `api-key`, `?key=`,
-/// `Sec-WebSocket-Protocol`. `query_key` is the entry's, which is set for Gemini paths only.
+/// `Sec-WebSocket-Protocol`; each of them may be several between commas. `query_key` is the entry's, which is set for Gemini paths only.
 pub fn presented(headers: &HeaderMap, query_key: Option<&str>) -> Presented {
     let authorization = headers.get_all(header::AUTHORIZATION).iter().map(bearer);
-    let named = KEY_HEADERS.iter().flat_map(|name| headers.get_all(*name)).map(plain);
-    let query = query_key.into_iter().map(check_form);
+    let named = KEY_HEADERS.iter().flat_map(|name| headers.get_all(*name)).map(ascii);
+    let query = query_key.into_iter().map(Ok);
+    let listed = authorization.chain(named).chain(query).flat_map(in_line);
     let socket = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter().flat_map(subprotocols);
     let mut keys: Vec<Secret> = Vec::new();
     let mut wrong = None;
-    for form in authorization.chain(named).chain(query).chain(socket) {
+    for form in listed.chain(socket) {
         match form {
             Ok(key) if keys.len() < KEYS_MAX && keys.iter().all(|known| known.expose() != key) => {
                 keys.push(Secret::new(key));
@@ -142,11 +143,15 @@ fn bearer(value: &HeaderValue) -> Result<&str, &'static str> {
     if key.split(' ').next().is_some_and(|word| word.eq_ignore_ascii_case("bearer")) {
         return Err("The Authorization header says `Bearer` twice; the client adds the word itself.");
     }
-    check_form(key)
+    Ok(key)
 }
 
-fn plain(value: &HeaderValue) -> Result<&str, &'static str> {
-    check_form(ascii(value)?)
+/// The keys of a line: programs that take several for one provider have them between commas, and some send the whole line.
+fn in_line<'v>(line: Result<&'v str, &'static str>) -> impl Iterator<Item = Result<&'v str, &'static str>> {
+    let listed = line.ok().filter(|line| line.contains(','));
+    let pieces = listed.into_iter().flat_map(|line| line.split(',')).map(str::trim);
+    // As a whole first: somebody's key may have a comma in it.
+    std::iter::once(line.and_then(check_form)).chain(pieces.filter(|piece| !piece.is_empty()).map(check_form))
 }
 
 /// Browsers cannot set headers on a WebSocket, so the key rides in a subprotocol's name.
@@ -229,6 +234,8 @@ mod tests {
         check(&all, Some("sk-5"), &["sk-1", "sk-2", "sk-3", "sk-4", "sk-5", "sk-6"]);
         check(&[("authorization", "Bearer sk-a"), ("x-api-key", "sk-a")], None, &["sk-a"]);
         check(&[("x-api-key", "sk-a"), ("x-api-key", "sk-b")], None, &["sk-a", "sk-b"]);
+        check(&[("authorization", "Bearer sk-a,sk-b")], None, &["sk-a,sk-b", "sk-a", "sk-b"]);
+        check(&[("x-api-key", "sk-a, sk-b ,, other,")], Some("sk-c"), &["sk-a", "sk-b", "sk-c"]);
         check(&[("authorization", "Basic abc"), ("x-api-key", "sk-a")], None, &["sk-a"]);
         check(&[("authorization", "Bearer "), ("x-api-key", "sk-a")], None, &["sk-a"]);
     }

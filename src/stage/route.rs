@@ -7,6 +7,7 @@
 use super::plan::{Plan, Turns, unavailable};
 use crate::code::Code;
 use crate::config::snapshot::{Channel, Key, Profile};
+use crate::protocol::inspect::Wording;
 use crate::protocol::{Dialect, Operation};
 use crate::refusal::{Refusal, quoted};
 use crate::stage::way::{Question, Way, way};
@@ -27,9 +28,10 @@ pub struct Wanted<'a> {
 }
 
 impl Wanted<'_> {
-    /// What of it decides how a channel can answer.
+    /// What of it decides whether a channel can answer: in whose words it is asked decides only how.
     pub fn question(&self) -> Question {
-        Question { dialect: self.dialect, operation: self.operation, stream: self.stream }
+        let (dialect, operation, stream) = (self.dialect, self.operation, self.stream);
+        Question { dialect, operation, stream, wording: Wording::Own }
     }
 }
 

@@ -7,6 +7,7 @@
 use crate::code::Code;
 use crate::protocol::Protocol;
 use crate::protocol::entry::Entry;
+use crate::protocol::inspect::Wording;
 use crate::protocol::splice::splice;
 use crate::protocol::{Dialect, Operation};
 use crate::refusal::Refusal;
@@ -27,6 +28,8 @@ pub struct Setting<'a> {
     pub created: u64,
     /// Whether the client asks for a stream.
     pub stream: bool,
+    /// In whose words it is.
+    pub wording: Wording,
     /// The model by the client's name.
     pub requested: &'a str,
     /// Whether what would lose something is refused.
@@ -73,7 +76,7 @@ pub fn translate(
     let body = if capped.is_empty() { original.body.clone() } else { Bytes::from(capped.concat()) };
     let source = original.entry.operation.protocol().ok_or_else(nothing_to_translate)?;
     let asked = translate::Asked { model: setting.requested, stream: setting.stream };
-    let request = translate::request(source, &body, &asked)?;
+    let request = translate::request_in(setting.wording, source, &body, &asked)?;
     let mut client = Client::of(&request, setting.id, setting.created);
     client.sse = original.entry.streams_events();
     client.model = setting.requested.into();

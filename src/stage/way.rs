@@ -1,9 +1,10 @@
 //! How a channel can answer a request: with the client's own bytes, or through translation.
 //!
-//! Invariants: who speaks the client's protocol, and may stream as it asks, is relayed and never translated; what no
+//! Invariants: who speaks the client's protocol, in its own words, and may stream as it asks, is relayed and never translated; what no
 //! protocol of translation carries (embeddings, pictures, sound, files) is relayed or not served at all.
 
 use crate::config::snapshot::Channel;
+use crate::protocol::inspect::Wording;
 use crate::protocol::{Dialect, Operation, Protocol};
 
 /// How.
@@ -33,17 +34,19 @@ pub struct Question {
     pub operation: Operation,
     /// Whether the client asks for a stream.
     pub stream: bool,
+    /// In whose words.
+    pub wording: Wording,
 }
 
 /// The way at this channel, where there is one.
 pub fn way(question: Question, channel: &Channel) -> Option<Way> {
-    let Question { dialect, operation, stream } = question;
+    let Question { dialect, operation, stream, wording } = question;
     let Some(protocol) = operation.protocol() else {
         return (dialect == channel.dialect).then_some(Way::Relay);
     };
     let asked = !operation.counts() && channel.streams.asked(stream);
     if channel.protocols.contains(&protocol) {
-        let as_asked = operation.counts() || asked == stream;
+        let as_asked = operation.counts() || (asked == stream && wording == Wording::Own);
         return Some(if as_asked { Way::Relay } else { Way::Translate(Into { protocol, stream: asked }) });
     }
     let protocol = *channel.protocols.first()?;

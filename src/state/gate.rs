@@ -17,7 +17,7 @@ use std::time::Duration;
 #[derive(Debug, Default)]
 pub struct Gate {
     rpm: Bucket,
-    /// Requests per minute that are no text, by [`Medium`].
+    /// Requests per minute that are no text, and counts, by [`Medium`].
     media: [Bucket; Medium::ALL.len()],
     tokens: Meter,
     /// At once; what is taken here, whoever counts the limit.
@@ -76,7 +76,7 @@ pub enum Lack {
 pub const UNKNOWN_WAIT: Duration = Duration::from_secs(1);
 
 impl Gate {
-    /// One slot and one request, of the medium's rate too, or nothing.
+    /// One slot and one request, of the medium's rate too, or nothing; of what counts apart, that rate alone.
     pub fn open(&self, medium: Option<Medium>, now: Nanos) -> Result<(), Shut> {
         match self.shared() {
             None => self.open_here(medium, now),
@@ -85,6 +85,10 @@ impl Gate {
     }
 
     fn open_here(&self, medium: Option<Medium>, now: Nanos) -> Result<(), Shut> {
+        if let Some(medium) = apart(medium) {
+            let bucket = &self.media[medium as usize];
+            return bucket.take(now).map_err(|wait| Shut::MediumRate(medium, wait, bucket.level(now)));
+        }
         self.slots.take().map_err(|limit| Shut::Slots(limit, None))?;
         self.rpm.take(now).map_err(|wait| {
             self.slots.release();
@@ -106,13 +110,15 @@ impl Gate {
         medium: Option<Medium>,
         now: Nanos,
     ) -> Result<(), Shut> {
-        let mut limits = rates(medium).chain([Kind::Concurrency]);
+        let mut limits = rates(medium).chain(slots(medium));
         match mode {
             Mode::Local => self.open_here(medium, now)?,
             Mode::Deny if limits.any(|kind| shared.limits([kind])) => return Err(Shut::Unknown),
             Mode::Shared => return self.open_by_fleet(shared, medium, now),
             _ => {
-                self.slots.enter();
+                if apart(medium).is_none() {
+                    self.slots.enter();
+                }
                 self.charge(medium, now);
             }
         }
@@ -122,7 +128,9 @@ impl Gate {
 
     /// Counts a request here that somebody else let in.
     fn charge(&self, medium: Option<Medium>, now: Nanos) {
-        self.rpm.charge(now);
+        if apart(medium).is_none() {
+            self.rpm.charge(now);
+        }
         if let Some(medium) = medium {
             self.media[medium as usize].charge(now);
         }
@@ -130,6 +138,7 @@ impl Gate {
 
     fn open_by_fleet(&self, shared: &Shared, medium: Option<Medium>, now: Nanos) -> Result<(), Shut> {
         match shared.account(Kind::Concurrency) {
+            _ if apart(medium).is_some() => {}
             Some(account) => account.enter(&self.slots, now).map_err(|short| match short {
                 Short::Ask => Shut::Ask,
                 Short::Dry(wait) => {
@@ -141,8 +150,8 @@ impl Gate {
         for (at, kind) in rates(medium).enumerate() {
             let Err(short) = shared.take(kind, 1, now) else { continue };
             rates(medium).take(at).for_each(|before| shared.settle(before, 1, 0));
-            self.release();
-            return Err(match (short, medium.filter(|_| at > 0)) {
+            self.release(medium);
+            return Err(match (short, medium.filter(|_| kind != Kind::Rpm)) {
                 (Short::Ask, _) => Shut::Ask,
                 (Short::Dry(wait), None) => Shut::Rate(wait, self.rpm_level(now)),
                 (Short::Dry(wait), Some(medium)) => {
@@ -154,8 +163,11 @@ impl Gate {
         Ok(())
     }
 
-    /// Gives the slot back.
-    pub fn release(&self) {
+    /// Gives the slot back, where one was taken.
+    pub fn release(&self, medium: Option<Medium>) {
+        if apart(medium).is_some() {
+            return;
+        }
         self.slots.release();
         if let Some((shared, Mode::Shared)) = self.shared()
             && let Some(account) = shared.account(Kind::Concurrency)
@@ -166,7 +178,9 @@ impl Gate {
 
     /// Gives a request back that was taken and not used.
     pub fn give_back(&self, medium: Option<Medium>) {
-        self.rpm.give_back();
+        if apart(medium).is_none() {
+            self.rpm.give_back();
+        }
         if let Some(medium) = medium {
             self.media[medium as usize].give_back();
         }
@@ -231,7 +245,8 @@ impl Gate {
         let Some((shared, Mode::Shared)) = self.shared() else { return };
         let amount = match wanted {
             Wish::Pass(medium) => {
-                loan.add(shared.account(Kind::Concurrency), 1, u64::from(self.slots.taken()), now);
+                let in_use = u64::from(self.slots.taken());
+                slots(medium).for_each(|kind| loan.add(shared.account(kind), 1, in_use, now));
                 rates(medium).for_each(|kind| loan.add(shared.account(kind), 1, 0, now));
                 return;
             }
@@ -398,6 +413,7 @@ impl Gate {
             Kind::OutputTpm => self.tokens.level(Counted::Output, now),
             Kind::Images => self.media[Medium::Images as usize].level(now),
             Kind::Audio => self.media[Medium::Audio as usize].level(now),
+            Kind::Counts => self.media[Medium::Counts as usize].level(now),
         };
         level.map_or(0, |level| level.limit - level.remaining)
     }
@@ -439,7 +455,18 @@ const TOKENS: [Kind; 3] = [Kind::Tpm, Kind::InputTpm, Kind::OutputTpm];
 
 /// The rates that count a request, in the order they are asked.
 fn rates(medium: Option<Medium>) -> impl Iterator<Item = Kind> {
-    std::iter::once(Kind::Rpm).chain(medium.map(Kind::of))
+    let request = apart(medium).is_none().then_some(Kind::Rpm);
+    request.into_iter().chain(medium.map(Kind::of))
+}
+
+/// What counts those at once.
+fn slots(medium: Option<Medium>) -> impl Iterator<Item = Kind> {
+    apart(medium).is_none().then_some(Kind::Concurrency).into_iter()
+}
+
+/// A medium that counts at its own rate alone.
+fn apart(medium: Option<Medium>) -> Option<Medium> {
+    medium.filter(|medium| medium.is_apart())
 }
 
 fn shape(limits: &Limits, kind: Kind) -> Shape {
@@ -450,6 +477,7 @@ fn shape(limits: &Limits, kind: Kind) -> Shape {
         Kind::OutputTpm => limits.output_tpm,
         Kind::Images => limits.media[Medium::Images as usize],
         Kind::Audio => limits.media[Medium::Audio as usize],
+        Kind::Counts => limits.media[Medium::Counts as usize],
         Kind::Concurrency => {
             return Shape { burst: limits.concurrency.map_or(0, u64::from), per_minute: 0 };
         }

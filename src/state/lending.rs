@@ -53,18 +53,29 @@ pub enum Kind {
     Images = 5,
     /// Requests for sound per minute.
     Audio = 6,
+    /// Counts of tokens per minute.
+    Counts = 7,
 }
 
 impl Kind {
     /// Each of them, by their numbers.
-    pub const ALL: [Self; 7] =
-        [Self::Rpm, Self::Concurrency, Self::Tpm, Self::InputTpm, Self::OutputTpm, Self::Images, Self::Audio];
+    pub const ALL: [Self; 8] = [
+        Self::Rpm,
+        Self::Concurrency,
+        Self::Tpm,
+        Self::InputTpm,
+        Self::OutputTpm,
+        Self::Images,
+        Self::Audio,
+        Self::Counts,
+    ];
 
     /// The rate of a medium.
     pub fn of(medium: Medium) -> Self {
         match medium {
             Medium::Images => Self::Images,
             Medium::Audio => Self::Audio,
+            Medium::Counts => Self::Counts,
         }
     }
 
@@ -78,6 +89,7 @@ impl Kind {
             Self::OutputTpm => "output_tpm",
             Self::Images => Medium::Images.limit(),
             Self::Audio => Medium::Audio.limit(),
+            Self::Counts => Medium::Counts.limit(),
         }
     }
 }

@@ -44,7 +44,7 @@ impl Permit {
         for (at, gate) in gates.iter().enumerate() {
             if let Err(shut) = gate.open(self.medium, now) {
                 for passed in &gates[..at] {
-                    passed.release();
+                    passed.release(self.medium);
                     passed.give_back(self.medium);
                 }
                 return Err((at, shut));
@@ -57,7 +57,7 @@ impl Permit {
             } else {
                 // More gates than places would leak a slot: give it back at once and go on without it.
                 debug_assert!(false, "an exchange passes at most {GATES_MAX} gates");
-                gate.release();
+                gate.release(self.medium);
             }
         }
         Ok(())
@@ -87,7 +87,7 @@ impl Permit {
 impl Drop for Permit {
     fn drop(&mut self) {
         for gate in self.gates.iter().flatten() {
-            gate.release();
+            gate.release(self.medium);
         }
         self.leases.fetch_sub(1, Ordering::AcqRel);
         if let Some(queue) = &self.queue {

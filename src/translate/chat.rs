@@ -4,6 +4,7 @@ pub(super) mod answer;
 pub(super) mod decode;
 pub(super) mod encode;
 pub(super) mod listen;
+pub(super) mod mixed;
 pub(super) mod speak;
 mod turns;
 

@@ -12,8 +12,8 @@ mod request;
 pub use self::answer::{Answer, Stop};
 pub use self::event::{Event, Opened};
 pub use self::request::{
-    Cache, Choice, Effort, Format, Logprobs, Need, Reasoning, Request, Sampling, Search, Show, Thinking,
-    Tier, Tool, ToolKind, Verbosity,
+    Cache, Choice, Effort, Format, FreeCalls, Logprobs, Need, Reasoning, Request, Sampling, Search, Show,
+    Thinking, Tier, Tool, ToolKind, Verbosity,
 };
 
 pub use crate::protocol::Protocol;

@@ -4,7 +4,7 @@ use super::super::fault::Fault;
 use super::super::free::unwrapped;
 use super::super::json::{Many, Raw, Text, message, object};
 use super::super::loss::Losses;
-use super::super::unified::{Answer, Call, Citation, Content, Input, Part, Signer, Stop};
+use super::super::unified::{Answer, Call, Citation, Content, FreeCalls, Input, Part, Signer, Stop};
 use super::super::{Back, Client, logprobs, usage, words};
 use super::turns::{call, cited};
 use super::{Annotation, Piece, ToolCall, encode};
@@ -140,7 +140,9 @@ pub(in crate::translate) fn write(
         body.array("choices", |choices| {
             choices.object(|choice| {
                 choice.number("index", 0);
-                choice.object("message", |message| self::message(answer, message, losses));
+                choice.object("message", |message| {
+                    self::message(answer, client.free_calls, message, losses);
+                });
                 match &answer.logprobs {
                     Some(told) => choice.object("logprobs", |of| {
                         of.array("content", |list| logprobs::openai(told, list)).null("refusal");
@@ -154,7 +156,12 @@ pub(in crate::translate) fn write(
     });
 }
 
-fn message(answer: &Answer<'_>, message: &mut super::super::json::Object<'_>, losses: &mut Losses) {
+fn message(
+    answer: &Answer<'_>,
+    free_calls: FreeCalls,
+    message: &mut super::super::json::Object<'_>,
+    losses: &mut Losses,
+) {
     let (mut said, mut refused, mut thoughts) = (String::new(), String::new(), String::new());
     let mut calls = Vec::new();
     let mut citations: Vec<(usize, usize, &Citation<'_>)> = Vec::new();
@@ -189,17 +196,23 @@ fn message(answer: &Answer<'_>, message: &mut super::super::json::Object<'_>, lo
     if !calls.is_empty() {
         message.array("tool_calls", |list| {
             for call in calls {
-                list.object(|of| told(call, of));
+                list.object(|of| told(call, free_calls, of));
             }
         });
     }
 }
 
 /// A call in the client's own form: free text where the tool takes that.
-fn told(call: &Call<'_>, of: &mut super::super::json::Object<'_>) {
+fn told(call: &Call<'_>, free_calls: FreeCalls, of: &mut super::super::json::Object<'_>) {
     let Input::Text { text, free: true } = &call.input else {
         return encode::call(call, of);
     };
+    if free_calls == FreeCalls::Function {
+        of.text("id", &call.id).text("type", "function").object("function", |function| {
+            function.text("name", &call.name).text("arguments", text);
+        });
+        return;
+    }
     of.text("id", &call.id).text("type", "custom").object("custom", |custom| {
         custom.text("name", &call.name).text("input", text);
     });

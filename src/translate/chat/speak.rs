@@ -2,7 +2,7 @@
 
 use super::super::json::{Object, Raw, array, more};
 use super::super::loss::Losses;
-use super::super::unified::{Event, Opened, Stop};
+use super::super::unified::{Event, FreeCalls, Opened, Stop};
 use super::super::{Client, logprobs, stream, usage};
 use super::answer::{annotation, stop_word};
 use crate::usage::Usage;
@@ -107,16 +107,25 @@ impl Speaker {
         };
         let Opened::Call { id, name, free } = opened else { return };
         self.calls += 1;
-        let (index, kind) = (self.calls - 1, if *free { "custom" } else { "function" });
+        let (index, (kind, input)) = (self.calls - 1, self.words(*free));
         self.delta(out, |delta| {
             delta.array("tool_calls", |list| {
                 list.object(|call| {
                     call.number("index", index).text("id", id).text("type", kind).object(kind, |of| {
-                        of.text("name", name).text(if *free { "input" } else { "arguments" }, "");
+                        of.text("name", name).text(input, "");
                     });
                 });
             });
         });
+    }
+
+    /// What a call and its input are called.
+    fn words(&self, free: bool) -> (&'static str, &'static str) {
+        if free && self.client.free_calls == FreeCalls::Custom {
+            ("custom", "input")
+        } else {
+            ("function", "arguments")
+        }
     }
 
     fn text(&mut self, text: &str, out: &mut BytesMut) {
@@ -139,12 +148,12 @@ impl Speaker {
             }),
             Part::Call { free, .. } => {
                 self.part = Part::Call { free, said: true };
-                let (index, kind) = (self.calls - 1, if free { "custom" } else { "function" });
+                let (index, (kind, input)) = (self.calls - 1, self.words(free));
                 self.delta(out, |delta| {
                     delta.array("tool_calls", |list| {
                         list.object(|call| {
                             call.number("index", index).object(kind, |of| {
-                                of.text(if free { "input" } else { "arguments" }, text);
+                                of.text(input, text);
                             });
                         });
                     });

@@ -37,6 +37,8 @@ pub struct Request<'a> {
     pub stream: bool,
     /// Whether a stream shall end with the usage, where the protocol leaves the choice.
     pub stream_usage: bool,
+    /// How the client takes calls of tools of free text.
+    pub free_calls: FreeCalls,
     /// Who the end user is, in a word the provider cannot read.
     pub user: Option<Text<'a>>,
     /// Labels of the client's own.
@@ -74,6 +76,7 @@ impl<'a> Request<'a> {
             logprobs: None,
             stream: false,
             stream_usage: false,
+            free_calls: FreeCalls::Custom,
             user: None,
             metadata: Vec::new(),
             tier: None,
@@ -89,6 +92,15 @@ impl<'a> Request<'a> {
     pub(in crate::translate) fn tool(&self, name: &str) -> Option<&Tool<'a>> {
         self.tools.iter().find(|tool| &*tool.name == name)
     }
+}
+
+/// How a client of chat completions is told a call of a tool that takes free text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FreeCalls {
+    /// As the official API does.
+    Custom,
+    /// As the call of a function whose arguments are the text itself.
+    Function,
 }
 
 /// A tool.
