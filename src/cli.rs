@@ -6,6 +6,7 @@
 mod cells;
 mod explain;
 mod logs;
+mod import;
 mod lookup;
 mod offline;
 mod online;
@@ -138,6 +139,8 @@ enum Command {
     Logs(logs::LogsCommand),
     /// Print the JSON Schema of the configuration.
     Schema,
+    /// Turn another gateway's configuration into ours, and list what has no equivalent.
+    Import(ImportArgs),
     /// The fake provider alone: OpenAI, Anthropic and Gemini in shape, nothing behind them.
     Mock {
         /// The address to serve on; port 0 takes a free one.
@@ -226,6 +229,33 @@ struct UsageArgs {
     admin: AdminArg,
 }
 
+#[derive(Debug, Args)]
+struct ImportArgs {
+    /// Whose it is: litellm (config.yaml), one-api (rows of one-api's or New API's tables as JSON), axonhub (a backup).
+    #[arg(value_enum, value_name = "ORIGIN")]
+    origin: ImportOrigin,
+    /// The file; `-` is standard input.
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// Where the configuration is written, readable by its owner alone; a file that is there stays
+    /// [default: standard output].
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// How what has no equivalent is listed, on standard error; json: everything as one object on standard output.
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum ImportOrigin {
+    #[value(name = "litellm")]
+    LiteLlm,
+    #[value(name = "one-api", alias = "new-api")]
+    OneApi,
+    #[value(name = "axonhub")]
+    AxonHub,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum UsageBy {
     Key,
@@ -286,6 +316,7 @@ pub fn main() -> ExitCode {
         Some(Command::Usage(args)) => usage::usage(&args, explicit),
         Some(Command::Top(args)) => top::top(&args, explicit),
         Some(Command::Logs(command)) => logs::logs(&command, explicit),
+        Some(Command::Import(args)) => import::import(&args),
         Some(Command::Schema) => print(&crate::config::schema()),
         Some(Command::Mock { listen, pace }) => app::demo::mock(listen, pace),
         Some(Command::Completions { shell }) => pages::completions(shell),

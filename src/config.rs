@@ -20,6 +20,7 @@ pub mod source;
 pub use compile::address::is_link_local;
 pub use compile::examples::EXAMPLE_KEY;
 pub use load::{Loaded, admin_address, ledger_path, load, load_to_run};
+pub use node::yaml;
 pub use problem::{Problem, Problems};
 pub use redact::redacted;
 pub use reload::Watcher;

@@ -17,6 +17,7 @@ pub mod stage;
 pub mod state;
 
 pub mod config;
+pub mod import;
 pub mod resolve;
 pub mod telemetry;
 

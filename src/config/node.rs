@@ -104,7 +104,30 @@ pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<Node, Fault> {
     }
 }
 
+/// Reads YAML that is nobody's configuration of ours, with the same bounds.
+pub fn yaml(text: &str) -> Result<serde_json::Value, String> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let root = yaml::parse(text);
+    let root = root.map_err(|fault| format!("line {}: {}", fault.place.line, fault.what))?;
+    Ok(root.into_json())
+}
+
 impl Node {
+    /// The same without places; a number that JSON has no word for is nothing.
+    fn into_json(self) -> serde_json::Value {
+        match self.value {
+            Value::Null => serde_json::Value::Null,
+            Value::Bool(flag) => flag.into(),
+            Value::Integer(number) => number.into(),
+            Value::Float(number) => number.into(),
+            Value::Text(text) | Value::Date(text) => text.into(),
+            Value::List(items) => items.into_iter().map(Self::into_json).collect(),
+            Value::Table(entries) => {
+                entries.into_iter().map(|entry| (entry.key, entry.node.into_json())).collect()
+            }
+        }
+    }
+
     /// The value under a key.
     pub(super) fn get(&self, key: &str) -> Option<&Entry> {
         match &self.value {

@@ -30,6 +30,7 @@ mod groups;
 mod heads;
 mod health;
 mod hostile;
+mod import;
 mod last_word;
 mod leaving;
 mod ledger;
