@@ -47,6 +47,10 @@ impl Gateway {
             headers.push(("access-control-allow-headers", asked.to_owned()));
             headers.push(("access-control-allow-methods", "GET, HEAD, POST, DELETE, OPTIONS".to_owned()));
             headers.push(("access-control-max-age", "86400".to_owned()));
+            // A page of the internet that calls a gateway in a private network asks for that too.
+            if client.req_header().headers.contains_key("access-control-request-private-network") {
+                headers.push(("access-control-allow-private-network", "true".to_owned()));
+            }
         }
         let answer = render::Answer { status: 204, headers, body: String::new() };
         self.reply(client, exchange).whole(answer).await

@@ -386,8 +386,10 @@ fn append(head: &mut ResponseHeader, name: &HeaderName, value: &HeaderValue) {
     drop(head.append_header(name.clone(), value.clone()));
 }
 
-/// What a browser's script may read of an answer beside its body.
-const EXPOSED: HeaderValue = HeaderValue::from_static("x-request-id, request-id, retry-after");
+/// What a browser's script may read of an answer beside its body: everything, as no cookies are involved; by name what SDKs
+/// need in browsers that do not know the asterisk.
+const EXPOSED: HeaderValue =
+    HeaderValue::from_static("*, x-request-id, request-id, retry-after, retry-after-ms, x-should-retry");
 const SHUTTING_DOWN: &str =
     "This gateway is shutting down before an answer has come. Send the request again.";
 /// What is read slowly is given this much longer than everything else when the process ends.

@@ -104,7 +104,8 @@ async fn browsers_may_call_from_configured_origins_only() {
     let preflight = |origin: &str| {
         format!(
             "OPTIONS /v1/chat/completions HTTP/1.1\r\nhost: test\r\norigin: {origin}\r\n\
-             access-control-request-method: POST\r\naccess-control-request-headers: x-api-key\r\n\r\n"
+             access-control-request-method: POST\r\naccess-control-request-headers: x-api-key\r\n\
+             access-control-request-private-network: true\r\n\r\n"
         )
     };
     for (origin, allowed) in [("https://app.example", true), ("https://evil.example", false), ("null", false)]
@@ -113,10 +114,13 @@ async fn browsers_may_call_from_configured_origins_only() {
         assert_eq!(answer.status, 204, "{origin}");
         assert_eq!(answer.header("access-control-allow-origin"), allowed.then_some(origin));
         assert_eq!(answer.header("access-control-allow-headers"), allowed.then_some("x-api-key"));
+        assert_eq!(answer.header("access-control-allow-private-network"), allowed.then_some("true"));
         assert_eq!(answer.header("content-length"), None, "a 204 has no body to give the length of");
         let request = Speaks::OpenAi.request(KEY, "m", false, &[("origin", origin)]);
         let answer = client::once(gateway.addr(), &request).await;
         assert_eq!(answer.header("access-control-allow-origin"), allowed.then_some(origin));
+        let exposed = answer.header("access-control-expose-headers").unwrap_or_default();
+        assert_eq!(exposed.contains("x-should-retry") && exposed.starts_with('*'), allowed, "{exposed}");
     }
     assert_eq!(gateway.log.lines(3).await.len(), 3, "preflights leave no line");
 }
