@@ -54,6 +54,7 @@ mod running;
 mod secrets;
 mod sessions;
 mod signatures;
+mod smoke;
 mod streams;
 mod tls;
 mod tokens;
