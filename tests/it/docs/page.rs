@@ -28,7 +28,7 @@ pub(crate) fn read(path: &str) -> String {
 /// The README, the changelog and everything in docs.
 pub(crate) fn pages() -> Vec<Page> {
     let mut pages = Vec::from(["README.md", "README.zh.md", "CHANGELOG.md"].map(Page::read));
-    for folder in ["docs", "docs/decisions", "docs/zh"] {
+    for folder in ["docs", "docs/clients", "docs/decisions", "docs/zh"] {
         let mut names: Vec<String> = std::fs::read_dir(repository(folder))
             .expect("the documents are in the repository")
             .map(|entry| entry.expect("it can be listed").file_name().to_string_lossy().into_owned())

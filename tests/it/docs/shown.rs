@@ -59,14 +59,47 @@ fn the_quick_start_works_as_it_is_written() {
 }
 
 #[test]
-fn the_chinese_quick_start_has_the_same_steps() {
-    let (english, chinese) = (Page::read("docs/quickstart.md"), Page::read("docs/zh/quickstart.md"));
-    for language in ["sh", "toml"] {
-        let of = |page: &Page| -> Vec<(String, String)> {
-            page.blocks(language).into_iter().map(|block| (block.mark, block.text)).collect()
-        };
-        assert_eq!(of(&english), of(&chinese));
+fn a_page_in_chinese_has_the_same_blocks() {
+    for (english, chinese) in [
+        ("docs/quickstart.md", "docs/zh/quickstart.md"),
+        ("docs/clients/README.md", "docs/clients/README.zh.md"),
+    ] {
+        let (english, chinese) = (Page::read(english), Page::read(chinese));
+        for language in ["sh", "powershell", "toml", "json", "python", "js"] {
+            let of = |page: &Page| -> Vec<(String, String)> {
+                page.blocks(language).into_iter().map(|block| (block.mark, block.text)).collect()
+            };
+            assert_eq!(of(&english), of(&chinese), "{}", chinese.path);
+        }
     }
+}
+
+/// What a client is told to do with curl does what it says, at the addresses in the page.
+#[tokio::test]
+async fn what_the_clients_page_asks_of_the_gateway_is_answered() {
+    let upstream = crate::support::provider().await;
+    let models = "models = [\"gpt-4.1\", \"jina-reranker-v2-base-multilingual\"]";
+    let text = crate::support::channel("main", "openai", &upstream, models) + &key();
+    let gateway = Gateway::start(&text).await;
+    let page = Page::read("docs/clients/README.md");
+    let mut asked = 0;
+    for block in page.blocks("sh").iter().filter(|block| block.text.contains("127.0.0.1:8080/v1")) {
+        let script = block.text.replace("127.0.0.1:8080", &gateway.addr().to_string());
+        let script = script.replace("curl ", "curl -fsS ");
+        let script = format!("set -e; export TOLLGATE_KEY={KEY}\n{script}");
+        let folder = tempfile::tempdir().expect("a directory");
+        if !script.contains("curl") {
+            continue;
+        }
+        let run = tokio::task::spawn_blocking(move || bash(&script, folder.path())).await.expect("it runs");
+        assert!(run.status.success(), "{}:{}: {}", page.path, block.line, text_of(&run));
+        asked += 1;
+    }
+    assert!(asked >= 2, "{asked}");
+}
+
+fn text_of(run: &Output) -> String {
+    text(&run.stdout) + &text(&run.stderr)
 }
 
 /// The words of every call of a program in the shell blocks of all pages, with where it stands.
