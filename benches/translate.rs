@@ -76,7 +76,8 @@ fn body(protocol: Protocol) -> Bytes {
         return chat.into();
     }
     let request = translate::request(Protocol::Chat, chat.as_bytes(), &Asked::default()).expect("it is read");
-    let target = Target { protocol, model: model(protocol), stream: true, max_tokens: None };
+    let target =
+        Target { protocol, model: model(protocol), stream: true, max_tokens: None, include_usage: true };
     translate::outgoing(&request, &target, ID).expect("it is written").body.freeze()
 }
 
@@ -99,7 +100,13 @@ fn requests(criterion: &mut Criterion) {
             });
         });
         for channel in Protocol::ALL.into_iter().filter(|channel| *channel != client) {
-            let target = Target { protocol: channel, model: model(channel), stream: true, max_tokens: None };
+            let target = Target {
+                protocol: channel,
+                model: model(channel),
+                stream: true,
+                max_tokens: None,
+                include_usage: true,
+            };
             group.bench_function(format!("{}-to-{}", client.word(), channel.word()), |bencher| {
                 bencher.iter(|| {
                     let request = translate::request(client, black_box(&body), &ASKED).expect("it is read");

@@ -23,7 +23,8 @@
 //! let client = Client::of(&request, "0123abcd", 1_763_000_000);
 //!
 //! // Per attempt: a channel that speaks Anthropic's messages.
-//! let target = Target { protocol: Protocol::Anthropic, model: "claude-sonnet-4-5", stream: true, max_tokens: None };
+//! let (protocol, model) = (Protocol::Anthropic, "claude-sonnet-4-5");
+//! let target = Target { protocol, model, stream: true, max_tokens: None, include_usage: true };
 //! let outgoing = translate::outgoing(&request, &target, "0123abcd").map_err(|refusal| refusal.message)?;
 //! assert!(outgoing.body.starts_with(br#"{"model":"claude-sonnet-4-5","max_tokens":32000,"#));
 //! assert_eq!(outgoing.losses[0].field, "seed"); // a key with `strict_translation` is refused here
@@ -96,6 +97,8 @@ pub struct Target<'t> {
     pub stream: bool,
     /// The longest answer, where the client says none and the protocol wants one; `None`: by the model's name.
     pub max_tokens: Option<u64>,
+    /// Whether a stream may be asked for its usage, where the protocol wants that.
+    pub include_usage: bool,
 }
 
 /// A request as a channel gets it.

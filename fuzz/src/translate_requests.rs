@@ -15,7 +15,8 @@ pub fn run(input: &[u8]) {
     let Ok(request) = translate::request(source, body, &asked) else { return };
     for protocol in Protocol::ALL {
         for model in ["gpt-5.1", "claude-sonnet-4-5", "claude-opus-4-8", "gemini-2.5-pro", "gemini-3-pro"] {
-            let target = Target { protocol, model, stream: request.stream, max_tokens: None };
+            let target =
+                Target { protocol, model, stream: request.stream, max_tokens: None, include_usage: true };
             match translate::outgoing(&request, &target, "0a1b") {
                 Ok(outgoing) => {
                     let written = String::from_utf8_lossy(&outgoing.body);

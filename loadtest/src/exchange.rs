@@ -107,11 +107,11 @@ pub(crate) fn judge(shared: &Shared, head: &Head) -> Judged {
     if head.target.starts_with(control::PREFIX) {
         return Judged::Control;
     }
-    let route = match route::route(head, &shared.options.prefix) {
+    let route = match route::route(head, &shared.options) {
         Ok(route) => route,
         Err(refused) => return Judged::Refused(refused),
     };
-    let credential = match strict::check_head(head, &route, &shared.options.keys) {
+    let credential = match strict::check_head(head, &route, &shared.options) {
         Ok(credential) => credential,
         Err(refused) => return Judged::Refused(refused),
     };

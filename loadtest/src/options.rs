@@ -16,6 +16,9 @@ pub struct Options {
     pub models: Vec<String>,
     /// What every path begins with, `/anthropic` for example; empty: nothing.
     pub prefix: String,
+    /// Whether it is like those who imitate another's API: operations are found behind any path and version, and the
+    /// credential may come as Azure wants it, or not at all.
+    pub compatible: bool,
     /// Time between two events of a stream. Without it a stream is one write.
     pub pace: Duration,
     /// How many pieces of text an answer has; `full_text` gives their sum.
@@ -31,6 +34,7 @@ impl Default for Options {
             keys: Vec::new(),
             models: Vec::new(),
             prefix: String::new(),
+            compatible: false,
             pace: Duration::ZERO,
             chunks: 4,
             record_bodies: true,

@@ -6,6 +6,7 @@
 use crate::api::{Api, Operation};
 use crate::errors::Refused;
 use crate::http::Head;
+use crate::options::Options;
 
 /// The answer of this file.
 #[derive(Debug)]
@@ -16,9 +17,13 @@ pub(crate) struct Route {
     pub(crate) model: Option<String>,
 }
 
-/// Finds out what a request is. `prefix` is what the provider is mounted under.
-pub(crate) fn route(head: &Head, prefix: &str) -> Result<Route, Refused> {
+/// Finds out what a request is.
+pub(crate) fn route(head: &Head, options: &Options) -> Result<Route, Refused> {
     let (whole_path, query) = split_target(&head.target);
+    if options.compatible {
+        return compatible(head, whole_path);
+    }
+    let prefix = options.prefix.as_str();
     let unknown = |api| Err(Refused::new(api, 404, format!("Unknown path: {} {}", head.method, head.target)));
     let Some(path) = whole_path.strip_prefix(prefix).filter(|path| path.starts_with('/')) else {
         return unknown(speaker(head, whole_path));
@@ -35,6 +40,20 @@ pub(crate) fn route(head: &Head, prefix: &str) -> Result<Route, Refused> {
     match allowed.into_iter().find(|(method, _)| *method == head.method) {
         Some((_, operation)) => Ok(Route { api, operation, model: None }),
         None => Err(wrong_method(api, head)),
+    }
+}
+
+/// An operation of OpenAI's or Anthropic's behind any path and version; those who imitate them choose their own.
+fn compatible(head: &Head, path: &str) -> Result<Route, Refused> {
+    let api = if path.contains("/messages") { Api::Anthropic } else { Api::OpenAi };
+    let parts: Vec<&str> = path.split('/').skip(1).collect();
+    let found = (0..parts.len()).find_map(|start| {
+        let with_version: Vec<&str> = ["v1"].iter().chain(&parts[start..]).copied().collect();
+        operations(api, &with_version)
+    });
+    match found.and_then(|allowed| allowed.into_iter().find(|(method, _)| *method == head.method)) {
+        Some((_, operation)) => Ok(Route { api, operation, model: None }),
+        None => Err(Refused::new(api, 404, format!("Unknown path: {} {}", head.method, head.target))),
     }
 }
 

@@ -6,6 +6,7 @@
 use crate::api::Api;
 use crate::errors::Refused;
 use crate::http::{Framing, Head};
+use crate::options::Options;
 use crate::route::{Route, split_target};
 
 /// Headers that end at a gateway. `x-forwarded-*` and `proxy-*` are refused by their beginning.
@@ -33,8 +34,8 @@ const ANTHROPIC_VERSIONS: &[&str] = &["2023-01-01", "2023-06-01", "2026-10-21"];
 const GOOGLE_PARAMETERS: &[&str] = &["key", "alt", "$alt", "pageSize", "pageToken", "prettyPrint"];
 
 /// Refuses what must not be in a head; gives the credential otherwise.
-pub(crate) fn check_head(head: &Head, route: &Route, keys: &[String]) -> Result<String, Refused> {
-    let api = route.api;
+pub(crate) fn check_head(head: &Head, route: &Route, options: &Options) -> Result<String, Refused> {
+    let (api, keys) = (route.api, &options.keys);
     if let Some(name) = forbidden(head) {
         return Err(Refused::bad(api, format!("leak: the header {name} must not reach a provider")));
     }
@@ -42,7 +43,11 @@ pub(crate) fn check_head(head: &Head, route: &Route, keys: &[String]) -> Result<
     if api == Api::Gemini {
         check_google_parameters(head)?;
     }
-    let credential = credential(head, api)?;
+    let credential = match credentials(head).as_slice() {
+        [] if options.compatible => "none".to_owned(),
+        [("api-key", key)] if options.compatible => (*key).to_owned(),
+        found => credential(found, api)?,
+    };
     if credential.is_empty() || !(keys.is_empty() || keys.contains(&credential)) {
         return Err(wrong_key(api));
     }
@@ -95,14 +100,19 @@ fn check_google_parameters(head: &Head) -> Result<(), Refused> {
     Ok(())
 }
 
-fn credential(head: &Head, api: Api) -> Result<String, Refused> {
+/// Where credentials stand, and which.
+fn credentials(head: &Head) -> Vec<(&str, &str)> {
     let mut found: Vec<(&str, &str)> = Vec::new();
     for name in CREDENTIALS {
         found.extend(head.all(name).map(|value| (*name, value)));
     }
     let (_, query) = split_target(&head.target);
     found.extend(query.split('&').filter_map(|pair| pair.strip_prefix("key=")).map(|value| ("key=", value)));
-    match found.as_slice() {
+    found
+}
+
+fn credential(found: &[(&str, &str)], api: Api) -> Result<String, Refused> {
+    match found {
         [] => Err(no_key(api)),
         [("authorization", value)] if api != Api::Gemini => match value.split_once(' ') {
             Some((scheme, key)) if scheme.eq_ignore_ascii_case("bearer") => Ok(key.trim().to_owned()),

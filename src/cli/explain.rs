@@ -101,7 +101,9 @@ fn add_translated(told: &mut Value, asked: &Asked, (body, inspection): (&Bytes, 
     let protocols = asked.operation.protocol().zip(Protocol::named(word("protocol")));
     let Some((from, to)) = protocols else { return };
     let (stream, wording) = (inspection.stream, inspection.wording);
-    let target = Target { protocol: to, model: word("model_upstream"), stream, max_tokens: None };
+    let include_usage = first["include_usage"] != false;
+    let target =
+        Target { protocol: to, model: word("model_upstream"), stream, max_tokens: None, include_usage };
     let of_address = translate::Asked { model: &asked.model, stream };
     let request = translate::request_in(wording, from, body, &of_address);
     match request.and_then(|request| translate::outgoing(&request, &target, ID)) {

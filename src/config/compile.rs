@@ -9,6 +9,7 @@ pub(super) mod examples;
 mod fleet;
 mod keys;
 pub(super) mod kinds;
+mod places;
 mod prices;
 mod profiles;
 mod quotas;

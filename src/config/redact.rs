@@ -143,12 +143,19 @@ fn channel(channel: &Channel) -> Value {
     }
     let model_map: Map<String, Value> =
         channel.model_map.iter().map(|(here, there)| (here.clone(), json!(there))).collect();
+    let addresses: Map<String, Value> = channel
+        .protocols
+        .iter()
+        .map(|protocol| (protocol.word().to_owned(), json!(channel.address_of(*protocol))))
+        .collect();
     json!({
         "name": channel.id.as_str(),
         "type": channel.kind,
         "protocols": channel.protocols.iter().map(|protocol| protocol.word()).collect::<Vec<_>>(),
         "stream": channel.streams.word(),
         "base_url": channel.endpoint.base_url(),
+        "addresses": addresses,
+        "api_version": channel.places.other.api_version,
         "api_keys": texts(&channel.credentials),
         "tls": channel_tls(&channel.tls),
         "models": patterns(channel.models.as_ref()),

@@ -6,6 +6,7 @@
 //! another one; what survives a reload is kept elsewhere under the *name*.
 
 mod channel;
+mod place;
 mod prices;
 mod quota;
 mod tls;
@@ -14,6 +15,7 @@ pub use self::channel::{
     Balance, Channel, ClientAbort, Conduct, Endpoint, ForeignThinking, HttpVersion, Streams, UpstreamTimeouts,
 };
 
+pub use self::place::{CredentialForm, Naming, Place, Places};
 pub use self::prices::{PriceRule, Prices};
 pub use self::quota::{Per, Project, Quota};
 pub use self::tls::{ChannelTls, TlsFiles, TlsListener};

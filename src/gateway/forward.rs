@@ -26,7 +26,7 @@ use crate::gateway::seen::Seen;
 use crate::gateway::waiting::{Meanwhile, Silence};
 use crate::gateway::wire::{AnswerHead, Lost, Wire};
 use crate::limit::Nanos;
-use crate::protocol::{Dialect, Operation};
+use crate::protocol::{Dialect, Operation, Protocol};
 use crate::record::Over;
 use crate::refusal::Refusal;
 use crate::secret::Secret;
@@ -87,7 +87,8 @@ impl<'a> Target<'a> {
     /// The family of the provider's errors.
     fn dialect(&self) -> Dialect {
         let translated = self.translation().map(|translation| translation.into.protocol.dialect());
-        translated.unwrap_or(self.channel.dialect)
+        let relayed = || self.operation.protocol().map_or(self.channel.dialect, Protocol::dialect);
+        translated.unwrap_or_else(relayed)
     }
 
     /// The model's name as it is sent, where the operator chose it.

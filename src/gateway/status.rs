@@ -65,7 +65,8 @@ pub fn mask(held: &mut Vec<Bytes>, credential: &Secret) {
 
 /// The provider's words for the operator's log: bounded, our credential taken out.
 pub fn detail(body: &[u8], credential: &Secret) -> String {
-    text(body).replace(credential.expose(), "…")
+    let text = text(body);
+    if credential.expose().is_empty() { text } else { text.replace(credential.expose(), "…") }
 }
 
 /// A provider's words as text, bounded.

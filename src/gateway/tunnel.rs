@@ -244,7 +244,7 @@ pub(super) fn rewrite_head(
     let Some(tunnel) = &exchange.tunnel else { return Ok(()) };
     let channel = &tunnel.attempt.channel;
     let mut headers = rewrite::forwarded(&original.headers, channel);
-    rewrite::address(&mut headers, channel, &tunnel.attempt.credential);
+    rewrite::address(&mut headers, channel, tunnel.entry.operation, &tunnel.attempt.credential);
     // A download comes as the provider keeps it: nothing here reads it.
     headers.remove(ACCEPT_ENCODING);
     let target = rewrite::target(&tunnel.entry, channel, "");

@@ -99,6 +99,13 @@ pub fn percent_decoded(text: &str) -> Option<String> {
     query::decoded(text)
 }
 
+/// A name as one segment of a path.
+pub fn encoded(text: &str) -> String {
+    let mut segment = String::with_capacity(text.len());
+    query::encode_segment(text, &mut segment);
+    segment
+}
+
 /// The path and query of an entry at a channel.
 ///
 /// `base_path` is what stands before the version there; `version` is the one the channel's base URL names,

@@ -12,5 +12,5 @@ use crate::protocol::splice::Edit;
 pub fn edits(asked: &OutputCap, max: Option<u64>, channel: &Channel) -> Vec<Edit> {
     // OpenAI's reasoning models take nothing but `max_completion_tokens`, and who only imitates OpenAI may not know it;
     // `max_tokens` is known everywhere, and what a server does not know it may ignore.
-    max.map_or_else(Vec::new, |max| asked.held_to(max, channel.endpoint.is_openais_own()))
+    max.map_or_else(Vec::new, |max| asked.held_to(max, channel.openais_models))
 }

@@ -83,6 +83,9 @@ fn reason(
     if !channel.serves(model) {
         return Some(format!("does not serve {model}"));
     }
+    if question.dialect == channel.dialect && way(question, channel).is_none() {
+        return Some(format!("does not offer {}", question.operation.api()));
+    }
     if way(question, channel).is_none() {
         return Some(format!("speaks {}, the request {}", channel.dialect.word(), question.dialect.word()));
     }

@@ -6,8 +6,8 @@
 //! answer differ;
 //! every credential form of the client is gone; unknown headers pass in their order; the length is exact.
 
-use crate::config::snapshot::Channel;
-use crate::protocol::Dialect;
+use crate::config::snapshot::{Channel, CredentialForm, Naming};
+use crate::protocol::Operation;
 use crate::protocol::entry::{self, Entry};
 use crate::protocol::inspect::ModelField;
 use crate::protocol::key_forms;
@@ -73,7 +73,7 @@ pub fn rewrite(original: &Original<'_>, attempt: &Attempt) -> Outgoing {
     let length: usize = body.iter().map(Bytes::len).sum();
     let mut headers = forwarded(original.headers, channel);
     headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
-    address(&mut headers, channel, &attempt.credential);
+    address(&mut headers, channel, original.entry.operation, &attempt.credential);
     Outgoing {
         method: original.method.clone(),
         target: target(original.entry, channel, &attempt.model_upstream),
@@ -84,9 +84,27 @@ pub fn rewrite(original: &Original<'_>, attempt: &Attempt) -> Outgoing {
 
 /// Path and query at this channel.
 pub fn target(entry: &Entry, channel: &Channel, model: &str) -> String {
-    let endpoint = &channel.endpoint;
-    entry::upstream_path(entry, &endpoint.base_path, endpoint.version.as_deref(), model)
+    let place = channel.place_of(entry.operation);
+    let deployed = place.naming == Naming::Deployment && has_deployment(entry.operation);
+    let below = if deployed { entry::encoded(model) } else { String::new() };
+    let deployment = if deployed { "/deployments/" } else { "" };
+    let base_path = format!("{}{deployment}{below}", place.base_path);
+    let Some(version) = &place.api_version else {
+        return entry::upstream_path(entry, &base_path, place.version.as_deref(), model);
+    };
+    let others = entry.query.iter().flat_map(|query| query.split('&'));
+    let others = others.filter(|pair| !pair.starts_with(API_VERSION)).map(str::to_owned);
+    let query: Vec<String> = others.chain([format!("{API_VERSION}{version}")]).collect();
+    let entry = Entry { query: Some(query.join("&")), ..entry.clone() };
+    entry::upstream_path(&entry, &base_path, place.version.as_deref(), model)
 }
+
+/// Azure's dated API has responses, files and jobs beside its deployments.
+fn has_deployment(operation: Operation) -> bool {
+    !operation.is_tunnel() && operation != Operation::Responses
+}
+
+const API_VERSION: &str = "api-version=";
 
 /// The client's headers without what is never passed on, and with the channel's own changes.
 pub fn forwarded(headers: &HeaderMap, channel: &Channel) -> HeaderMap {
@@ -107,23 +125,46 @@ pub fn forwarded(headers: &HeaderMap, channel: &Channel) -> HeaderMap {
 }
 
 /// Says where it goes and who pays: `Host`, the channel's credential, and plain text back.
-pub fn address(headers: &mut HeaderMap, channel: &Channel, credential: &Secret) {
+pub fn address(headers: &mut HeaderMap, channel: &Channel, operation: Operation, credential: &Secret) {
     if let Ok(host) = HeaderValue::from_str(&channel.endpoint.authority) {
         headers.insert(HOST, host);
     }
     // Usage is read and models are renamed in the answer, so it has to come as plain text.
     headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-    let (name, value) = match channel.dialect {
-        Dialect::OpenAi => (AUTHORIZATION, format!("Bearer {}", credential.expose())),
-        Dialect::Anthropic => (HeaderName::from_static("x-api-key"), credential.expose().to_owned()),
-        Dialect::Gemini => (HeaderName::from_static("x-goog-api-key"), credential.expose().to_owned()),
+    let form = channel.place_of(operation).credential;
+    let text = credential.expose();
+    let named = |name| (HeaderName::from_static(name), text.to_owned());
+    let (name, value) = match form {
+        CredentialForm::Bearer | CredentialForm::ClaudeToken => (AUTHORIZATION, format!("Bearer {text}")),
+        CredentialForm::XApiKey => named("x-api-key"),
+        CredentialForm::XGoogApiKey => named("x-goog-api-key"),
+        CredentialForm::ApiKey => named("api-key"),
     };
-    if let Ok(mut value) = HeaderValue::from_str(&value) {
+    if let (Ok(mut value), false) = (HeaderValue::from_str(&value), text.is_empty()) {
         value.set_sensitive(true);
         headers.insert(name, value);
     }
+    if form == CredentialForm::ClaudeToken {
+        with_beta(headers, OAUTH_BETA);
+    }
 }
 
+/// Asks for a beta of Anthropic's beside those that the client asks for.
+fn with_beta(headers: &mut HeaderMap, beta: &str) {
+    let asked = headers.get_all(ANTHROPIC_BETA).iter().filter_map(|value| value.to_str().ok());
+    let asked = asked.flat_map(|line| line.split(',')).map(str::trim).filter(|one| !one.is_empty());
+    let mut betas: Vec<&str> = asked.collect();
+    if !betas.contains(&beta) {
+        betas.push(beta);
+    }
+    if let Ok(value) = HeaderValue::from_str(&betas.join(",")) {
+        headers.insert(ANTHROPIC_BETA, value);
+    }
+}
+
+const ANTHROPIC_BETA: &str = "anthropic-beta";
+/// What lets the token of `claude setup-token` in.
+const OAUTH_BETA: &str = "oauth-2025-04-20";
 const RESOURCE: &str = "models/";
 /// Host, length, encoding, credential.
 const HEADERS_ADDED: usize = 4;

@@ -62,7 +62,12 @@ pub fn route(live: &Live, key: &Key, wanted: Wanted<'_>) -> Result<Plan, Refusal
     let speaking: Vec<_> = serving.iter().filter(|channel| way(question, channel).is_some()).collect();
     // A count that nobody makes is estimated.
     if speaking.is_empty() && !wanted.operation.counts() {
-        return Err(untranslatable(requested, wanted.dialect));
+        return Err(match wanted.operation.protocol() {
+            None if serving.iter().any(|channel| channel.dialect == wanted.dialect) => {
+                not_offered(requested, wanted.operation)
+            }
+            _ => untranslatable(requested, wanted.dialect),
+        });
     }
     let is_open = |channel: &&&&Arc<Channel>| channel.open_to(&key.group.id);
     let candidates: Vec<_> = speaking.iter().filter(is_open).map(|channel| Arc::clone(channel)).collect();
@@ -96,6 +101,13 @@ fn not_found(requested: &str) -> Refusal {
         format!("The model {} does not exist here or is not open to this API key.{hint}", quoted(requested)),
     )
     .param("model")
+}
+
+fn not_offered(requested: &str, operation: Operation) -> Refusal {
+    let (model, operation) = (quoted(requested), operation.api());
+    let message =
+        format!("The model {model} is served here, but its provider does not offer this ({operation}).");
+    Refusal::new(Code::UntranslatableRequest, message).param("model")
 }
 
 fn untranslatable(requested: &str, dialect: Dialect) -> Refusal {

@@ -85,6 +85,7 @@ pub fn translate(
         model: &attempt.model_upstream,
         stream: into.stream,
         max_tokens: None,
+        include_usage: attempt.channel.conduct.include_usage,
     };
     let counts = original.entry.operation.counts();
     let (body, losses, back) = if counts {
@@ -125,8 +126,8 @@ fn written(
         headers.entry("anthropic-version").or_insert(HeaderValue::from_static(ANTHROPIC_VERSION));
     }
     headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
-    rewrite::address(&mut headers, channel, &attempt.credential);
     let entry = entry(translation);
+    rewrite::address(&mut headers, channel, entry.operation, &attempt.credential);
     let target = rewrite::target(&entry, channel, &attempt.model_upstream);
     Outgoing { method: Method::POST, target, headers, body: vec![body.freeze()] }
 }

@@ -42,16 +42,16 @@ pub struct Question {
 pub fn way(question: Question, channel: &Channel) -> Option<Way> {
     let Question { dialect, operation, stream, wording } = question;
     let Some(protocol) = operation.protocol() else {
-        return (dialect == channel.dialect).then_some(Way::Relay);
+        return channel.offers(dialect, operation).then_some(Way::Relay);
     };
     let asked = !operation.counts() && channel.streams.asked(stream);
-    if channel.protocols.contains(&protocol) {
+    let can = |protocol| !operation.counts() || channel.counting.contains(&protocol);
+    if channel.protocols.contains(&protocol) && can(protocol) {
         let as_asked = operation.counts() || (asked == stream && wording == Wording::Own);
         return Some(if as_asked { Way::Relay } else { Way::Translate(Into { protocol, stream: asked }) });
     }
     let protocol = *channel.protocols.first()?;
-    let can = !operation.counts() || protocol.can_count();
-    can.then_some(Way::Translate(Into { protocol, stream: asked }))
+    can(protocol).then_some(Way::Translate(Into { protocol, stream: asked }))
 }
 
 /// The protocol a channel would be asked in, for those who ask why.

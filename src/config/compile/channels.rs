@@ -1,12 +1,13 @@
 //! Channels: endpoint, credentials, headers, deadlines.
 
+use super::kinds::{self, Kind, Quirk};
 use super::secrets::Found;
 use super::server::SECRET_HEADERS;
 use super::upstream::Upstream;
-use super::{At, Compiler, address, entries, kinds};
+use super::{At, Compiler, address, entries, places};
 use crate::config::file::{Channel as Written, File, Limits as WrittenLimits, present};
 use crate::config::problem::shown;
-use crate::config::snapshot::{Channel, Endpoint, Limits, Patterns, Streams, UpstreamTimeouts};
+use crate::config::snapshot::{Channel, Endpoint, Limits, Patterns, Places, Streams, UpstreamTimeouts};
 use crate::id::{ChannelId, GroupId};
 use crate::protocol::{Medium, Protocol};
 use crate::secret::Secret;
@@ -36,27 +37,37 @@ impl Compiler<'_, '_> {
     }
 
     fn channel(&mut self, at: &At, written: &Written, defaults: &Upstream) -> Option<Channel> {
+        let kind = kinds::kind(&written.kind)?; // the schema knows no other
         let enabled = written.enabled.unwrap_or(true);
-        let credentials = self.credentials(at, written, enabled);
-        let models = self.texts(&at.key("models"), written.models.as_ref(), "every model");
-        let models = models.map(|texts| texts.into_iter().map(|(_, text)| text).collect::<Vec<_>>());
-        self.model_map(at, written);
+        let credentials = self.credentials(at, written, (kind, enabled));
+        let models = self.models(at, written, kind);
+        self.model_map(at, written, models.as_ref());
         let groups = self.allowed_groups(at, written);
         let limits = self.channel_limits(&at.key("limits"), written.limits);
         let credential_limits = self.channel_limits(&at.key("credential_limits"), written.credential_limits);
         let (set_headers, remove_headers) = self.headers(&at.key("request_headers"), written);
         let timeouts = self.channel_timeouts(at, written, &defaults.timeouts);
-        let conduct = self.conduct(at, &written.into(), &defaults.conduct);
-        let kind = kinds::kind(&written.kind)?; // the schema knows no other
-        let endpoint = self.endpoint(at, written, kind.base_url)?;
+        let mut conduct = self.conduct(at, &written.into(), &defaults.conduct);
+        conduct.include_usage &= written.include_usage.is_some() || !kind.has(Quirk::NoStreamOptions);
+        let endpoint = self.endpoint(at, written, kind)?;
         let tls = self.channel_tls(at, written, endpoint.tls);
-        let protocols = self.protocols(at, written, kind, &endpoint);
+        let places = self.places(at, written, kind, &endpoint);
+        let openais_models = kind.has(Quirk::OpenAisModels) || endpoint.is_openais_own();
+        let protocols = self.protocols(at, written, kind, (&places, openais_models));
         Some(Channel {
             id: ChannelId::new(&written.name),
             index: self.channels.len(),
             kind: kind.name,
             dialect: kind.dialect,
+            counting: protocols
+                .iter()
+                .copied()
+                .filter(|one| kind.speaks(*one).is_some_and(|row| row.counts))
+                .collect(),
             protocols,
+            operations: kind.operations,
+            places,
+            openais_models,
             streams: match written.stream.as_deref() {
                 Some("require") => Streams::Require,
                 Some("forbid") => Streams::Forbid,
@@ -65,7 +76,7 @@ impl Compiler<'_, '_> {
             endpoint,
             tls,
             credentials,
-            models: models.map(|texts| Patterns::new(&texts)),
+            models,
             model_map: written.model_map.clone().into_iter().collect(),
             priority: written.priority.unwrap_or(0),
             weight: written.weight.unwrap_or(1),
@@ -87,14 +98,15 @@ impl Compiler<'_, '_> {
         &mut self,
         at: &At,
         written: &Written,
-        kind: &kinds::Kind,
-        endpoint: &Endpoint,
+        kind: &Kind,
+        (places, openais_models): (&Places, bool),
     ) -> Vec<Protocol> {
         let at = at.key("protocols");
+        let known: Vec<Protocol> = places.spoken.iter().map(|(protocol, _)| *protocol).collect();
         let Some(listed) = &written.protocols else {
-            let mut protocols = kind.protocols.to_vec();
+            let mut protocols = known;
             // There responses carry what chat completions cannot: thinking that is given back, beside tools.
-            protocols.sort_by_key(|protocol| *protocol != Protocol::Responses || !endpoint.is_openais_own());
+            protocols.sort_by_key(|protocol| *protocol != Protocol::Responses || !openais_models);
             return protocols;
         };
         let mut protocols = Vec::new();
@@ -102,12 +114,20 @@ impl Compiler<'_, '_> {
             let at = at.item(index);
             match Protocol::named(word) {
                 Some(protocol) if protocols.contains(&protocol) => self.problem(&at, "is there twice", None),
-                Some(protocol) if !kind.protocols.contains(&protocol) => {
-                    let known: Vec<_> = kind.protocols.iter().map(|protocol| protocol.word()).collect();
-                    let hint = format!("channels of this type speak {}", known.join(" and "));
+                Some(protocol) if known.contains(&protocol) => protocols.push(protocol),
+                Some(protocol) if kind.speaks(protocol).is_some() => {
+                    let hint =
+                        "with the host alone, all of the type's protocols are where its provider has them";
+                    self.problem(&at, "is not where base_url leads", Some(hint.to_owned()));
+                }
+                Some(_) => {
+                    let words: Vec<_> = kind.speaks.iter().map(|speaks| speaks.protocol.word()).collect();
+                    let hint = match words[..] {
+                        [] => "leave it out".to_owned(),
+                        _ => format!("channels of this type speak {}", words.join(" and ")),
+                    };
                     self.problem(&at, format!("is not spoken by type {}", kind.name), Some(hint));
                 }
-                Some(protocol) => protocols.push(protocol),
                 None => {}
             }
         }
@@ -117,9 +137,20 @@ impl Compiler<'_, '_> {
         protocols
     }
 
-    fn endpoint(&mut self, at: &At, written: &Written, default: &str) -> Option<Endpoint> {
+    fn endpoint(&mut self, at: &At, written: &Written, kind: &Kind) -> Option<Endpoint> {
         let at = at.key("base_url");
-        let endpoint = match address::endpoint(written.base_url.as_deref().unwrap_or(default)) {
+        let mut url = written.base_url.as_deref();
+        if kind.has(Quirk::OwnAddressOnly) && url.take().is_some() {
+            let own = kind.origin.unwrap_or_default();
+            let hint = format!("this type's credential goes to {own} and nowhere else; leave it out");
+            self.warning(&at, "is not used", Some(hint));
+        }
+        let Some(url) = url.or(kind.origin) else {
+            let hint = "for example https://my-resource.openai.azure.com".to_owned();
+            self.problem(&at, format!("is needed: type {} has no address of its own", kind.name), Some(hint));
+            return None;
+        };
+        let endpoint = match address::endpoint(url) {
             Ok(endpoint) => endpoint,
             Err((what, hint)) => {
                 self.problem(&at, what, hint.map(str::to_owned));
@@ -134,10 +165,43 @@ impl Compiler<'_, '_> {
         Some(endpoint)
     }
 
-    /// The provider's keys. What a channel that is switched off lacks does not matter yet.
-    fn credentials(&mut self, at: &At, written: &Written, enabled: bool) -> Vec<Secret> {
+    /// Where at the endpoint it is asked for what.
+    fn places(&mut self, at: &At, written: &Written, kind: &Kind, endpoint: &Endpoint) -> Places {
+        let mut places = places::places(kind, endpoint);
+        let with_versions = kind.has(Quirk::ApiVersion);
+        if with_versions && endpoint.base_path.contains("/deployments") {
+            let hint = "leave that off: a deployment is named by the model, or by what model_map makes of it";
+            self.problem(&at.key("base_url"), "names a deployment", Some(hint.to_owned()));
+        }
+        if let Some(version) = written.api_version.as_deref() {
+            let at = at.key("api_version");
+            if !with_versions {
+                self.problem(&at, format!("means nothing to type {}", kind.name), None);
+            } else if let Err(what) =
+                places::with_api_version(&mut places, version, endpoint.version.is_some())
+            {
+                self.problem(&at, what, None);
+            }
+        }
+        places
+    }
+
+    /// What it serves: what is written, else what its type is known for.
+    fn models(&mut self, at: &At, written: &Written, kind: &Kind) -> Option<Patterns> {
+        let written = self.texts(&at.key("models"), written.models.as_ref(), "every model");
+        let written =
+            written.map(|texts| Patterns::new(&texts.into_iter().map(|(_, text)| text).collect::<Vec<_>>()));
+        written.or_else(|| (!kind.models.is_empty()).then(|| Patterns::new(kind.models)))
+    }
+
+    /// The provider's keys. What a channel that is switched off lacks does not matter yet; a server that asks for
+    /// none is sent none.
+    fn credentials(&mut self, at: &At, written: &Written, (kind, enabled): (&Kind, bool)) -> Vec<Secret> {
         let at = at.key("api_keys");
         let listed = written.api_keys.as_deref().unwrap_or_default();
+        if kind.has(Quirk::Keyless) && listed.is_empty() {
+            return vec![Secret::new("")];
+        }
         if enabled && listed.is_empty() {
             let hint = "for example api_keys = [{ env = \"OPENAI_API_KEY\" }]".to_owned();
             self.problem(&at, "an enabled channel needs at least one key of its provider", Some(hint));
@@ -157,17 +221,13 @@ impl Compiler<'_, '_> {
         credentials
     }
 
-    fn model_map(&mut self, at: &At, written: &Written) {
+    fn model_map(&mut self, at: &At, written: &Written, models: Option<&Patterns>) {
         let at = at.key("model_map");
-        let models = written
-            .models
-            .as_ref()
-            .map(|models| Patterns::new(&present(models).map(|(_, text)| text.as_str()).collect::<Vec<_>>()));
         for (here, there) in &written.model_map {
             let at = at.key(here);
             if there.trim().is_empty() || here.trim().is_empty() {
                 self.problem(&at, "maps from or to an empty name", None);
-            } else if models.as_ref().is_some_and(|models| !models.matches(here)) {
+            } else if models.is_some_and(|models| !models.matches(here)) {
                 self.warning(&at, "is never used: `models` does not list this name", None);
             }
         }

@@ -1,49 +1,87 @@
-//! The channel types: adding a provider that speaks a known dialect is adding a row.
+//! The channel types: adding a provider that speaks known protocols is adding a row.
+//!
+//! A row says what the provider documents, and where (the page is named at the row); what it does not document is not
+//! there, so that it is answered here with a clear refusal or a translation, and not there with a 404.
 
-use crate::protocol::{Dialect, Protocol};
+mod rows;
+
+use crate::config::snapshot::CredentialForm;
+use crate::protocol::{Dialect, Operation, Protocol};
 
 /// One channel type.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(in crate::config) struct Kind {
     /// The word in `type = "…"`.
     pub(in crate::config) name: &'static str,
-    /// What it speaks, and with that how the credential is sent.
+    /// The family of its errors and of its operations without a protocol.
     pub(in crate::config) dialect: Dialect,
-    /// What it speaks of what can be translated, unless the operator says otherwise; others are translated into the
-    /// first.
-    pub(in crate::config) protocols: &'static [Protocol],
-    /// Where it is, unless the operator says otherwise.
-    pub(in crate::config) base_url: &'static str,
+    /// The base URL, unless the operator says otherwise; `None`: the operator has to.
+    pub(in crate::config) origin: Option<&'static str>,
+    /// What it speaks of what can be translated; others are translated into the first.
+    pub(in crate::config) speaks: &'static [Speaks],
+    /// Where operations without a protocol are.
+    pub(in crate::config) other: Root,
+    /// Those it has; `None`: all of its dialect.
+    pub(in crate::config) operations: Option<&'static [Operation]>,
+    /// Where rerank is, if elsewhere.
+    pub(in crate::config) rerank: Option<Root>,
+    /// In what it differs.
+    pub(in crate::config) quirks: &'static [Quirk],
+    /// What it serves where the operator does not say; empty: everything.
+    pub(in crate::config) models: &'static [&'static str],
 }
 
-const KINDS: &[Kind] = &[
-    Kind {
-        name: "openai",
-        dialect: Dialect::OpenAi,
-        // What is compatible with OpenAI has chat completions; fewer have responses.
-        protocols: &[Protocol::Chat, Protocol::Responses],
-        base_url: "https://api.openai.com/v1",
-    },
-    Kind {
-        name: "anthropic",
-        dialect: Dialect::Anthropic,
-        protocols: &[Protocol::Anthropic],
-        base_url: "https://api.anthropic.com",
-    },
-    Kind {
-        name: "gemini",
-        dialect: Dialect::Gemini,
-        protocols: &[Protocol::Gemini],
-        base_url: "https://generativelanguage.googleapis.com",
-    },
-];
+/// A protocol of a channel type.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::config) struct Speaks {
+    pub(in crate::config) protocol: Protocol,
+    pub(in crate::config) root: Root,
+    pub(in crate::config) credential: CredentialForm,
+    /// Whether it counts the tokens of a request without answering it.
+    pub(in crate::config) counts: bool,
+}
+
+/// What stands before an operation's own path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::config) struct Root {
+    /// Without the version and a trailing slash.
+    pub(in crate::config) path: &'static str,
+    /// `None`: the operation's usual one; empty: none.
+    pub(in crate::config) version: Option<&'static str>,
+}
+
+/// In what a type differs from what its protocols would have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::config) enum Quirk {
+    /// Refuses `stream_options`, and says its usage all the same.
+    NoStreamOptions,
+    /// Needs no credential: a server of one's own.
+    Keyless,
+    /// Serves OpenAI's own models, which want `max_completion_tokens`.
+    OpenAisModels,
+    /// Has an `api_version`.
+    ApiVersion,
+    /// Its credential may go to its own address and to no other.
+    OwnAddressOnly,
+}
+
+impl Kind {
+    pub(in crate::config) fn has(&self, quirk: Quirk) -> bool {
+        self.quirks.contains(&quirk)
+    }
+
+    /// The protocol's row.
+    pub(in crate::config) fn speaks(&self, protocol: Protocol) -> Option<&'static Speaks> {
+        self.speaks.iter().find(|speaks| speaks.protocol == protocol)
+    }
+}
 
 /// The row of a type.
 pub(in crate::config) fn kind(name: &str) -> Option<&'static Kind> {
-    KINDS.iter().find(|kind| kind.name == name)
+    rows::KINDS.iter().find(|kind| kind.name == name)
 }
 
 /// Every type's word.
 pub(in crate::config) fn names() -> Vec<&'static str> {
-    KINDS.iter().map(|kind| kind.name).collect()
+    rows::KINDS.iter().map(|kind| kind.name).collect()
 }

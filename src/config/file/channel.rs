@@ -60,13 +60,15 @@ pub(in super::super) struct Channel {
     pub(in super::super) kind: String,
     /// Where it is reached; the provider's own address if absent.
     pub(in super::super) base_url: Option<String>,
+    /// Of Azure's API: a date for the one with deployments in the path, or preview; absent: the v1 API.
+    pub(in super::super) api_version: Option<String>,
     /// The protocols it speaks; whoever speaks none of them is translated into the first. By `type` if absent.
     #[schemars(extend("items" = { "type": "string", "enum": ["chat", "responses", "anthropic", "gemini"] }))]
     pub(in super::super) protocols: Option<List<String>>,
     /// Whether it is asked for streams: any, as the client asks; require, always; forbid, never; any if absent.
     #[schemars(extend("enum" = ["any", "require", "forbid"]))]
     pub(in super::super) stream: Option<String>,
-    /// The provider's keys. An enabled channel needs at least one.
+    /// The provider's keys. An enabled channel needs at least one, unless it is a server of one's own.
     pub(in super::super) api_keys: Option<List<SecretText>>,
     /// What it serves: names, or patterns with `*`; absent: everything.
     pub(in super::super) models: Option<List<String>>,

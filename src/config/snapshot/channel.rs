@@ -1,8 +1,8 @@
 //! Channels of a snapshot: where they are, what they serve, and how they are used.
 
-use super::{ChannelTls, Limits, Patterns};
+use super::{ChannelTls, Limits, Patterns, Place, Places};
 use crate::id::{ChannelId, GroupId};
-use crate::protocol::{Dialect, Protocol};
+use crate::protocol::{Dialect, Operation, Protocol};
 use crate::secret::Secret;
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -16,10 +16,18 @@ pub struct Channel {
     pub index: usize,
     /// The `type` as written, a row of the channel-type table.
     pub kind: &'static str,
-    /// The family of its addresses, errors and credentials.
+    /// The family of its errors and of its operations without a protocol.
     pub dialect: Dialect,
-    /// What it speaks; never empty. Whoever speaks none of them is translated into the first.
+    /// What it speaks. Whoever speaks none of them is translated into the first.
     pub protocols: Vec<Protocol>,
+    /// Those of them in which it counts the tokens of a request without answering it.
+    pub counting: Vec<Protocol>,
+    /// The operations without a protocol that it has; `None`: all of its dialect.
+    pub operations: Option<&'static [Operation]>,
+    /// Where it is asked for what.
+    pub places: Places,
+    /// Whether it serves OpenAI's own models, not another's by OpenAI's protocol.
+    pub openais_models: bool,
     /// Whether it is asked for streams.
     pub streams: Streams,
     /// Where it is reached.
@@ -57,6 +65,33 @@ pub struct Channel {
 }
 
 impl Channel {
+    /// Where it is asked for this, and in which form it is told who pays.
+    pub fn place_of(&self, operation: Operation) -> &Place {
+        self.places.of(operation)
+    }
+
+    /// Whether it has this operation, which belongs to no protocol, in this dialect.
+    pub fn offers(&self, dialect: Dialect, operation: Operation) -> bool {
+        dialect == self.dialect && self.operations.is_none_or(|known| known.contains(&operation))
+    }
+
+    /// Where it is asked in a protocol that it speaks.
+    pub fn address_of(&self, protocol: Protocol) -> String {
+        self.address(self.place_of(protocol.operation(false)))
+    }
+
+    /// Where it is asked first of all, by which lists of providers know it.
+    pub fn main_address(&self) -> String {
+        self.protocols
+            .first()
+            .map_or_else(|| self.address(&self.places.other), |first| self.address_of(*first))
+    }
+
+    fn address(&self, place: &Place) -> String {
+        let (base_path, version) = (place.base_path.clone(), place.version.clone());
+        Endpoint { base_path, version, ..self.endpoint.clone() }.base_url()
+    }
+
     /// Whether it takes new exchanges of this group at all.
     pub fn open_to(&self, group: &GroupId) -> bool {
         self.enabled && self.weight > 0 && self.groups.as_ref().is_none_or(|groups| groups.contains(group))
@@ -108,7 +143,8 @@ impl Endpoint {
     /// The base URL, in the one form of all it can be written in.
     pub fn base_url(&self) -> String {
         let scheme = if self.tls { "https" } else { "http" };
-        let version = self.version.as_ref().map(|version| format!("/{version}")).unwrap_or_default();
+        let version = self.version.as_ref().filter(|version| !version.is_empty());
+        let version = version.map(|version| format!("/{version}")).unwrap_or_default();
         format!("{scheme}://{}{}{version}", self.authority, self.base_path)
     }
 

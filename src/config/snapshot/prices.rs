@@ -115,7 +115,7 @@ impl Shelf {
         for (here, there) in &channel.model_map {
             names_here.entry(there.clone()).or_default().push(here.clone());
         }
-        let seller = Table::built_in().seller(&channel.endpoint.base_url());
+        let seller = Table::built_in().seller(&channel.main_address());
         Self { seller, names_here, configured: HashMap::new(), seen: Mutex::default() }
     }
 }

@@ -28,6 +28,8 @@ pub(in crate::translate) fn request(
         sampling(request, body, losses);
         if target.stream {
             body.flag("stream", true);
+        }
+        if target.stream && target.include_usage {
             body.object("stream_options", |options| {
                 options.flag("include_usage", true);
             });

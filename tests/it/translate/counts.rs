@@ -6,7 +6,8 @@ use tollgate::translate::{self, Asked, Protocol, Target};
 fn counted(client: Protocol, body: &[u8], provider: Protocol) -> Option<String> {
     let asked = Asked { model: "gemini-2.5-pro", stream: false };
     let request = translate::request(client, body, &asked).expect("it can be read");
-    let target = Target { protocol: provider, model: "m", stream: false, max_tokens: None };
+    let target =
+        Target { protocol: provider, model: "m", stream: false, max_tokens: None, include_usage: true };
     let (body, losses) = translate::count_request(&request, &target)?.expect("it can be translated");
     assert_eq!(losses, []);
     Some(String::from_utf8(body.to_vec()).expect("UTF-8"))

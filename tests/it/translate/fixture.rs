@@ -71,8 +71,13 @@ impl Case {
 
     /// Writes a request of its protocol for that one.
     pub(crate) fn outgoing(&self, request: &Request<'_>, target: Protocol) -> Result<Outgoing, Refusal> {
-        let target =
-            Target { protocol: target, model: self.model(target), stream: request.stream, max_tokens: None };
+        let target = Target {
+            protocol: target,
+            model: self.model(target),
+            stream: request.stream,
+            max_tokens: None,
+            include_usage: true,
+        };
         translate::outgoing(request, &target, ID)
     }
 

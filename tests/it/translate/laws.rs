@@ -15,7 +15,7 @@ fn cases() -> ProptestConfig {
 
 fn written_and_read(request: &Request<'_>, protocol: Protocol) -> Result<(), TestCaseError> {
     let model = model::model(protocol);
-    let target = Target { protocol, model, stream: request.stream, max_tokens: None };
+    let target = Target { protocol, model, stream: request.stream, max_tokens: None, include_usage: true };
     let outgoing = translate::outgoing(request, &target, ID).expect("it can be written");
     let asked = Asked { model, stream: request.stream };
     let mut back = translate::request(protocol, &outgoing.body, &asked).expect("it can be read");
@@ -108,7 +108,7 @@ proptest! {
         for request in [&chat, &anthropic, &gemini, &responses] {
             for protocol in Protocol::ALL {
                 let model = model::model(protocol);
-                let target = Target { protocol, model, stream: false, max_tokens: None };
+                let target = Target { protocol, model, stream: false, max_tokens: None, include_usage: true };
                 match translate::outgoing(request, &target, ID) {
                     Ok(outgoing) => {
                         let asked = Asked { model, stream: false };

@@ -1,0 +1,284 @@
+//! The table of channel types.
+
+use super::{Kind, Quirk, Root, Speaks};
+use crate::config::snapshot::CredentialForm::{self, ApiKey, Bearer, ClaudeToken, XApiKey, XGoogApiKey};
+use crate::protocol::{Dialect, Operation as Op, Protocol};
+
+/// In the order of the documentation.
+pub(super) const KINDS: &[Kind] = &[
+    // Anything compatible, too, so it has every operation, and chat completions come first: fewer have responses.
+    // https://platform.openai.com/docs/api-reference
+    Kind {
+        name: "openai",
+        origin: Some("https://api.openai.com/v1"),
+        speaks: &[chat(USUAL), Speaks { counts: true, ..responses(USUAL) }],
+        other: USUAL,
+        operations: None,
+        ..COMPATIBLE
+    },
+    // https://platform.claude.com/docs/en/api/overview
+    Kind {
+        name: "anthropic",
+        dialect: Dialect::Anthropic,
+        origin: Some("https://api.anthropic.com"),
+        speaks: &[Speaks { counts: true, ..messages(USUAL, XApiKey) }],
+        other: USUAL,
+        operations: None,
+        ..COMPATIBLE
+    },
+    // https://ai.google.dev/api
+    Kind {
+        name: "gemini",
+        dialect: Dialect::Gemini,
+        origin: Some("https://generativelanguage.googleapis.com"),
+        speaks: &[Speaks { protocol: Protocol::Gemini, root: USUAL, credential: XGoogApiKey, counts: true }],
+        other: USUAL,
+        operations: None,
+        ..COMPATIBLE
+    },
+    // https://code.claude.com/docs/en/authentication, https://platform.claude.com/docs/en/models/overview
+    Kind {
+        name: "claude-code",
+        dialect: Dialect::Anthropic,
+        origin: Some("https://api.anthropic.com"),
+        speaks: &[Speaks { counts: true, ..messages(USUAL, ClaudeToken) }],
+        other: USUAL,
+        operations: None,
+        quirks: &[Quirk::OwnAddressOnly],
+        models: &[
+            "claude-fable-5-1",
+            "claude-opus-5-5",
+            "claude-sonnet-5-5",
+            "claude-haiku-5-5",
+            "claude-opus-5",
+            "claude-sonnet-5",
+            "claude-haiku-4-5",
+            "claude-haiku-4-5-20251001",
+        ],
+        ..COMPATIBLE
+    },
+    // https://learn.microsoft.com/azure/foundry/openai/api-version-lifecycle
+    Kind {
+        name: "azure-openai",
+        speaks: &[
+            Speaks { credential: ApiKey, ..chat(AZURE) },
+            Speaks { credential: ApiKey, ..responses(AZURE) },
+        ],
+        other: AZURE,
+        operations: None,
+        quirks: &[Quirk::OpenAisModels, Quirk::ApiVersion],
+        ..COMPATIBLE
+    },
+    // https://openrouter.ai/docs/api/reference/overview
+    Kind {
+        name: "openrouter",
+        origin: Some("https://openrouter.ai"),
+        speaks: &[chat(OPENROUTER), responses(OPENROUTER), messages(OPENROUTER, Bearer)],
+        other: OPENROUTER,
+        operations: Some(&[Op::Completions, Op::Embeddings]),
+        ..COMPATIBLE
+    },
+    // https://api-docs.deepseek.com, https://api-docs.deepseek.com/guides/anthropic_api
+    Kind {
+        name: "deepseek",
+        origin: Some("https://api.deepseek.com"),
+        speaks: &[chat(root("", "")), messages(root("/anthropic", "v1"), XApiKey)],
+        other: root("", ""),
+        ..COMPATIBLE
+    },
+    // https://platform.moonshot.cn/docs, https://platform.moonshot.ai/docs
+    Kind {
+        name: "moonshot",
+        origin: Some("https://api.moonshot.cn"),
+        speaks: &[chat(V1), messages(root("/anthropic", "v1"), Bearer)],
+        operations: Some(&[Op::Files]),
+        ..COMPATIBLE
+    },
+    // https://docs.bigmodel.cn/cn/api/introduction, https://docs.bigmodel.cn/cn/guide/develop/claude
+    Kind {
+        name: "zhipu",
+        origin: Some("https://open.bigmodel.cn"),
+        speaks: &[chat(GLM), messages(root("/api/anthropic", "v1"), Bearer)],
+        other: GLM,
+        operations: Some(&[
+            Op::Embeddings,
+            Op::Rerank,
+            Op::Moderations,
+            Op::ImageGenerations,
+            Op::Speech,
+            Op::Transcriptions,
+            Op::Files,
+            Op::Batches,
+        ]),
+        ..COMPATIBLE
+    },
+    // https://docs.z.ai/api-reference/introduction, https://docs.z.ai/scenario-example/develop-tools/claude
+    Kind {
+        name: "z-ai",
+        origin: Some("https://api.z.ai"),
+        speaks: &[chat(GLM), messages(root("/api/anthropic", "v1"), Bearer)],
+        other: GLM,
+        operations: Some(&[Op::ImageGenerations, Op::Transcriptions]),
+        ..COMPATIBLE
+    },
+    // https://help.aliyun.com/zh/model-studio/compatibility-of-openai-with-dashscope,
+    // https://help.aliyun.com/zh/model-studio/anthropic-api-messages
+    Kind {
+        name: "qwen",
+        origin: Some("https://dashscope.aliyuncs.com"),
+        speaks: &[chat(DASHSCOPE), messages(root("/apps/anthropic", "v1"), XApiKey)],
+        other: DASHSCOPE,
+        operations: Some(&[Op::Completions, Op::Embeddings, Op::Files, Op::Batches]),
+        ..COMPATIBLE
+    },
+    // https://www.volcengine.com/docs/82379/1298459
+    Kind {
+        name: "doubao",
+        origin: Some("https://ark.cn-beijing.volces.com"),
+        speaks: &[chat(ARK), responses(ARK), messages(root("/api/compatible", "v1"), Bearer)],
+        other: ARK,
+        operations: Some(&[Op::Embeddings, Op::ImageGenerations, Op::Files]),
+        ..COMPATIBLE
+    },
+    // https://platform.minimax.io/docs/api-reference/text-openai-api, …/text-chat-anthropic
+    Kind {
+        name: "minimax",
+        origin: Some("https://api.minimax.io"),
+        speaks: &[chat(V1), messages(root("/anthropic", "v1"), Bearer)],
+        ..COMPATIBLE
+    },
+    // https://docs.siliconflow.cn/cn/api-reference/chat-completions/chat-completions, …/messages
+    Kind {
+        name: "siliconflow",
+        origin: Some("https://api.siliconflow.cn"),
+        speaks: &[chat(V1), messages(V1, Bearer)],
+        operations: Some(&[
+            Op::Embeddings,
+            Op::Rerank,
+            Op::ImageGenerations,
+            Op::Speech,
+            Op::Transcriptions,
+            Op::Files,
+            Op::Batches,
+        ]),
+        ..COMPATIBLE
+    },
+    // https://docs.x.ai/developers/rest-api-reference: chat completions are called legacy, messages deprecated.
+    Kind {
+        name: "xai",
+        origin: Some("https://api.x.ai"),
+        speaks: &[responses(V1), chat(V1)],
+        operations: Some(&[Op::ImageGenerations, Op::ImageEdits, Op::Files]),
+        ..COMPATIBLE
+    },
+    // https://docs.mistral.ai/api: strict, "Extra inputs are not permitted".
+    Kind {
+        name: "mistral",
+        origin: Some("https://api.mistral.ai"),
+        speaks: &[chat(V1)],
+        operations: Some(&[Op::Embeddings, Op::Moderations, Op::Transcriptions, Op::Files]),
+        quirks: &[Quirk::NoStreamOptions],
+        ..COMPATIBLE
+    },
+    // https://console.groq.com/docs/api-reference
+    Kind {
+        name: "groq",
+        origin: Some("https://api.groq.com"),
+        speaks: &[chat(GROQ), responses(GROQ)],
+        other: GROQ,
+        operations: Some(&[Op::Speech, Op::Transcriptions, Op::Translations, Op::Files, Op::Batches]),
+        ..COMPATIBLE
+    },
+    // https://docs.cohere.com/docs/compatibility-api, https://docs.cohere.com/reference/rerank
+    Kind {
+        name: "cohere",
+        origin: Some("https://api.cohere.ai"),
+        speaks: &[chat(COHERE)],
+        other: COHERE,
+        operations: Some(&[Op::Embeddings, Op::Rerank]),
+        rerank: Some(USUAL),
+        quirks: &[Quirk::NoStreamOptions],
+        ..COMPATIBLE
+    },
+    // https://jina.ai/embeddings, https://jina.ai/reranker
+    Kind {
+        name: "jina",
+        origin: Some("https://api.jina.ai"),
+        operations: Some(&[Op::Embeddings, Op::Rerank]),
+        ..COMPATIBLE
+    },
+    // https://docs.ollama.com/api/openai-compatibility, https://docs.ollama.com/api/anthropic-compatibility
+    Kind {
+        name: "ollama",
+        origin: Some("http://127.0.0.1:11434"),
+        speaks: &[chat(V1), responses(V1), messages(V1, Bearer)],
+        operations: Some(&[Op::Completions, Op::Embeddings]),
+        quirks: &[Quirk::Keyless],
+        ..COMPATIBLE
+    },
+    // https://docs.vllm.ai/en/stable/serving/online_serving.html
+    Kind {
+        name: "vllm",
+        origin: Some("http://127.0.0.1:8000"),
+        speaks: &[chat(V1), responses(V1), Speaks { counts: true, ..messages(V1, Bearer) }],
+        operations: Some(&[
+            Op::Completions,
+            Op::Embeddings,
+            Op::Rerank,
+            Op::Transcriptions,
+            Op::Translations,
+        ]),
+        rerank: Some(USUAL),
+        quirks: &[Quirk::Keyless],
+        ..COMPATIBLE
+    },
+    // https://docs.sglang.io/docs/basic_usage/openai_api, …/anthropic_api, …/native_api
+    Kind {
+        name: "sglang",
+        origin: Some("http://127.0.0.1:30000"),
+        speaks: &[chat(V1), responses(V1), Speaks { counts: true, ..messages(V1, Bearer) }],
+        operations: Some(&[Op::Completions, Op::Embeddings, Op::Rerank]),
+        quirks: &[Quirk::Keyless],
+        ..COMPATIBLE
+    },
+];
+
+/// What most rows have in common: OpenAI's shapes, and nothing that is not named.
+const COMPATIBLE: Kind = Kind {
+    name: "",
+    dialect: Dialect::OpenAi,
+    origin: None,
+    speaks: &[],
+    other: V1,
+    operations: Some(&[]),
+    rerank: None,
+    quirks: &[],
+    models: &[],
+};
+
+/// Whatever version the operation usually has, or the client asked for where there are several.
+const USUAL: Root = Root { path: "", version: None };
+const V1: Root = root("", "v1");
+const AZURE: Root = root("/openai", "v1");
+const OPENROUTER: Root = root("/api", "v1");
+const GLM: Root = root("/api/paas", "v4");
+const DASHSCOPE: Root = root("/compatible-mode", "v1");
+const ARK: Root = root("/api", "v3");
+const GROQ: Root = root("/openai", "v1");
+const COHERE: Root = root("/compatibility", "v1");
+
+const fn root(path: &'static str, version: &'static str) -> Root {
+    Root { path, version: Some(version) }
+}
+
+const fn chat(root: Root) -> Speaks {
+    Speaks { protocol: Protocol::Chat, root, credential: Bearer, counts: false }
+}
+
+const fn responses(root: Root) -> Speaks {
+    Speaks { protocol: Protocol::Responses, root, credential: Bearer, counts: false }
+}
+
+const fn messages(root: Root, credential: CredentialForm) -> Speaks {
+    Speaks { protocol: Protocol::Anthropic, root, credential, counts: false }
+}
