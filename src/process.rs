@@ -71,7 +71,7 @@ impl Shared {
     /// Makes a snapshot the configuration in force, everywhere.
     pub fn adopt(&self, snapshot: &Arc<Snapshot>) {
         let _in_runtime = self.runtime.enter();
-        self.resolver.follow(snapshot.channels.iter().map(|channel| channel.endpoint.host.as_str()));
+        self.resolver.follow(snapshot.channels.iter().map(|channel| channel.dialed().0));
         let keys: Vec<&str> = snapshot.keys.iter().map(|key| key.id.as_str()).collect();
         let channels: Vec<&str> = snapshot.channels.iter().map(|channel| channel.id.as_str()).collect();
         let models = model_names(snapshot);

@@ -5,6 +5,7 @@
 
 pub(super) mod address;
 mod channels;
+mod egress;
 pub(super) mod examples;
 mod fleet;
 mod keys;

@@ -165,6 +165,7 @@ fn channel(channel: &Channel) -> Value {
         "groups": groups,
         "enabled": channel.enabled,
         "allow_link_local": channel.allow_link_local,
+        "egress_proxy": channel.egress_proxy.as_ref().map(|proxy| proxy.shown()),
         "limits": limits(&channel.limits),
         "credential_limits": limits(&channel.credential_limits),
         "request_headers": {

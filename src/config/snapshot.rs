@@ -6,6 +6,7 @@
 //! another one; what survives a reload is kept elsewhere under the *name*.
 
 mod channel;
+mod egress;
 mod place;
 mod prices;
 mod quota;
@@ -15,6 +16,7 @@ pub use self::channel::{
     Balance, Channel, ClientAbort, Conduct, Endpoint, ForeignThinking, HttpVersion, Streams, UpstreamTimeouts,
 };
 
+pub use self::egress::{EgressProxy, ProxyProtocol};
 pub use self::place::{CredentialForm, Naming, Place, Places};
 pub use self::prices::{PriceRule, Prices};
 pub use self::quota::{Per, Project, Quota};

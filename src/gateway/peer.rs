@@ -1,8 +1,9 @@
 //! Connections to providers: addresses from the background resolver, Pingora's pool behind them.
 //!
-//! Invariants: connections are shared only within one channel, credential and TLS settings; an https peer always
+//! Invariants: connections are shared only within one channel, credential, proxy and TLS settings; an https peer always
 //! has a server name, without which Pingora would not verify it (the configuration refuses an empty one).
 
+pub(super) mod egress;
 mod kept;
 mod trust;
 
@@ -21,7 +22,7 @@ use pingora::connectors::http::v2::{Connector as Http2Connector, H2HandshakeSett
 use pingora::protocols::http::v2::client::Http2Session;
 use pingora::protocols::{ALPN, Stream};
 use pingora::upstreams::peer::{HttpPeer, Peer as _};
-use pingora::{BError, ErrorType};
+use pingora::{BError, Error, ErrorType};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -77,8 +78,8 @@ impl Upstream {
                 Err(error) => last = Some(error),
             }
         }
-        self.resolver.suspect(&channel.endpoint.host);
-        Err(connect_failure(last.as_ref()))
+        self.resolver.suspect(channel.dialed().0);
+        Err(connect_failure(last.as_deref()))
     }
 
     /// A peer for Pingora's own pipeline. Its connection is nobody else's, before and after: what a provider adds behind an
@@ -94,12 +95,12 @@ impl Upstream {
         peer.group_key = self.world.random();
         peer.options.idle_timeout = Some(Duration::ZERO);
         let equipped = self.lines.trust.equip(&mut peer, &channel.tls.tls);
-        equipped.map_err(|error| connect_failure(Some(&error)))?;
+        equipped.map_err(|error| connect_failure(Some(error.as_ref())))?;
         Ok(peer)
     }
 
     async fn addresses(&self, channel: &Channel) -> Result<Arc<[IpAddr]>, Failure> {
-        let looked_up = self.resolver.addresses(&channel.endpoint.host);
+        let looked_up = self.resolver.addresses(channel.dialed().0);
         match tokio::time::timeout(channel.timeouts.connect, looked_up).await {
             Ok(Ok(addresses)) => allowed(channel, addresses),
             Ok(Err(why)) => Err(Failure::new(FailureKind::Dns, Sent::NotBegun, why)),
@@ -147,7 +148,7 @@ impl Lines {
         if !only_http1 {
             return None;
         }
-        let address = SocketAddr::new(address, channel.endpoint.port);
+        let address = SocketAddr::new(address, channel.dialed().1);
         let place = place(group(channel, credential), address);
         let stream = self.http1.take(place, self.world.now())?;
         Some(self.http1(stream, place))
@@ -168,7 +169,8 @@ impl Lines {
         };
         let place = place_of(&peer);
         if only_http1 {
-            return Ok((self.http1(Box::pin(self.trust.dial(&peer, tls)).await?, place), Origin::New));
+            let stream = Box::pin(self.trust.dial(&peer, (tls, channel))).await?;
+            return Ok((self.http1(stream, place), Origin::New));
         }
         if reuse && let Some((session, origin)) = self.kept_http2(&peer).await {
             return Ok((self.http2(session, peer), origin));
@@ -180,7 +182,7 @@ impl Lines {
         {
             return Ok((self.http1(stream, place), Origin::Idle));
         }
-        let stream = Box::pin(self.trust.dial(&peer, tls)).await?;
+        let stream = Box::pin(self.trust.dial(&peer, (tls, channel))).await?;
         let is_http2 = match stream.selected_alpn_proto() {
             Some(agreed) => agreed == ALPN::H2,
             // Without TLS there is nothing to agree on: the configuration knows.
@@ -189,9 +191,7 @@ impl Lines {
         match is_http2 {
             true => Ok((self.http2(self.first_stream(stream, &peer).await?, peer), Origin::New)),
             false if version == HttpVersion::Auto => Ok((self.http1(stream, place), Origin::New)),
-            false => {
-                Err(pingora::Error::explain(ErrorType::H2Downgrade, "the provider does not speak HTTP/2"))
-            }
+            false => Err(Error::explain(ErrorType::H2Downgrade, "the provider does not speak HTTP/2")),
         }
     }
 
@@ -222,7 +222,7 @@ impl Lines {
         settings.connection_window_size = peer.options.h2_connection_window_size;
         let connection = handshake(stream, settings).await?;
         let Some(session) = connection.spawn_stream().await? else {
-            return pingora::Error::e_explain(ErrorType::H2Error, "a new connection that takes no stream");
+            return Error::e_explain(ErrorType::H2Error, "a new connection that takes no stream");
         };
         if connection.more_streams_allowed() {
             self.http2.in_use_pool().insert(peer.reuse_hash(), connection);
@@ -275,7 +275,7 @@ fn allowed(channel: &Channel, addresses: Arc<[IpAddr]>) -> Result<Arc<[IpAddr]>,
 
 fn peer(channel: &Channel, credential: &Secret, address: IpAddr) -> HttpPeer {
     let endpoint = &channel.endpoint;
-    let address = SocketAddr::new(address, endpoint.port);
+    let address = SocketAddr::new(address, channel.dialed().1);
     let mut peer = HttpPeer::new(address, endpoint.tls, endpoint.host.clone());
     peer.group_key = group(channel, credential);
     peer.options.connection_timeout = Some(channel.timeouts.connect);
@@ -296,8 +296,10 @@ fn peer(channel: &Channel, credential: &Secret, address: IpAddr) -> HttpPeer {
 /// Whose connections may be shared.
 fn group(channel: &Channel, credential: &Secret) -> u64 {
     let mut hasher = DefaultHasher::new();
-    (channel.id.as_str(), credential.expose(), channel.tls.tls.digest(), &channel.endpoint.host)
-        .hash(&mut hasher);
+    let endpoint = &channel.endpoint;
+    (channel.id.as_str(), credential.expose(), channel.tls.tls.digest()).hash(&mut hasher);
+    // Behind a proxy the address is the proxy's, and says nothing of where it leads.
+    (&endpoint.host, endpoint.port, endpoint.tls, &channel.egress_proxy).hash(&mut hasher);
     hasher.finish()
 }
 
@@ -312,7 +314,8 @@ fn place_of(peer: &HttpPeer) -> u64 {
     peer.address().as_inet().map_or(peer.group_key, |address| place(peer.group_key, *address))
 }
 
-fn connect_failure(error: Option<&BError>) -> Failure {
+/// Why there is no connection.
+pub(super) fn connect_failure(error: Option<&Error>) -> Failure {
     let Some(error) = error else {
         return Failure::new(FailureKind::Dns, Sent::NotBegun, "the name has no addresses");
     };
@@ -320,6 +323,9 @@ fn connect_failure(error: Option<&BError>) -> Failure {
     let kind = if timed_out { FailureKind::ConnectTimeout } else { FailureKind::Connect };
     let what = error.etype.as_str();
     match &error.context {
+        Some(why) if error.etype == ErrorType::ConnectProxyFailure => {
+            Failure::new(kind, Sent::NotBegun, why.as_str())
+        }
         Some(why) if error.etype == ErrorType::TLSHandshakeFailure => {
             Failure::new(kind, Sent::NotBegun, format!("{what}: {}", why.as_str()))
         }

@@ -12,6 +12,7 @@ use crate::code::Code;
 use crate::config::snapshot::HttpVersion;
 use crate::failure::{Failure, FailureKind, Sent as FailureSent};
 use crate::gateway::exchange::{Exchange, Tried, Tunnel};
+use crate::gateway::peer::connect_failure;
 use crate::gateway::reply::elapsed;
 use crate::gateway::tunnel::line::Dial;
 use crate::gateway::{Gateway, Stop, body, forward, guard};
@@ -67,7 +68,8 @@ impl Gateway {
             Ok(mut peer) => {
                 peer.options.read_timeout = Some(attempt.channel.timeouts.response);
                 peer.options.write_timeout = Some(attempt.channel.timeouts.idle);
-                peer.options.custom_l4 = Some(Arc::new(Dial { over: self.over.clone() }));
+                peer.options.custom_l4 =
+                    Some(Arc::new(Dial { channel: Arc::clone(&attempt.channel), over: self.over.clone() }));
                 Ok(Box::new(peer))
             }
             Err(failure) => {
@@ -227,11 +229,7 @@ const INFORMATIONAL_MAX: usize = 16;
 /// Books that there was no connection.
 pub(super) fn refused(exchange: &mut Exchange, error: &Error) {
     if let Some(tunnel) = &mut exchange.tunnel {
-        let kind = match error.etype {
-            ErrorType::ConnectTimedout | ErrorType::TLSHandshakeTimedout => FailureKind::ConnectTimeout,
-            _ => FailureKind::Connect,
-        };
-        tunnel.failure = Some(Failure::new(kind, FailureSent::NotBegun, error.etype.as_str()));
+        tunnel.failure = Some(connect_failure(Some(error)));
     }
 }
 

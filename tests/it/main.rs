@@ -23,6 +23,7 @@ mod deploy;
 mod docs;
 mod draining;
 mod edge;
+mod egress;
 mod exactness;
 mod failover;
 mod fleet;

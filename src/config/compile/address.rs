@@ -76,7 +76,8 @@ pub(super) fn endpoint(url: &str) -> Result<Endpoint, Refused> {
     Ok(Endpoint { tls, host, port, authority, base_path, version })
 }
 
-fn host_and_port(authority: &str, tls: bool) -> Result<(String, u16), Refused> {
+/// Host, without brackets, and port; the scheme's own where none is written.
+pub(super) fn host_and_port(authority: &str, tls: bool) -> Result<(String, u16), Refused> {
     let (host, port) = if let Some(bracketed) = authority.strip_prefix('[') {
         let (host, rest) = bracketed.split_once(']').ok_or(("has a bracket that is not closed", None))?;
         let v6: Ipv6Addr = host.parse().map_err(|_| ("has no IPv6 address in its brackets", None))?;

@@ -51,6 +51,8 @@ impl Compiler<'_, '_> {
         conduct.include_usage &= written.include_usage.is_some() || !kind.has(Quirk::NoStreamOptions);
         let endpoint = self.endpoint(at, written, kind)?;
         let tls = self.channel_tls(at, written, endpoint.tls);
+        let allow_link_local = written.allow_link_local.unwrap_or(false);
+        let egress_proxy = self.egress_proxy(at, written.egress_proxy.as_ref(), (enabled, allow_link_local));
         let places = self.places(at, written, kind, &endpoint);
         let openais_models = kind.has(Quirk::OpenAisModels) || endpoint.is_openais_own();
         let protocols = self.protocols(at, written, kind, (&places, openais_models));
@@ -82,7 +84,8 @@ impl Compiler<'_, '_> {
             weight: written.weight.unwrap_or(1),
             groups,
             enabled,
-            allow_link_local: written.allow_link_local.unwrap_or(false),
+            allow_link_local,
+            egress_proxy: egress_proxy.map(Arc::new),
             limits,
             credential_limits,
             set_headers,

@@ -131,6 +131,8 @@ pub(in super::super) struct Channel {
     pub(in super::super) client_cert: Option<String>,
     /// The file with the private key of `client_cert`, PEM.
     pub(in super::super) client_key: Option<String>,
+    /// The proxy its connections go through: http://, socks5:// or socks5h://, a login in it; none if absent.
+    pub(in super::super) egress_proxy: Option<SecretText>,
     /// Lifts the ban on link-local and metadata addresses; false if absent.
     pub(in super::super) allow_link_local: Option<bool>,
 }

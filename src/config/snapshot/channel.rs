@@ -1,10 +1,11 @@
 //! Channels of a snapshot: where they are, what they serve, and how they are used.
 
-use super::{ChannelTls, Limits, Patterns, Place, Places};
+use super::{ChannelTls, EgressProxy, Limits, Patterns, Place, Places};
 use crate::id::{ChannelId, GroupId};
 use crate::protocol::{Dialect, Operation, Protocol};
 use crate::secret::Secret;
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// One account at one provider.
@@ -50,6 +51,8 @@ pub struct Channel {
     pub enabled: bool,
     /// Whether it may point (or resolve) at link-local and metadata addresses.
     pub allow_link_local: bool,
+    /// What its connections go through.
+    pub egress_proxy: Option<Arc<EgressProxy>>,
     /// Its own limits: past them it is passed over.
     pub limits: Limits,
     /// The limits of each of its credentials: past them that credential is passed over.
@@ -68,6 +71,12 @@ impl Channel {
     /// Where it is asked for this, and in which form it is told who pays.
     pub fn place_of(&self, operation: Operation) -> &Place {
         self.places.of(operation)
+    }
+
+    /// Where its connections are opened to: the provider, or the proxy before it.
+    pub fn dialed(&self) -> (&str, u16) {
+        let direct = (self.endpoint.host.as_str(), self.endpoint.port);
+        self.egress_proxy.as_ref().map_or(direct, |proxy| (&proxy.host, proxy.port))
     }
 
     /// Whether it has this operation, which belongs to no protocol, in this dialect.

@@ -5,6 +5,8 @@
 //! Invariant: a server's certificate is verified against its name, always: nothing here can turn that off, and
 //! an endpoint without a name (which Pingora would take for a wish not to verify) is not connected to.
 
+use super::egress;
+use crate::config::snapshot::Channel;
 use crate::gateway::guard::Plain;
 use crate::tls::{ClientTls, Digest};
 use dashmap::{DashMap, DashSet};
@@ -40,10 +42,14 @@ impl Trust {
         Self { system: OnceLock::new(), settings: DashMap::new(), http1_only: DashSet::new() }
     }
 
-    /// A fresh connection, secured where the peer is.
-    pub(super) async fn dial(&self, peer: &HttpPeer, tls: &ClientTls) -> Result<Stream, BError> {
+    /// A fresh connection, through the channel's proxy where it has one, secured where the peer is.
+    pub(super) async fn dial(
+        &self,
+        peer: &HttpPeer,
+        (tls, channel): (&ClientTls, &Channel),
+    ) -> Result<Stream, BError> {
         let connecting = async {
-            let tcp = connect(peer).await?;
+            let tcp = connect(peer, channel).await?;
             if peer.is_tls() { self.secure(tcp, peer, tls).await } else { Ok(Box::new(tcp) as Stream) }
         };
         match peer.total_connection_timeout() {
@@ -124,7 +130,7 @@ impl Settings {
 }
 
 /// A connection of our own: Pingora's keeps 64 KiB for reading ahead, where what is read here is copied out at once.
-async fn connect(peer: &HttpPeer) -> Result<Plain, BError> {
+async fn connect(peer: &HttpPeer, channel: &Channel) -> Result<Plain, BError> {
     let failed = |error: std::io::Error| {
         let kind = match error.kind() {
             std::io::ErrorKind::ConnectionRefused => ErrorType::ConnectRefused,
@@ -140,6 +146,7 @@ async fn connect(peer: &HttpPeer) -> Result<Plain, BError> {
     drop(socket.set_recv_buffer_size(KERNEL_READS_MAX));
     let tcp = socket.connect(address).await.map_err(failed)?;
     drop(tcp.set_nodelay(true));
+    let tcp = egress::through(tcp, channel).await?;
     let digest = SocketDigest::from_raw_fd(tcp.as_raw_fd());
     drop(digest.peer_addr.set(Some(address.into())));
     Ok(Plain::new(tcp, digest))

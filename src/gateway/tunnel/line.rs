@@ -3,6 +3,8 @@
 //! Pingora's pipeline knows no such moment: it would wait for the provider until the process is gone, and its exchange with it,
 //! unrecorded. Invariant: whoever reads or writes here learns of that moment at once, also one that waits.
 
+use crate::config::snapshot::Channel;
+use crate::gateway::peer::egress;
 use crate::gateway::waiting::is_over;
 use async_trait::async_trait;
 use pingora::connectors::l4::Connect;
@@ -14,14 +16,17 @@ use std::fmt;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::watch;
 
-/// Opens such connections.
+/// Opens such connections, through the channel's proxy where it has one.
 #[derive(Debug)]
 pub(super) struct Dial {
+    /// Whose provider it is.
+    pub(super) channel: Arc<Channel>,
     /// Whether what is under way shall end now.
     pub(super) over: watch::Receiver<bool>,
 }
@@ -40,6 +45,7 @@ impl Connect for Dial {
         // Larger is only room for what a slow client does not take.
         drop(socket.set_recv_buffer_size(KERNEL_READS_MAX));
         let tcp = socket.connect(address).await.map_err(failed)?;
+        let tcp = egress::through(tcp, &self.channel).await?;
         let over = Box::pin(is_over(self.over.clone()));
         Ok(VirtualSocketStream::new(Box::new(Line { tcp, over, broken: false })).into())
     }
