@@ -63,6 +63,28 @@ name! {
     TraceId
 }
 
+impl ChannelId {
+    /// What a channel of several addresses (`base_urls`) is called at one of them.
+    #[must_use]
+    pub fn at(&self, site: &str) -> Self {
+        Self::new(&format!("{self}{SITE}{site}"))
+    }
+
+    /// Whether the operator means it by this name: its own, or that of the channel of which it is one address.
+    pub fn is_called(&self, name: &str) -> bool {
+        let rest = self.as_str().strip_prefix(name);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(SITE))
+    }
+
+    /// The name of the channel of which it is one address, if it is.
+    pub fn without_site(&self) -> &str {
+        self.as_str().rsplit_once(SITE).map_or(self.as_str(), |(name, _)| name)
+    }
+}
+
+/// Stands between a channel's name and one of its addresses.
+const SITE: char = '@';
+
 impl ExchangeId {
     /// It without its prefix: letters and digits only, for ids of our own that are made of it.
     pub fn unprefixed(&self) -> &str {

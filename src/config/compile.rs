@@ -16,6 +16,7 @@ mod profiles;
 mod quotas;
 mod secrets;
 mod server;
+mod sites;
 mod tls;
 mod units;
 mod upstream;

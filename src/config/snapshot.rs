@@ -13,7 +13,8 @@ mod quota;
 mod tls;
 
 pub use self::channel::{
-    Balance, Channel, ClientAbort, Conduct, Endpoint, ForeignThinking, HttpVersion, Streams, UpstreamTimeouts,
+    Balance, Channel, ClientAbort, Conduct, Endpoint, ForeignThinking, HttpVersion, Maker, Streams,
+    UpstreamTimeouts,
 };
 
 pub use self::egress::{EgressProxy, ProxyProtocol};

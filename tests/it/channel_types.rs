@@ -2,18 +2,18 @@
 //!
 //! The addresses are those that the providers document; the fake stands at another host and understands all of them.
 
+mod azure;
+mod claude_code;
+mod operations;
+mod sites;
+
 use crate::support::client::{self, Answer, Ended};
 use crate::support::decide::Decides;
 use crate::support::speech::{MODEL, Speech};
 use crate::support::{Gateway, KEY, credential, key, repository};
-use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method};
 use serde_json::json;
-use std::collections::BTreeMap;
 use std::path::Path;
 use tollgate::config::{self, TextSource};
-use tollgate::protocol::entry;
-use tollgate::stage::rewrite::{Original, rewrite};
 use tollgate_loadtest::{Options, Provider, Recorded};
 
 /// A type, and where it is asked in what it speaks: the first is what others are translated into.
@@ -45,11 +45,29 @@ const TYPES: &[Row] = &[
             (Messages, "/api/v1/messages", Bearer),
         ],
     ),
-    ("deepseek", &[(Chat, "/chat/completions", Bearer), (Messages, "/anthropic/v1/messages", XApiKey)]),
-    ("moonshot", &[(Chat, "/v1/chat/completions", Bearer), (Messages, "/anthropic/v1/messages", Bearer)]),
+    (
+        "deepseek",
+        &[
+            (Chat, "/chat/completions", Bearer),
+            (Messages, "/anthropic/v1/messages", XApiKey),
+            (Responses, "/responses", Bearer),
+        ],
+    ),
+    (
+        "moonshot",
+        &[
+            (Chat, "/v1/chat/completions", Bearer),
+            (Messages, "/anthropic/v1/messages", Bearer),
+            (Responses, "/v1/responses", Bearer),
+        ],
+    ),
     (
         "zhipu",
-        &[(Chat, "/api/paas/v4/chat/completions", Bearer), (Messages, "/api/anthropic/v1/messages", Bearer)],
+        &[
+            (Chat, "/api/paas/v4/chat/completions", Bearer),
+            (Messages, "/api/anthropic/v1/messages", Bearer),
+            (Responses, "/api/v1/responses", Bearer),
+        ],
     ),
     (
         "z-ai",
@@ -70,10 +88,17 @@ const TYPES: &[Row] = &[
             (Messages, "/api/compatible/v1/messages", Bearer),
         ],
     ),
-    ("minimax", &[(Chat, "/v1/chat/completions", Bearer), (Messages, "/anthropic/v1/messages", Bearer)]),
+    (
+        "minimax",
+        &[
+            (Chat, "/v1/chat/completions", Bearer),
+            (Messages, "/anthropic/v1/messages", Bearer),
+            (Responses, "/v1/responses", Bearer),
+        ],
+    ),
     ("siliconflow", &[(Chat, "/v1/chat/completions", Bearer), (Messages, "/v1/messages", Bearer)]),
     ("xai", &[(Responses, "/v1/responses", Bearer), (Chat, "/v1/chat/completions", Bearer)]),
-    ("mistral", &[(Chat, "/v1/chat/completions", Bearer)]),
+    ("mistral", &[(Chat, "/v1/chat/completions", Bearer), (Responses, "/v1/responses", Bearer)]),
     ("groq", &[(Chat, "/openai/v1/chat/completions", Bearer), (Responses, "/openai/v1/responses", Bearer)]),
     ("cohere", &[(Chat, "/compatibility/v1/chat/completions", Bearer)]),
     ("jina", &[]),
@@ -107,47 +132,6 @@ const TYPES: &[Row] = &[
 /// host only.
 const APART: [&str; 2] = ["gemini", "claude-code"];
 
-/// Where the operations without a protocol are asked, of those that a type has.
-const OPERATIONS: &[(&str, &[(&str, &str)])] = &[
-    ("openai", &[("/v1/embeddings", "/v1/embeddings"), ("/v2/rerank", "/v2/rerank")]),
-    ("azure-openai", &[("/v1/embeddings", "/openai/v1/embeddings")]),
-    ("openrouter", &[("/v1/embeddings", "/api/v1/embeddings")]),
-    (
-        "zhipu",
-        &[
-            ("/v1/embeddings", "/api/paas/v4/embeddings"),
-            ("/v1/rerank", "/api/paas/v4/rerank"),
-            ("/v1/moderations", "/api/paas/v4/moderations"),
-        ],
-    ),
-    ("qwen", &[("/v1/embeddings", "/compatible-mode/v1/embeddings")]),
-    ("doubao", &[("/v1/embeddings", "/api/v3/embeddings")]),
-    ("siliconflow", &[("/v1/embeddings", "/v1/embeddings"), ("/v2/rerank", "/v1/rerank")]),
-    ("mistral", &[("/v1/embeddings", "/v1/embeddings"), ("/v1/moderations", "/v1/moderations")]),
-    (
-        "cohere",
-        &[
-            ("/v1/embeddings", "/compatibility/v1/embeddings"),
-            ("/v2/rerank", "/v2/rerank"),
-            ("/v1/rerank", "/v1/rerank"),
-        ],
-    ),
-    ("jina", &[("/v1/embeddings", "/v1/embeddings"), ("/v1/rerank", "/v1/rerank")]),
-    ("ollama", &[("/v1/embeddings", "/v1/embeddings")]),
-    (
-        "vllm",
-        &[("/v1/embeddings", "/v1/embeddings"), ("/v1/rerank", "/v1/rerank"), ("/v2/rerank", "/v2/rerank")],
-    ),
-    ("sglang", &[("/v1/embeddings", "/v1/embeddings"), ("/v1/rerank", "/v1/rerank")]),
-    // Nothing of this kind.
-    ("deepseek", &[]),
-    ("moonshot", &[]),
-    ("z-ai", &[]),
-    ("minimax", &[]),
-    ("xai", &[]),
-    ("groq", &[]),
-];
-
 async fn compatible() -> Provider {
     let options = Options { compatible: true, ..Options::default() };
     Provider::start(options).await.expect("a loopback port")
@@ -180,6 +164,12 @@ fn types() -> Vec<String> {
     let schema: serde_json::Value = serde_json::from_str(&config::schema()).expect("it is JSON");
     let words = schema["$defs"]["Channel"]["properties"]["type"]["enum"].as_array().expect("an enum");
     words.iter().filter_map(|word| word.as_str().map(str::to_owned)).collect()
+}
+
+async fn ask(gateway: &Gateway, path: &str, body: &str) -> Answer {
+    let bearer = format!("Bearer {KEY}");
+    let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
+    client::post(gateway.addr(), path, &headers, body.as_bytes()).await
 }
 
 #[test]
@@ -220,44 +210,6 @@ async fn every_type_is_asked_where_its_provider_documents_it_and_with_its_creden
 }
 
 #[tokio::test]
-async fn the_other_operations_are_asked_where_they_are_and_refused_clearly_where_they_are_not() {
-    let bodies = BTreeMap::from([
-        ("/v1/embeddings", r#"{"input":"a","model":"$"}"#),
-        ("/v1/rerank", r#"{"query":"q","documents":["a"],"model":"$"}"#),
-        ("/v2/rerank", r#"{"query":"q","documents":["a"],"model":"$"}"#),
-        ("/v1/moderations", r#"{"input":"a","model":"$"}"#),
-    ]);
-    for (kind, has) in OPERATIONS {
-        let upstream = compatible().await;
-        let gateway = Gateway::start(&(channel(kind, &upstream, ("", "")) + &key())).await;
-        for (path, target) in *has {
-            let answer = ask(&gateway, path, &bodies[path].replace('$', MODEL)).await;
-            assert_eq!(answer.status, 200, "{kind} {path}: {}", answer.text());
-            let sent = upstream.requests().pop().expect("it was asked");
-            assert_eq!(sent.target, *target, "{kind} {path}");
-            assert_eq!(
-                String::from_utf8_lossy(&sent.body),
-                bodies[path].replace('$', "there"),
-                "{kind} {path}"
-            );
-        }
-        let before = upstream.request_count();
-        if !has.iter().any(|(path, _)| *path == "/v1/embeddings") {
-            let answer = ask(&gateway, "/v1/embeddings", &bodies["/v1/embeddings"].replace('$', MODEL)).await;
-            assert_eq!((answer.status, answer.code().as_str()), (400, "untranslatable_request"), "{kind}");
-            assert!(answer.text().contains("does not offer this (embeddings)"), "{}", answer.text());
-            assert_eq!(upstream.request_count(), before, "{kind}");
-        }
-    }
-}
-
-async fn ask(gateway: &Gateway, path: &str, body: &str) -> Answer {
-    let bearer = format!("Bearer {KEY}");
-    let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
-    client::post(gateway.addr(), path, &headers, body.as_bytes()).await
-}
-
-#[tokio::test]
 async fn tokens_are_counted_where_that_is_documented_and_estimated_elsewhere() {
     for (kind, counted) in [("anthropic", true), ("vllm", true), ("deepseek", false), ("ollama", false)] {
         let upstream = compatible().await;
@@ -271,44 +223,6 @@ async fn tokens_are_counted_where_that_is_documented_and_estimated_elsewhere() {
         assert_eq!(answer.header("x-tollgate-estimated").is_none(), counted, "{kind}");
         assert_eq!(upstream.request_count(), usize::from(counted), "{kind}");
     }
-}
-
-#[tokio::test]
-async fn azures_dated_api_has_deployments_in_the_path_and_its_version_in_the_query() {
-    let upstream = compatible().await;
-    let more = "api_version = \"2024-10-21\"";
-    let text = channel("azure-openai", &upstream, ("/openai/", more)).replace("there", "gpt 4/o");
-    let gateway = Gateway::start(&(text + &key())).await;
-    for (path, body, target) in [
-        (
-            "/v1/chat/completions",
-            Chat.body(MODEL, false),
-            "/openai/deployments/gpt%204%2Fo/chat/completions?api-version=2024-10-21",
-        ),
-        (
-            "/v1/chat/completions?api-version=2023-05-15&x=1",
-            Chat.body(MODEL, false),
-            "/openai/deployments/gpt%204%2Fo/chat/completions?x=1&api-version=2024-10-21",
-        ),
-        (
-            "/v1/embeddings",
-            format!(r#"{{"input":"a","model":"{MODEL}"}}"#),
-            "/openai/deployments/gpt%204%2Fo/embeddings?api-version=2024-10-21",
-        ),
-        ("/v1/responses", Responses.body(MODEL, false), "/openai/responses?api-version=2024-10-21"),
-    ] {
-        let answer = ask(&gateway, path, &body).await;
-        assert_eq!(answer.status, 200, "{path}: {}", answer.text());
-        let sent = upstream.requests().pop().expect("it was asked");
-        assert_eq!(sent.target, target, "{path}");
-        assert_eq!(presented(&sent), expected(ApiKey, "azure-openai"), "{path}");
-    }
-    // A file goes through as a tunnel, to the same place.
-    let request = client::request("GET", "/v1/files", &[("authorization", &format!("Bearer {KEY}"))], b"");
-    assert_eq!(client::once(gateway.addr(), &request).await.status, 200);
-    let sent = upstream.requests().pop().expect("it was asked");
-    assert_eq!(sent.target, "/openai/files?api-version=2024-10-21");
-    assert_eq!(presented(&sent), expected(ApiKey, "azure-openai"));
 }
 
 #[tokio::test]
@@ -397,85 +311,6 @@ fn what_a_type_cannot_be_told_is_said_with_its_way_out() {
 }
 
 #[test]
-fn the_token_of_claude_code_goes_to_its_own_address_and_nowhere_else() {
-    let warned = said("type = \"claude-code\"\nbase_url = \"https://proxy.example/v1\"").expect("it loads");
-    assert!(warned.contains("channel.c.base_url: is not used"), "{warned}");
-    let decides = claude_code("base_url = \"https://proxy.example/v1\"");
-    let channel = &decides.live.snapshot.channels[0];
-    assert_eq!(channel.endpoint.base_url(), "https://api.anthropic.com");
-    assert!(channel.serves("claude-opus-5-5") && channel.serves("claude-haiku-5-5"));
-    assert!(!channel.serves("gpt-4.1"));
-    assert!(claude_code("models = [\"x\"]").live.snapshot.channels[0].serves("x"));
-}
-
-fn claude_code(more: &str) -> Decides {
-    Decides::new(&format!(
-        "[[channel]]\nname = \"max\"\ntype = \"claude-code\"\napi_keys = [\"sk-ant-oat01-0123456789\"]\nmodel_map = {{ m = \"claude-opus-5-5\" }}\n{more}\n"
-    ))
-}
-
-#[test]
-fn a_request_with_the_token_of_claude_code_is_the_clients_own_but_for_the_credential_and_one_beta() {
-    let decides = claude_code("models = [\"m\"]");
-    let attempt = decides.attempt(None);
-    let body =
-        Bytes::from_static(br#"{"model":"m","max_tokens":9,"messages":[{"role":"user","content":"hi"}]}"#);
-    for (betas, sent) in [
-        (&[][..], "oauth-2025-04-20"),
-        (&["claude-code-20250219"], "claude-code-20250219,oauth-2025-04-20"),
-        (&["a, b", "c"], "a,b,c,oauth-2025-04-20"),
-        (&["oauth-2025-04-20,a"], "oauth-2025-04-20,a"),
-    ] {
-        let mut headers = HeaderMap::new();
-        for (name, value) in [
-            ("x-api-key", KEY),
-            ("anthropic-version", "2023-06-01"),
-            ("user-agent", "curl/8"),
-            ("x-app", "cli"),
-        ] {
-            headers.insert(name, HeaderValue::from_static(value));
-        }
-        for beta in betas {
-            headers.append("anthropic-beta", HeaderValue::from_static(beta));
-        }
-        let entry =
-            entry::entry(&Method::POST, "/v1/messages", Some("beta=true"), &headers).expect("an address");
-        let original = Original {
-            method: &Method::POST,
-            entry: &entry,
-            headers: &headers,
-            body: &body,
-            model: None,
-            stripped: &[],
-            capped: &[],
-            ask_usage: None,
-            requested: "m",
-        };
-        let outgoing = rewrite(&original, &attempt);
-        assert_eq!(outgoing.target, "/v1/messages?beta=true");
-        assert_eq!(outgoing.body.concat(), body);
-        let length = body.len().to_string();
-        let expected = BTreeMap::from([
-            ("accept-encoding", "identity"),
-            ("anthropic-beta", sent),
-            ("anthropic-version", "2023-06-01"),
-            ("authorization", "Bearer sk-ant-oat01-0123456789"),
-            ("content-length", &length),
-            ("host", "api.anthropic.com"),
-            ("user-agent", "curl/8"),
-            ("x-app", "cli"),
-        ]);
-        let found: BTreeMap<&str, &str> = outgoing
-            .headers
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.to_str().expect("ASCII")))
-            .collect();
-        assert_eq!(found, expected, "{betas:?}");
-        assert_eq!(outgoing.headers.len(), expected.len(), "{betas:?}");
-    }
-}
-
-#[test]
 fn the_dump_says_where_each_protocol_is() {
     let decides = Decides::new(
         "[[channel]]\nname = \"d\"\ntype = \"deepseek\"\napi_keys = [\"sk-up-0123456789\"]\nmodels = [\"m\"]\n",
@@ -483,7 +318,11 @@ fn the_dump_says_where_each_protocol_is() {
     let dump = config::redacted(&decides.live.snapshot);
     assert_eq!(
         dump["channel"][0]["addresses"],
-        json!({ "chat": "https://api.deepseek.com", "anthropic": "https://api.deepseek.com/anthropic/v1" }),
+        json!({
+            "chat": "https://api.deepseek.com",
+            "anthropic": "https://api.deepseek.com/anthropic/v1",
+            "responses": "https://api.deepseek.com",
+        }),
         "{dump}"
     );
 }

@@ -4,12 +4,12 @@ use super::kinds::{self, Kind, Quirk};
 use super::secrets::Found;
 use super::server::SECRET_HEADERS;
 use super::upstream::Upstream;
-use super::{At, Compiler, address, entries, places};
+use super::{At, Compiler, entries};
 use crate::config::file::{Channel as Written, File, Limits as WrittenLimits, present};
 use crate::config::problem::shown;
-use crate::config::snapshot::{Channel, Endpoint, Limits, Patterns, Places, Streams, UpstreamTimeouts};
+use crate::config::snapshot::{Channel, Limits, Patterns, Streams, UpstreamTimeouts};
 use crate::id::{ChannelId, GroupId};
-use crate::protocol::{Medium, Protocol};
+use crate::protocol::Medium;
 use crate::secret::Secret;
 use http::{HeaderName, HeaderValue};
 use std::collections::{HashMap, HashSet};
@@ -21,7 +21,11 @@ impl Compiler<'_, '_> {
         let mut first = HashMap::new();
         for (at, written) in entries(files, ("channel", |file| &file.channel)) {
             self.name(&at, &written.name, &mut first);
-            if let Some(channel) = self.channel(&at, written, upstream) {
+            for mut channel in self.at_every_site(&at, written, upstream).unwrap_or_default() {
+                if channel.id.as_str() != written.name {
+                    self.name(&at, channel.id.as_str(), &mut first);
+                }
+                channel.index = self.channels.len();
                 self.channels.push(Arc::new(channel));
             }
         }
@@ -36,7 +40,8 @@ impl Compiler<'_, '_> {
         limits
     }
 
-    fn channel(&mut self, at: &At, written: &Written, defaults: &Upstream) -> Option<Channel> {
+    /// The channel, once for each of its addresses.
+    fn at_every_site(&mut self, at: &At, written: &Written, defaults: &Upstream) -> Option<Vec<Channel>> {
         let kind = kinds::kind(&written.kind)?; // the schema knows no other
         let enabled = written.enabled.unwrap_or(true);
         let credentials = self.credentials(at, written, (kind, enabled));
@@ -49,33 +54,27 @@ impl Compiler<'_, '_> {
         let timeouts = self.channel_timeouts(at, written, &defaults.timeouts);
         let mut conduct = self.conduct(at, &written.into(), &defaults.conduct);
         conduct.include_usage &= written.include_usage.is_some() || !kind.has(Quirk::NoStreamOptions);
-        let endpoint = self.endpoint(at, written, kind)?;
-        let tls = self.channel_tls(at, written, endpoint.tls);
+        let sites = self.sites(at, written, kind);
+        let site = sites.first()?.clone();
+        let tls = self.channel_tls(at, written, sites.iter().any(|site| site.endpoint.tls));
         let allow_link_local = written.allow_link_local.unwrap_or(false);
         let egress_proxy = self.egress_proxy(at, written.egress_proxy.as_ref(), (enabled, allow_link_local));
-        let places = self.places(at, written, kind, &endpoint);
-        let openais_models = kind.has(Quirk::OpenAisModels) || endpoint.is_openais_own();
-        let protocols = self.protocols(at, written, kind, (&places, openais_models));
-        Some(Channel {
+        let channel = Channel {
             id: ChannelId::new(&written.name),
-            index: self.channels.len(),
+            index: 0,
             kind: kind.name,
             dialect: kind.dialect,
-            counting: protocols
-                .iter()
-                .copied()
-                .filter(|one| kind.speaks(*one).is_some_and(|row| row.counts))
-                .collect(),
-            protocols,
+            counting: site.counting,
+            protocols: site.protocols,
             operations: kind.operations,
-            places,
-            openais_models,
+            places: site.places,
+            maker: site.maker,
             streams: match written.stream.as_deref() {
                 Some("require") => Streams::Require,
                 Some("forbid") => Streams::Forbid,
                 _ => Streams::Any,
             },
-            endpoint,
+            endpoint: site.endpoint,
             tls,
             credentials,
             models,
@@ -92,101 +91,8 @@ impl Compiler<'_, '_> {
             remove_headers,
             timeouts,
             conduct,
-        })
-    }
-
-    /// What it speaks: of its type's protocols those that are written, in that order; words that are not known the
-    /// schema has refused.
-    fn protocols(
-        &mut self,
-        at: &At,
-        written: &Written,
-        kind: &Kind,
-        (places, openais_models): (&Places, bool),
-    ) -> Vec<Protocol> {
-        let at = at.key("protocols");
-        let known: Vec<Protocol> = places.spoken.iter().map(|(protocol, _)| *protocol).collect();
-        let Some(listed) = &written.protocols else {
-            let mut protocols = known;
-            // There responses carry what chat completions cannot: thinking that is given back, beside tools.
-            protocols.sort_by_key(|protocol| *protocol != Protocol::Responses || !openais_models);
-            return protocols;
         };
-        let mut protocols = Vec::new();
-        for (index, word) in present(listed) {
-            let at = at.item(index);
-            match Protocol::named(word) {
-                Some(protocol) if protocols.contains(&protocol) => self.problem(&at, "is there twice", None),
-                Some(protocol) if known.contains(&protocol) => protocols.push(protocol),
-                Some(protocol) if kind.speaks(protocol).is_some() => {
-                    let hint =
-                        "with the host alone, all of the type's protocols are where its provider has them";
-                    self.problem(&at, "is not where base_url leads", Some(hint.to_owned()));
-                }
-                Some(_) => {
-                    let words: Vec<_> = kind.speaks.iter().map(|speaks| speaks.protocol.word()).collect();
-                    let hint = match words[..] {
-                        [] => "leave it out".to_owned(),
-                        _ => format!("channels of this type speak {}", words.join(" and ")),
-                    };
-                    self.problem(&at, format!("is not spoken by type {}", kind.name), Some(hint));
-                }
-                None => {}
-            }
-        }
-        if protocols.is_empty() {
-            self.problem(&at, "must name a protocol", Some("leave it out for those of its type".to_owned()));
-        }
-        protocols
-    }
-
-    fn endpoint(&mut self, at: &At, written: &Written, kind: &Kind) -> Option<Endpoint> {
-        let at = at.key("base_url");
-        let mut url = written.base_url.as_deref();
-        if kind.has(Quirk::OwnAddressOnly) && url.take().is_some() {
-            let own = kind.origin.unwrap_or_default();
-            let hint = format!("this type's credential goes to {own} and nowhere else; leave it out");
-            self.warning(&at, "is not used", Some(hint));
-        }
-        let Some(url) = url.or(kind.origin) else {
-            let hint = "for example https://my-resource.openai.azure.com".to_owned();
-            self.problem(&at, format!("is needed: type {} has no address of its own", kind.name), Some(hint));
-            return None;
-        };
-        let endpoint = match address::endpoint(url) {
-            Ok(endpoint) => endpoint,
-            Err((what, hint)) => {
-                self.problem(&at, what, hint.map(str::to_owned));
-                return None;
-            }
-        };
-        if address::is_banned(&endpoint.host) && written.allow_link_local != Some(true) {
-            let what = "points at a link-local or metadata address";
-            let hint = "if that is meant, set allow_link_local = true".to_owned();
-            self.problem(&at, what, Some(hint));
-        }
-        Some(endpoint)
-    }
-
-    /// Where at the endpoint it is asked for what.
-    fn places(&mut self, at: &At, written: &Written, kind: &Kind, endpoint: &Endpoint) -> Places {
-        let mut places = places::places(kind, endpoint);
-        let with_versions = kind.has(Quirk::ApiVersion);
-        if with_versions && endpoint.base_path.contains("/deployments") {
-            let hint = "leave that off: a deployment is named by the model, or by what model_map makes of it";
-            self.problem(&at.key("base_url"), "names a deployment", Some(hint.to_owned()));
-        }
-        if let Some(version) = written.api_version.as_deref() {
-            let at = at.key("api_version");
-            if !with_versions {
-                self.problem(&at, format!("means nothing to type {}", kind.name), None);
-            } else if let Err(what) =
-                places::with_api_version(&mut places, version, endpoint.version.is_some())
-            {
-                self.problem(&at, what, None);
-            }
-        }
-        places
+        Some(sites.into_iter().map(|site| site.of(&channel)).collect())
     }
 
     /// What it serves: what is written, else what its type is known for.

@@ -39,6 +39,8 @@ pub(in crate::config) struct Speaks {
     pub(in crate::config) credential: CredentialForm,
     /// Whether it counts the tokens of a request without answering it.
     pub(in crate::config) counts: bool,
+    /// Whether its provider has it for some of its models only, so that it is spoken where the operator says so.
+    pub(in crate::config) of_some_models: bool,
 }
 
 /// What stands before an operation's own path.

@@ -18,10 +18,10 @@ impl Compiler<'_, '_> {
         let mut rules: Vec<PriceRule> = Vec::new();
         for (at, written) in entries(files, ("price", |file| &file.price)) {
             let Some(rule) = self.price(&at, written) else { continue };
-            let shadows = |other: &PriceRule| {
-                other.model == rule.model
-                    && other.channel.as_ref().is_none_or(|it| Some(it) == rule.channel.as_ref())
-            };
+            let covers =
+                |other: &ChannelId| rule.channel.as_ref().is_some_and(|it| it.is_called(other.as_str()));
+            let shadows =
+                |other: &PriceRule| other.model == rule.model && other.channel.as_ref().is_none_or(covers);
             if rules.iter().any(shadows) {
                 self.warning(&at.key("model"), "is never used: one before it has the same model", None);
             }
@@ -55,8 +55,7 @@ impl Compiler<'_, '_> {
     }
 
     fn priced_channel(&mut self, at: &At, name: &str) -> Option<ChannelId> {
-        let mut names = self.channels.iter().map(|channel| channel.id.as_str());
-        if names.any(|known| known == name) {
+        if self.channels.iter().any(|channel| channel.id.is_called(name)) {
             return Some(ChannelId::new(name));
         }
         let hint = did_you_mean(name, self.channels.iter().map(|channel| channel.id.as_str()));
@@ -64,16 +63,18 @@ impl Compiler<'_, '_> {
         None
     }
 
-    /// Warns about models that are spelled out and whose cost will not be known.
+    /// Warns about models that the operator spells out and whose cost will not be known.
     fn look_for_the_unpriced(&mut self, files: &[File], prices: &Prices) {
         let channels = self.channels.clone();
-        let by_name: HashMap<&str, &Arc<Channel>> = channels
-            .iter()
-            .filter(|channel| channel.enabled)
-            .map(|channel| (channel.id.as_str(), channel))
+        let enabled = || channels.iter().filter(|channel| channel.enabled);
+        // A name of its own comes before that of one address of another.
+        let by_name: HashMap<&str, &Arc<Channel>> = enabled()
+            .map(|channel| (channel.id.without_site(), channel))
+            .chain(enabled().map(|channel| (channel.id.as_str(), channel)))
             .collect();
         for (at, written) in entries(files, ("channel", |file| &file.channel)) {
-            let Some(channel) = by_name.get(written.name.as_str()) else { continue };
+            let channel = by_name.get(written.name.as_str()).filter(|_| written.models.is_some());
+            let Some(channel) = channel else { continue };
             let listed = channel.models.as_ref().map(Patterns::listed).unwrap_or_default();
             let unpriced: Vec<&String> = listed
                 .iter()

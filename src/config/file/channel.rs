@@ -60,6 +60,8 @@ pub(in super::super) struct Channel {
     pub(in super::super) kind: String,
     /// Where it is reached; the provider's own address if absent.
     pub(in super::super) base_url: Option<String>,
+    /// Where it is reached, of several servers that are the same: each is a channel `name@host:port` of its own.
+    pub(in super::super) base_urls: Option<List<String>>,
     /// Of Azure's API: a date for the one with deployments in the path, or preview; absent: the v1 API.
     pub(in super::super) api_version: Option<String>,
     /// The protocols it speaks; whoever speaks none of them is translated into the first. By `type` if absent.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// One account at one provider.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Channel {
     /// Its name.
     pub id: ChannelId,
@@ -27,8 +27,8 @@ pub struct Channel {
     pub operations: Option<&'static [Operation]>,
     /// Where it is asked for what.
     pub places: Places,
-    /// Whether it serves OpenAI's own models, not another's by OpenAI's protocol.
-    pub openais_models: bool,
+    /// Whose models it serves.
+    pub maker: Maker,
     /// Whether it is asked for streams.
     pub streams: Streams,
     /// Where it is reached.
@@ -65,6 +65,15 @@ pub struct Channel {
     pub timeouts: UpstreamTimeouts,
     /// How it is used.
     pub conduct: Conduct,
+}
+
+/// Whose models a channel serves, as far as they are asked otherwise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Maker {
+    /// OpenAI's own, here or there; they want `max_completion_tokens`.
+    OpenAi,
+    /// Anybody's, by whatever protocol.
+    Any,
 }
 
 impl Channel {

@@ -16,6 +16,11 @@ pub struct Places {
 }
 
 impl Places {
+    /// Whether this protocol has a place.
+    pub fn speak(&self, protocol: Protocol) -> bool {
+        self.spoken.iter().any(|(spoken, _)| *spoken == protocol)
+    }
+
     /// Where this operation is asked for.
     pub fn of(&self, operation: Operation) -> &Place {
         let of =

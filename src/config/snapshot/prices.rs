@@ -24,7 +24,7 @@ pub struct Prices {
 pub struct PriceRule {
     /// The model as written: a name, or one with `*`.
     pub model: String,
-    /// Only at this channel.
+    /// Only at this channel, at all of its addresses.
     pub channel: Option<ChannelId>,
     /// What it says.
     pub rates: Rates,
@@ -104,7 +104,8 @@ impl Prices {
     }
 
     fn rule(&self, channel: &ChannelId, model: &str) -> Option<&PriceRule> {
-        let here = |rule: &&PriceRule| rule.channel.as_ref().is_none_or(|only| only == channel);
+        let here =
+            |rule: &&PriceRule| rule.channel.as_ref().is_none_or(|only| channel.is_called(only.as_str()));
         self.rules.iter().filter(here).find(|rule| rule.pattern.matches(model))
     }
 }

@@ -31,7 +31,7 @@ pub(super) const KINDS: &[Kind] = &[
         name: "gemini",
         dialect: Dialect::Gemini,
         origin: Some("https://generativelanguage.googleapis.com"),
-        speaks: &[Speaks { protocol: Protocol::Gemini, root: USUAL, credential: XGoogApiKey, counts: true }],
+        speaks: &[Speaks { counts: true, ..spoken(Protocol::Gemini, USUAL, XGoogApiKey) }],
         other: USUAL,
         operations: None,
         ..COMPATIBLE
@@ -65,40 +65,54 @@ pub(super) const KINDS: &[Kind] = &[
             Speaks { credential: ApiKey, ..responses(AZURE) },
         ],
         other: AZURE,
-        operations: None,
+        operations: Some(&[
+            Op::Completions,
+            Op::Embeddings,
+            Op::ImageGenerations,
+            Op::ImageEdits,
+            Op::Speech,
+            Op::Transcriptions,
+            Op::Translations,
+            Op::Files,
+            Op::Uploads,
+            Op::Batches,
+            Op::FineTuning,
+        ]),
         quirks: &[Quirk::OpenAisModels, Quirk::ApiVersion],
         ..COMPATIBLE
     },
-    // https://openrouter.ai/docs/api/reference/overview
+    // https://openrouter.ai/docs/api/api-reference, and openrouter 1.3 of PyPI, the provider's own client. Its batches
+    // and videos are in a form of their own.
     Kind {
         name: "openrouter",
         origin: Some("https://openrouter.ai"),
         speaks: &[chat(OPENROUTER), responses(OPENROUTER), messages(OPENROUTER, Bearer)],
         other: OPENROUTER,
-        operations: Some(&[Op::Completions, Op::Embeddings]),
+        operations: Some(&[Op::Completions, Op::Embeddings, Op::Rerank, Op::Speech, Op::Transcriptions]),
         ..COMPATIBLE
     },
-    // https://api-docs.deepseek.com, https://api-docs.deepseek.com/guides/anthropic_api
+    // https://api-docs.deepseek.com, …/guides/anthropic_api, …/guides/responses_api
     Kind {
         name: "deepseek",
         origin: Some("https://api.deepseek.com"),
-        speaks: &[chat(root("", "")), messages(root("/anthropic", "v1"), XApiKey)],
+        speaks: &[chat(root("", "")), messages(root("/anthropic", "v1"), XApiKey), responses(root("", ""))],
         other: root("", ""),
         ..COMPATIBLE
     },
-    // https://platform.moonshot.cn/docs, https://platform.moonshot.ai/docs
+    // https://platform.kimi.com/docs/api/overview, …/api/messages, …/api/responses, …/api/batch
     Kind {
         name: "moonshot",
         origin: Some("https://api.moonshot.cn"),
-        speaks: &[chat(V1), messages(root("/anthropic", "v1"), Bearer)],
-        operations: Some(&[Op::Files]),
+        speaks: &[chat(V1), messages(root("/anthropic", "v1"), Bearer), responses(V1)],
+        operations: Some(&[Op::Files, Op::Batches]),
         ..COMPATIBLE
     },
-    // https://docs.bigmodel.cn/cn/api/introduction, https://docs.bigmodel.cn/cn/guide/develop/claude
+    // https://docs.bigmodel.cn/cn/api/introduction, …/cn/guide/develop/claude/introduction,
+    // …/cn/guide/develop/responses/introduction; fine-tuning as in zhipuai 2.1 of PyPI, its own client.
     Kind {
         name: "zhipu",
         origin: Some("https://open.bigmodel.cn"),
-        speaks: &[chat(GLM), messages(root("/api/anthropic", "v1"), Bearer)],
+        speaks: &[chat(GLM), messages(root("/api/anthropic", "v1"), Bearer), responses(root("/api", "v1"))],
         other: GLM,
         operations: Some(&[
             Op::Embeddings,
@@ -109,6 +123,7 @@ pub(super) const KINDS: &[Kind] = &[
             Op::Transcriptions,
             Op::Files,
             Op::Batches,
+            Op::FineTuning,
         ]),
         ..COMPATIBLE
     },
@@ -122,16 +137,20 @@ pub(super) const KINDS: &[Kind] = &[
         ..COMPATIBLE
     },
     // https://help.aliyun.com/zh/model-studio/compatibility-of-openai-with-dashscope,
-    // https://help.aliyun.com/zh/model-studio/anthropic-api-messages
+    // …/anthropic-api-messages, …/compatibility-with-openai-responses-api
     Kind {
         name: "qwen",
         origin: Some("https://dashscope.aliyuncs.com"),
-        speaks: &[chat(DASHSCOPE), messages(root("/apps/anthropic", "v1"), XApiKey)],
+        speaks: &[
+            chat(DASHSCOPE),
+            messages(root("/apps/anthropic", "v1"), XApiKey),
+            Speaks { of_some_models: true, ..responses(DASHSCOPE) },
+        ],
         other: DASHSCOPE,
         operations: Some(&[Op::Completions, Op::Embeddings, Op::Files, Op::Batches]),
         ..COMPATIBLE
     },
-    // https://www.volcengine.com/docs/82379/1298459
+    // https://www.volcengine.com/docs/82379/1298459, …/2655179 and …/2160841 of messages
     Kind {
         name: "doubao",
         origin: Some("https://ark.cn-beijing.volces.com"),
@@ -140,11 +159,11 @@ pub(super) const KINDS: &[Kind] = &[
         operations: Some(&[Op::Embeddings, Op::ImageGenerations, Op::Files]),
         ..COMPATIBLE
     },
-    // https://platform.minimax.io/docs/api-reference/text-openai-api, …/text-chat-anthropic
+    // https://platform.minimax.io/docs/api-reference/text-openai-api, …/text-anthropic-api, …/responses-create
     Kind {
         name: "minimax",
         origin: Some("https://api.minimax.io"),
-        speaks: &[chat(V1), messages(root("/anthropic", "v1"), Bearer)],
+        speaks: &[chat(V1), messages(root("/anthropic", "v1"), Bearer), responses(V1)],
         ..COMPATIBLE
     },
     // https://docs.siliconflow.cn/cn/api-reference/chat-completions/chat-completions, …/messages
@@ -171,22 +190,30 @@ pub(super) const KINDS: &[Kind] = &[
         operations: Some(&[Op::ImageGenerations, Op::ImageEdits, Op::Files]),
         ..COMPATIBLE
     },
-    // https://docs.mistral.ai/api: strict, "Extra inputs are not permitted".
+    // https://docs.mistral.ai/api: strict, "Extra inputs are not permitted"; responses and speech as in mistralai 3.7 of
+    // PyPI, its own client.
     Kind {
         name: "mistral",
         origin: Some("https://api.mistral.ai"),
-        speaks: &[chat(V1)],
-        operations: Some(&[Op::Embeddings, Op::Moderations, Op::Transcriptions, Op::Files]),
+        speaks: &[chat(V1), responses(V1)],
+        operations: Some(&[Op::Embeddings, Op::Moderations, Op::Speech, Op::Transcriptions, Op::Files]),
         quirks: &[Quirk::NoStreamOptions],
         ..COMPATIBLE
     },
-    // https://console.groq.com/docs/api-reference
+    // https://console.groq.com/docs/api-reference, and groq 1.7 of PyPI, its own client
     Kind {
         name: "groq",
         origin: Some("https://api.groq.com"),
         speaks: &[chat(GROQ), responses(GROQ)],
         other: GROQ,
-        operations: Some(&[Op::Speech, Op::Transcriptions, Op::Translations, Op::Files, Op::Batches]),
+        operations: Some(&[
+            Op::Embeddings,
+            Op::Speech,
+            Op::Transcriptions,
+            Op::Translations,
+            Op::Files,
+            Op::Batches,
+        ]),
         ..COMPATIBLE
     },
     // https://docs.cohere.com/docs/compatibility-api, https://docs.cohere.com/reference/rerank
@@ -195,7 +222,7 @@ pub(super) const KINDS: &[Kind] = &[
         origin: Some("https://api.cohere.ai"),
         speaks: &[chat(COHERE)],
         other: COHERE,
-        operations: Some(&[Op::Embeddings, Op::Rerank]),
+        operations: Some(&[Op::Embeddings, Op::Rerank, Op::Transcriptions]),
         rerank: Some(USUAL),
         quirks: &[Quirk::NoStreamOptions],
         ..COMPATIBLE
@@ -272,13 +299,17 @@ const fn root(path: &'static str, version: &'static str) -> Root {
 }
 
 const fn chat(root: Root) -> Speaks {
-    Speaks { protocol: Protocol::Chat, root, credential: Bearer, counts: false }
+    spoken(Protocol::Chat, root, Bearer)
 }
 
 const fn responses(root: Root) -> Speaks {
-    Speaks { protocol: Protocol::Responses, root, credential: Bearer, counts: false }
+    spoken(Protocol::Responses, root, Bearer)
 }
 
 const fn messages(root: Root, credential: CredentialForm) -> Speaks {
-    Speaks { protocol: Protocol::Anthropic, root, credential, counts: false }
+    spoken(Protocol::Anthropic, root, credential)
+}
+
+const fn spoken(protocol: Protocol, root: Root, credential: CredentialForm) -> Speaks {
+    Speaks { protocol, root, credential, counts: false, of_some_models: false }
 }
