@@ -16,6 +16,7 @@ pub mod run;
 pub mod secrecy;
 pub mod secured;
 mod signals;
+pub mod trials;
 mod upgrade;
 
 use crate::admin::{Admin, Bound};

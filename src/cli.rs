@@ -4,9 +4,10 @@
 //! failed, 2 for wrongly called; nothing here decides anything about a request.
 
 mod cells;
+mod channels;
 mod explain;
-mod logs;
 mod import;
+mod logs;
 mod lookup;
 mod offline;
 mod online;
@@ -108,6 +109,9 @@ enum Command {
     /// Keys for your users.
     #[command(subcommand)]
     Keys(KeysCommand),
+    /// The channels, and whether they answer.
+    #[command(subcommand)]
+    Channels(ChannelsCommand),
     /// Which models each key can use.
     Models {
         /// Only this key.
@@ -162,6 +166,33 @@ enum Command {
     },
     /// Print the version.
     Version {
+        #[arg(long, value_enum, default_value = "text")]
+        format: Format,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum ChannelsCommand {
+    /// List the configured channels, without their secrets.
+    List {
+        #[arg(long, value_enum, default_value = "text")]
+        format: Format,
+    },
+    /// Ask a channel something small with each of its credentials, and say what is wrong where it does not answer.
+    Test {
+        /// The channel's name.
+        #[arg(value_name = "NAME", required_unless_present = "all")]
+        name: Option<String>,
+        /// Every enabled channel.
+        #[arg(long, conflicts_with = "name")]
+        all: bool,
+        /// The model to ask, by its name here [default: the first that the channel names; of patterns alone the list
+        /// of models is asked for].
+        #[arg(long, value_name = "MODEL")]
+        model: Option<String>,
+        /// An answer that begins later is reported as slow.
+        #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, default_value = "10s")]
+        slow: Duration,
         #[arg(long, value_enum, default_value = "text")]
         format: Format,
     },
@@ -305,6 +336,13 @@ pub fn main() -> ExitCode {
             Some(url) => online::keys(&url, format == Format::Json),
             None => offline::list_keys(&config, format == Format::Json),
         },
+        Some(Command::Channels(ChannelsCommand::List { format })) => {
+            channels::list(&config, format == Format::Json)
+        }
+        Some(Command::Channels(ChannelsCommand::Test { name, all: _, model, slow, format })) => {
+            let (name, model, as_json) = (name.as_deref(), model.as_deref(), format == Format::Json);
+            channels::test(&config, &channels::Wanted { name, model, slow, as_json })
+        }
         Some(Command::Models { key, admin, format }) => match admin.admin {
             Some(url) => online::models(&url, key.as_deref(), format == Format::Json),
             None => offline::models(&config, key.as_deref(), format == Format::Json),

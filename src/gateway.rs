@@ -4,7 +4,7 @@
 //! An exchange (a request whose body names a model) is answered by the attempt loop below, over connections of our own; a
 //! tunnel (files) goes on through Pingora's stock pipeline ([`pipeline`]) and is never buffered (decision 0001).
 //! Invariants: one configuration for the whole exchange; every refusal goes through [`Reply::refuse`]; behind an answer that
-//! is not whole no end is written; [`Gateway::close`] settles and records, once, whatever happened.
+//! is not whole no end is written; `Gateway::close` settles and records, once, whatever happened.
 
 pub mod bearer;
 pub mod body;
@@ -26,6 +26,7 @@ pub mod room;
 pub mod seen;
 pub mod spend;
 pub mod status;
+pub mod trial;
 pub mod tunnel;
 pub mod waiting;
 pub mod wire;

@@ -19,6 +19,7 @@ pub mod rewrite;
 pub mod route;
 pub mod session;
 pub mod translated;
+pub mod trial;
 pub mod unseen;
 pub mod verdict;
 pub mod way;

@@ -60,7 +60,8 @@ pub fn mock(listen: SocketAddr, pace: Duration) -> Result<(), String> {
     })
 }
 
-fn runtime() -> Result<tokio::runtime::Runtime, String> {
+/// Threads for a command of its own.
+pub(super) fn runtime() -> Result<tokio::runtime::Runtime, String> {
     let built = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     built.map_err(|error| format!("cannot start the threads: {error}"))
 }

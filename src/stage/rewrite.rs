@@ -99,9 +99,10 @@ pub fn target(entry: &Entry, channel: &Channel, model: &str) -> String {
     entry::upstream_path(&entry, &base_path, place.version.as_deref(), model)
 }
 
-/// Azure's dated API has responses, files and jobs beside its deployments.
+/// Azure's dated API has responses, files, jobs and models beside its deployments.
 fn has_deployment(operation: Operation) -> bool {
-    !operation.is_tunnel() && operation != Operation::Responses
+    use Operation::{GetModel, ListModels, Responses};
+    !operation.is_tunnel() && !matches!(operation, Responses | ListModels | GetModel)
 }
 
 const API_VERSION: &str = "api-version=";

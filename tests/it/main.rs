@@ -61,6 +61,7 @@ mod streams;
 mod tls;
 mod tokens;
 mod translate;
+mod trials;
 mod tunnel;
 mod untrusted;
 mod upgrade;
