@@ -126,7 +126,7 @@ pub fn inspect(operation: Operation, body: &[u8]) -> Result<Inspection, Refusal>
     };
     let stream = if gemini { operation == Operation::StreamGenerateContent } else { flag(&peek, operation)? };
     let max_tokens = max_tokens(&peek)?;
-    let wording = Wording::of(operation, body);
+    let wording = Wording::of(operation, peek.words);
     let output_cap = OutputCap::of(wording.operation(operation), &peek, body)?;
     let session = session::of(operation, peek.metadata, peek.prompt_cache_key)?;
     let background =

@@ -9,6 +9,9 @@
 use super::json::Text;
 use super::unified::{Protocol, Signature, Signer};
 use crate::protocol::signed::{SEAL, SEAL_IN_BASE64};
+use base64::engine::general_purpose::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use base64::{Engine as _, alphabet};
 
 impl Signer {
     /// Whether a provider of that protocol can verify it.
@@ -37,7 +40,7 @@ pub(super) fn sealed_with(text: &str, signature: &Signature<'_>, client: Protoco
         return sealed(signature, client);
     }
     let length = signature.data.len();
-    Some(base64(format!("{SEAL}{WITH_TEXT}.{length}.{}{text}", &*signature.data).as_bytes()))
+    Some(STANDARD.encode(format!("{SEAL}{WITH_TEXT}.{length}.{}{text}", &*signature.data)))
 }
 
 /// What a client of that protocol carried, and the text that came with it.
@@ -65,7 +68,7 @@ pub(super) fn sealed(signature: &Signature<'_>, client: Protocol) -> Option<Stri
         _ if signature.signer.is_of(client) => Some((*signature.data).to_owned()),
         Protocol::Responses | Protocol::Anthropic => Some(under_seal()),
         // Bytes there, which are base64 in JSON.
-        Protocol::Gemini => Some(base64(under_seal().as_bytes())),
+        Protocol::Gemini => Some(STANDARD.encode(under_seal())),
     }
 }
 
@@ -97,40 +100,17 @@ fn unsealed(text: Text<'_>) -> Option<Signature<'_>> {
 /// In the place of the signer's letter: Anthropic's, with its text behind it.
 const WITH_TEXT: char = 't';
 
-fn base64(bytes: &[u8]) -> String {
-    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for three in bytes.chunks(3) {
-        let number = three.iter().fold(0_u32, |number, byte| number << 8 | u32::from(*byte));
-        let number = number << (8 * (3 - three.len()));
-        for at in 0..4 {
-            let six = (number >> (18 - 6 * at)) & 63;
-            out.push(if at <= three.len() { char::from(LETTERS[six as usize]) } else { '=' });
-        }
-    }
-    out
-}
-
+/// A text in base64, of either alphabet, with or without its padding.
 pub(super) fn from_base64(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len() / 4 * 3);
-    let (mut number, mut bits) = (0_u32, 0);
-    for letter in text.trim_end_matches('=').bytes() {
-        let letter = match letter {
-            b'-' => b'+',
-            b'_' => b'/',
-            other => other,
-        };
-        let six = LETTERS.iter().position(|known| *known == letter)?;
-        number = (number << 6 | u32::try_from(six).ok()?) & 0xffff;
-        bits += 6;
-        if bits >= 8 {
-            bits -= 8;
-            bytes.push(u8::try_from(number >> bits & 0xff).ok()?);
-        }
-    }
-    String::from_utf8(bytes).ok()
+    const LENIENT: GeneralPurpose = GeneralPurpose::new(
+        &alphabet::STANDARD,
+        GeneralPurposeConfig::new()
+            .with_decode_allow_trailing_bits(true)
+            .with_decode_padding_mode(DecodePaddingMode::Indifferent),
+    );
+    let text = text.replace('-', "+").replace('_', "/");
+    String::from_utf8(LENIENT.decode(text).ok()?).ok()
 }
-
-const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 #[cfg(test)]
 mod tests {
@@ -182,7 +162,7 @@ mod tests {
             );
         }
         for broken in ["t", "t.", "t.9.x", "t.x.y", "t.-1.y", "t.1.é"] {
-            let carried = base64(format!("{SEAL}{broken}").as_bytes());
+            let carried = STANDARD.encode(format!("{SEAL}{broken}"));
             assert_eq!(opened_with(carried.into(), Signer::Gemini), None, "{broken}");
         }
         let (own, text) = opened_with("Own".into(), Signer::Gemini).unwrap();
@@ -191,8 +171,7 @@ mod tests {
 
     #[test]
     fn base64_is_the_usual() {
-        assert_eq!(base64(b"Many hands"), "TWFueSBoYW5kcw==");
-        assert_eq!(base64(SEAL.as_bytes()), SEAL_IN_BASE64);
+        assert_eq!(STANDARD.encode(SEAL), SEAL_IN_BASE64);
         assert_eq!(from_base64("TWFueSBoYW5kcw==").as_deref(), Some("Many hands"));
         assert_eq!(from_base64("T!"), None);
     }

@@ -6,6 +6,7 @@
 use super::blocks;
 use super::even_null;
 use super::members::{self, Walked};
+use super::wording::Words;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -52,6 +53,9 @@ pub(super) struct Peek<'a> {
     /// The one where `null` is not absent: it has a place in the body that may have to change.
     #[serde(borrow, default, deserialize_with = "even_null")]
     pub(super) stream_options: Option<&'a RawValue>,
+    /// Seen by the walk alone, which does not look into them.
+    #[serde(skip)]
+    pub(super) words: Words<'a>,
 }
 
 impl<'a> Peek<'a> {
@@ -86,7 +90,10 @@ impl<'a> Peek<'a> {
             "background" => (8, &mut self.background, false),
             "stream_format" => (9, &mut self.stream_format, false),
             "stream_options" => (10, &mut self.stream_options, true),
-            _ => return Some(()),
+            other => {
+                self.words.member(other, value);
+                return Some(());
+            }
         };
         let bit = 1 << number;
         if *seen & bit != 0 {

@@ -3,10 +3,9 @@
 //! Cursor does, where its base URL is somebody else's: the body of `responses` at the address of chat completions, or
 //! messages with tools of `responses` among them; it expects chunks of chat completions back. No provider takes that, so
 //! such a request is never relayed: it is read for what it means and written anew (`translate`).
-//! Invariant: what a provider of chat completions takes is in its own words, and pays no more than two searches for a word.
+//! Invariant: what a provider of chat completions takes is in its own words, and of its members only `tools` is looked into.
 
 use super::super::Operation;
-use super::{blocks, members};
 use memchr::memmem;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -23,26 +22,35 @@ pub enum Wording {
     Responses,
 }
 
+/// The members that decide it.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Words<'a> {
+    /// Whether it is there, and not `null`.
+    pub(super) input: bool,
+    /// The same.
+    pub(super) messages: bool,
+    /// As it stands.
+    pub(super) tools: &'a [u8],
+}
+
+impl<'a> Words<'a> {
+    /// Notes a member.
+    pub(super) fn member(&mut self, name: &str, value: &'a [u8]) {
+        match name {
+            "input" => self.input = value != b"null",
+            "messages" => self.messages = value != b"null",
+            "tools" => self.tools = value,
+            _ => {}
+        }
+    }
+}
+
 impl Wording {
     /// Reads what decides it.
-    pub(super) fn of(operation: Operation, body: &[u8]) -> Self {
-        let has = |word: &[u8]| memmem::find(body, word).is_some();
-        if operation != Operation::ChatCompletions || !(has(b"\"input\"") || has(b"\"custom\"")) {
-            return Self::Own;
-        }
-        let (mut input, mut messages, mut tools) = (false, false, &b""[..]);
-        let walked = members::walk(body, blocks::read, &mut |key, value| {
-            match key {
-                b"\"input\"" => input = value != b"null",
-                b"\"messages\"" => messages = value != b"null",
-                b"\"tools\"" => tools = value,
-                _ => {}
-            }
-            Some(())
-        });
-        match walked {
-            Some(_) if input && !messages => Self::Responses,
-            Some(_) if has_flat_tool(tools) => Self::MixedTools,
+    pub(super) fn of(operation: Operation, words: Words<'_>) -> Self {
+        match operation {
+            Operation::ChatCompletions if words.input && !words.messages => Self::Responses,
+            Operation::ChatCompletions if has_flat_tool(words.tools) => Self::MixedTools,
             _ => Self::Own,
         }
     }
@@ -74,6 +82,7 @@ fn has_flat_tool(tools: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Peek;
     use super::*;
 
     #[test]
@@ -92,8 +101,9 @@ mod tests {
             (format!(r#"{{"model":"m","messages":[],"tools":{nested}}}"#), Wording::Own),
             (r#"{"model":"m","messages":[],"tools":"custom"}"#.to_owned(), Wording::Own),
         ] {
-            assert_eq!(Wording::of(Operation::ChatCompletions, body.as_bytes()), wording, "{body}");
-            assert_eq!(Wording::of(Operation::Responses, body.as_bytes()), Wording::Own, "{body}");
+            let words = Peek::of(body.as_bytes()).unwrap().words;
+            assert_eq!(Wording::of(Operation::ChatCompletions, words), wording, "{body}");
+            assert_eq!(Wording::of(Operation::Responses, words), Wording::Own, "{body}");
         }
     }
 }
