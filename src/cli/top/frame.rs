@@ -44,6 +44,12 @@ const USUAL: (usize, usize, usize) = (20, 10, 10);
 /// An empty line and a heading for each list.
 const LINES_BETWEEN: usize = 6;
 
+/// Which configuration it is since the start; what is not from a file is the only one.
+fn generation(status: &Value) -> String {
+    let generation = status["config"]["reload"]["generation"].as_u64();
+    generation.map_or_else(String::new, |generation| format!(", generation {generation}"))
+}
+
 fn head(status: &Value, width: usize, colour: bool) -> Vec<String> {
     let hash: String = text(&status["config"]["hash"]).chars().take(12).collect();
     let mut lines = vec![row(
@@ -51,7 +57,7 @@ fn head(status: &Value, width: usize, colour: bool) -> Vec<String> {
             Cell::new(&format!("tollgate {}", text(&status["version"])), Tone::Strong),
             state(status),
             Cell::plain(format!("up {}", span(status["uptime_seconds"].as_u64().unwrap_or(0)))),
-            Cell::soft(format!("config {hash}, generation {}", status["config"]["reload"]["generation"])),
+            Cell::soft(format!("config {hash}{}", generation(status))),
         ],
         width,
         colour,
@@ -362,6 +368,14 @@ mod tests {
             }
         }
         assert_eq!(frame(&status(), 80, Some(24), false).len(), 24, "the last exchanges fill what is left");
+    }
+
+    #[test]
+    fn a_configuration_that_is_from_no_file_has_no_generation() {
+        let mut status = status();
+        assert!(frame(&status, 120, None, false)[0].ends_with("config 0123456789ab, generation 4"));
+        status["config"]["reload"] = Value::Null;
+        assert!(frame(&status, 120, None, false)[0].ends_with("config 0123456789ab"));
     }
 
     #[test]
