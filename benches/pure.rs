@@ -8,7 +8,7 @@ mod given;
 
 use bytes::Bytes;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use given::{EVENT, body, configuration, in_force};
+use given::{EVENT, body, configuration, in_force, limited};
 use std::hint::black_box;
 use std::io::Write as _;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -128,17 +128,8 @@ fn routing(criterion: &mut Criterion) {
 /// Budget: 1 µs for admit, reserve and settle as one exchange does: the gates of its key, its group and its key's rule for
 /// the model with every limit set, and the quotas of key and group; and what threads at one key make of it.
 fn limiting(criterion: &mut Criterion) {
-    let limits = "rpm = 1000000000, tpm = 1000000000000, concurrency = 1000";
-    let quota =
-        "quota = { usd = 100000000.0, tokens = 1000000000000000, requests = 1000000000000, per = \"month\" }";
-    let text = format!(
-        "[[channel]]\nname = \"c\"\ntype = \"openai\"\napi_keys = [\"sk-upstream-0123456789\"]\n\
-         [[group]]\nname = \"g\"\n{quota}\nlimits = {{ {limits} }}\n\
-         [[key]]\nname = \"k\"\nsecret = \"sk-client-0123456789\"\ngroup = \"g\"\n{quota}\nlimits = {{ {limits} }}\n\
-         model_limits = [{{ model = \"gpt-*\", {limits} }}]\n"
-    );
     let registry = Registry::default();
-    let live = in_force(&registry, &text);
+    let live = in_force(&registry, &limited());
     let key = &live.snapshot.keys[0];
     let clock = AtomicU64::new(1_000_000_000);
     let gates = |now| {

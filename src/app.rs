@@ -112,7 +112,8 @@ pub async fn start_on(
     let (stop, stopped) = watch::channel(false);
     // Everybody's: they are as many as the process has descriptors for.
     let room = Arc::new(Room::of(descriptors::share()));
-    let lanes = threads.lanes(|| front(&shared, &room));
+    let kept_max = descriptors::kept(threads.count());
+    let lanes = threads.lanes(|| front(&shared, &room, kept_max));
     let connections = Arc::new(Connections::default());
     let mut public = Vec::new();
     for address in &snapshot.server.listen {
@@ -237,11 +238,11 @@ impl Securing {
 }
 
 /// What one thread serves with: the counters are everybody's, the connections to providers its own.
-fn front(shared: &Shared, room: &Arc<Room>) -> Front {
+fn front(shared: &Shared, room: &Arc<Room>, kept_max: usize) -> Front {
     let gateway = Arc::new(Gateway {
         live: Arc::clone(&shared.live),
         registry: Arc::clone(&shared.registry),
-        upstream: Upstream::new(Arc::clone(&shared.resolver), Arc::clone(&shared.world)),
+        upstream: Upstream::new(Arc::clone(&shared.resolver), Arc::clone(&shared.world), kept_max),
         telemetry: Arc::clone(&shared.telemetry),
         world: Arc::clone(&shared.world),
         under_way: Arc::clone(&shared.under_way),

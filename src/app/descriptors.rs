@@ -40,8 +40,22 @@ fn share_of(open: usize) -> usize {
     (open.saturating_sub(KEPT_BACK) / 2).min(open / 100 * 45).max(1)
 }
 
-/// For listeners, the admin's connections, files, and connections to providers that are kept for the next request.
+/// The most connections to providers that each of so many threads keeps for the next request, of either HTTP: what clients and
+/// exchanges leave over.
+pub fn kept(threads: usize) -> usize {
+    let open = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    kept_of(usize::try_from(open).unwrap_or(usize::MAX), threads)
+}
+
+fn kept_of(open: usize, threads: usize) -> usize {
+    let over = open.saturating_sub(share_of(open) * 2).saturating_sub(KEPT_BACK);
+    (over / 2 / threads.max(1)).clamp(1, KEPT_MAX)
+}
+
+/// For listeners, the admin's connections and files.
 const KEPT_BACK: usize = 64;
+/// Of one thread, which hardly has more exchanges at once.
+const KEPT_MAX: usize = 1024;
 
 #[cfg(test)]
 mod tests {
@@ -58,6 +72,30 @@ mod tests {
             (usize::MAX, usize::MAX / 100 * 45),
         ] {
             assert_eq!(share_of(open), most, "{open}");
+        }
+    }
+
+    #[test]
+    fn what_all_threads_keep_for_the_next_request_fits_into_what_is_left() {
+        for (open, threads, most) in [
+            (0, 1, 1),
+            (256, 1, 6),
+            (1024, 1, 30),
+            (1024, 8, 3),
+            (20_000, 2, 484),
+            (1_048_576, 64, 819),
+            (usize::MAX, 4, 1024),
+        ] {
+            assert_eq!(kept_of(open, threads), most, "{open} {threads}");
+        }
+        for open in [1_024, 4_096, 65_536, 1_048_576] {
+            for threads in [1, 2, 16, 128] {
+                let kept = 2 * threads * kept_of(open, threads);
+                assert!(
+                    2 * share_of(open) + kept + KEPT_BACK <= open.max(1024) + 2 * threads,
+                    "{open} {threads}"
+                );
+            }
         }
     }
 }

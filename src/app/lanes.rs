@@ -35,6 +35,11 @@ impl Threads {
         Self::default()
     }
 
+    /// How many serve, the one that accepts where there is none.
+    pub(super) fn count(&self) -> usize {
+        self.0.len().max(1)
+    }
+
     /// One lane for each, with what `app` makes for it.
     pub(super) fn lanes<A>(&self, app: impl Fn() -> A) -> Lanes<A> {
         let own = self.0.iter().map(|thread| Some(thread.runtime.clone()));

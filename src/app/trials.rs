@@ -3,6 +3,7 @@
 //! Invariant: so many are under way at once and no more; the rows come in the order of the configuration.
 
 use crate::app::demo::runtime;
+use crate::app::descriptors;
 use crate::config::Snapshot;
 use crate::config::snapshot::Channel;
 use crate::gateway::peer::Upstream;
@@ -45,7 +46,7 @@ pub fn trials(
     runtime()?.block_on(async {
         let resolver = Arc::new(Resolver::default());
         resolver.follow(snapshot.channels.iter().map(|channel| channel.dialed().0));
-        let upstream = Upstream::new(resolver, Arc::new(System::start()));
+        let upstream = Upstream::new(resolver, Arc::new(System::start()), descriptors::kept(1));
         let places = Arc::new(Semaphore::new(AT_ONCE_MAX));
         let mut under_way = JoinSet::new();
         for channel in channels {

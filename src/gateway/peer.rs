@@ -44,9 +44,9 @@ impl std::fmt::Debug for Upstream {
 }
 
 impl Upstream {
-    /// An empty pool.
-    pub fn new(resolver: Arc<Resolver>, world: Arc<dyn World>) -> Self {
-        Self { lines: Arc::new(Lines::new(Arc::clone(&world))), resolver, world }
+    /// An empty pool, which keeps so many idle connections of either HTTP.
+    pub fn new(resolver: Arc<Resolver>, world: Arc<dyn World>, kept_max: usize) -> Self {
+        Self { lines: Arc::new(Lines::new(Arc::clone(&world), kept_max)), resolver, world }
     }
 
     /// A connection to this channel, kept or new; several addresses are tried in turn and share the time, the first
@@ -131,11 +131,16 @@ pub struct Lines {
 }
 
 impl Lines {
-    fn new(world: Arc<dyn World>) -> Self {
+    fn new(world: Arc<dyn World>, kept_max: usize) -> Self {
         // Pingora's own TLS is not used on these lines; where it were by mistake, it would trust nobody.
-        let mut options = ConnectorOptions::new(POOLED_MAX);
+        let mut options = ConnectorOptions::new(kept_max);
         options.ca_file = Some(NOBODY.to_owned());
-        Self { http1: Arc::default(), http2: Http2Connector::new(Some(options)), trust: Trust::new(), world }
+        Self {
+            http1: Arc::new(Kept::new(kept_max)),
+            http2: Http2Connector::new(Some(options)),
+            trust: Trust::new(),
+            world,
+        }
     }
 
     /// One that is there already, where HTTP/1.1 is all this channel speaks.
@@ -335,8 +340,6 @@ pub(super) fn connect_failure(error: Option<&Error>) -> Failure {
 
 /// A file of authorities that has none.
 const NOBODY: &str = "/dev/null";
-/// Idle connections of HTTP/2 kept, over all channels.
-const POOLED_MAX: usize = 1024;
 /// Below the 60 s after which most servers close an idle connection, so that reuse seldom meets a dead one.
 const POOL_IDLE: Duration = Duration::from_secs(55);
 /// Streams of one HTTP/2 connection; what providers allow, and few enough to fall with it.

@@ -38,6 +38,19 @@ pub(crate) fn configuration(keys: usize, channels: usize) -> String {
     text
 }
 
+/// One key with every limit that one exchange can count against.
+pub(crate) fn limited() -> String {
+    let limits = "rpm = 1000000000, tpm = 1000000000000, concurrency = 1000";
+    let quota =
+        "quota = { usd = 100000000.0, tokens = 1000000000000000, requests = 1000000000000, per = \"month\" }";
+    format!(
+        "[[channel]]\nname = \"c\"\ntype = \"openai\"\napi_keys = [\"sk-upstream-0123456789\"]\n\
+         [[group]]\nname = \"g\"\n{quota}\nlimits = {{ {limits} }}\n\
+         [[key]]\nname = \"k\"\nsecret = \"sk-client-0123456789\"\ngroup = \"g\"\n{quota}\nlimits = {{ {limits} }}\n\
+         model_limits = [{{ model = \"gpt-*\", {limits} }}]\n"
+    )
+}
+
 /// A configuration in force.
 pub(crate) fn in_force(registry: &Registry, text: &str) -> Live {
     let loaded = config::load(Path::new("bench.toml"), &TextSource(text)).expect("it loads");

@@ -1,6 +1,6 @@
 //! The pure steps of one exchange, ready to be done again and again.
 
-use crate::given::{EVENT, body, configuration, in_force};
+use crate::given::{EVENT, body, configuration, in_force, limited};
 use bytes::Bytes;
 use http::{HeaderMap, Method};
 use std::hint::black_box;
@@ -74,17 +74,8 @@ fn identifying() -> Step {
 
 /// The gates of key, group and the key's rule for the model with every limit set, and the quotas of key and group.
 fn limiting() -> Step {
-    let limits = "rpm = 1000000000, tpm = 1000000000000, concurrency = 1000";
-    let quota =
-        "quota = { usd = 100000000.0, tokens = 1000000000000000, requests = 1000000000000, per = \"month\" }";
-    let text = format!(
-        "[[channel]]\nname = \"c\"\ntype = \"openai\"\napi_keys = [\"sk-upstream-0123456789\"]\n\
-         [[group]]\nname = \"g\"\n{quota}\nlimits = {{ {limits} }}\n\
-         [[key]]\nname = \"k\"\nsecret = \"sk-client-0123456789\"\ngroup = \"g\"\n{quota}\nlimits = {{ {limits} }}\n\
-         model_limits = [{{ model = \"gpt-*\", {limits} }}]\n"
-    );
     let registry = Registry::default();
-    let live = in_force(&registry, &text);
+    let live = in_force(&registry, &limited());
     let mut now = 1_000_000_000;
     step("admit, reserve, settle", 100, move || {
         now += 1_000;

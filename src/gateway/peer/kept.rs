@@ -3,8 +3,8 @@
 //! Pingora's pool gives each of them a task that watches it, and asks the system whose it is before it is used again; that is a tenth
 //! of what a small exchange costs. Here nobody watches: whether one has ended, or said something unasked, is looked at when it
 //! is taken out, and once a second for those that nobody takes.
-//! Invariants: what is taken out has said nothing since it was put in, as far as the system has told; no more than
-//! [`KEPT_MAX`] are kept, the oldest goes first; one that ended or grew old is closed within a second.
+//! Invariants: what is taken out has said nothing since it was put in, as far as the system has told; no more are
+//! kept than there are descriptors for, the oldest goes first; one that ended or grew old is closed within a second.
 
 use crate::limit::Nanos;
 use crate::world::World;
@@ -17,8 +17,10 @@ use std::time::Duration;
 use tokio::io::{AsyncRead as _, ReadBuf};
 
 /// The kept connections of one pool.
-#[derive(Default)]
-pub(super) struct Kept(Mutex<Shelves>);
+pub(super) struct Kept {
+    shelves: Mutex<Shelves>,
+    most: usize,
+}
 
 #[derive(Default)]
 struct Shelves {
@@ -45,6 +47,11 @@ impl Idle {
 }
 
 impl Kept {
+    /// Of so many, over all channels.
+    pub(super) fn new(most: usize) -> Self {
+        Self { shelves: Mutex::default(), most }
+    }
+
     /// One that can serve, the one used last.
     pub(super) fn take(&self, peer: u64, now: Nanos) -> Option<Stream> {
         let mut shelves = self.shelves();
@@ -64,7 +71,7 @@ impl Kept {
     /// Keeps one that is complete in both directions.
     pub(super) fn put(self: &Arc<Self>, stream: Stream, peer: u64, world: &Arc<dyn World>) {
         let mut shelves = self.shelves();
-        if shelves.count >= KEPT_MAX {
+        if shelves.count >= self.most {
             shelves.forget_oldest();
         }
         shelves.by_peer.entry(peer).or_default().push_back(Idle { stream, since: world.now() });
@@ -75,7 +82,7 @@ impl Kept {
     }
 
     fn shelves(&self) -> MutexGuard<'_, Shelves> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shelves.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -115,8 +122,6 @@ fn nanos(duration: Duration) -> Nanos {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// Over all channels.
-const KEPT_MAX: usize = 1024;
 /// Below the 60 s after which most servers close an idle connection, so that reuse seldom meets a dead one.
 const IDLE_MAX: Duration = Duration::from_secs(55);
 const SWEEP: Duration = Duration::from_secs(1);
@@ -154,7 +159,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_one_used_last_comes_first_and_never_for_another_peer() {
-        let (kept, world) = (Arc::new(Kept::default()), world());
+        let (kept, world) = (Arc::new(Kept::new(3)), world());
         let ((first, _far), (second, mut newest)) = (pair().await, pair().await);
         kept.put(first, 1, &world);
         kept.put(second, 1, &world);
@@ -170,7 +175,7 @@ mod tests {
     #[tokio::test]
     async fn one_that_ended_or_spoke_or_grew_old_serves_nobody() {
         for case in ["ended", "spoke", "old"] {
-            let (kept, world) = (Arc::new(Kept::default()), world());
+            let (kept, world) = (Arc::new(Kept::new(3)), world());
             let (near, mut far) = sockets().await;
             match case {
                 "ended" => far.shutdown().await.unwrap(),
@@ -189,14 +194,15 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_over_the_bound_is_the_oldest_and_a_sweep_closes_what_ended() {
-        let (kept, world) = (Arc::new(Kept::default()), world());
+        let (kept, world) = (Arc::new(Kept::new(3)), world());
         let mut ends = Vec::new();
         for peer in 0..3 {
             let (near, far) = pair().await;
             kept.put(near, peer, &world);
             ends.push(far);
         }
-        kept.shelves().forget_oldest();
+        let (fourth, _far) = pair().await;
+        kept.put(fourth, 3, &world);
         assert!(kept.take(0, world.now()).is_none());
         let mut oldest = ends.remove(0);
         assert_eq!(oldest.read(&mut [0]).await.unwrap(), 0, "it was closed");
