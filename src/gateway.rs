@@ -10,6 +10,7 @@ pub mod bearer;
 pub mod body;
 pub mod borrow;
 pub mod boxed;
+pub mod client;
 pub mod direct;
 pub mod exchange;
 pub mod forward;
@@ -34,6 +35,7 @@ pub mod wire;
 use crate::code::Code;
 use crate::config::snapshot::Key;
 use crate::gateway::bearer::Asked;
+use crate::gateway::client::Client;
 use crate::gateway::exchange::{Accepted, Exchange, UnderWay};
 use crate::gateway::forward::{Answer, Outcome, Target};
 use crate::gateway::peer::Upstream;
@@ -51,8 +53,6 @@ use crate::state::{Live, Registry};
 use crate::telemetry::Telemetry;
 use crate::world::{self, World};
 use arc_swap::ArcSwap;
-use pingora::protocols::http::ServerSession;
-use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64};
@@ -108,28 +108,21 @@ impl Gateway {
     }
 
     /// The clocks of a client's connection.
-    fn greet(&self, client: &mut ServerSession, exchange: &mut Exchange) {
+    fn greet(&self, client: &mut Client<'_>, exchange: &mut Exchange) {
         exchange.started = self.world.now();
-        if client.get_keepalive().is_some() {
-            // Without an end of Pingora's own: the guard knows the time between two requests from that of a head.
-            client.set_keepalive(if guard::is_old(client) { None } else { Some(0) });
-        }
-        // The body's own clock runs where it is read; Pingora's would end a longer one early.
-        client.set_read_timeout(None);
-        client.set_write_timeout(Some(exchange.live.snapshot.server.timeouts.write_idle));
-        client.set_total_drain_timeout(Some(DRAIN_UNREAD_MAX));
+        client.greet(exchange.live.snapshot.server.timeouts.write_idle, DRAIN_UNREAD_MAX);
     }
 
     /// What the address asks for.
-    fn asked(client: &ServerSession) -> Result<Entry, Refusal> {
-        let head = client.req_header();
+    fn asked(client: &Client<'_>) -> Result<Entry, Refusal> {
+        let head = client.head();
         entry::entry(&head.method, head.uri.path(), head.uri.query(), &head.headers)
     }
 
     /// Answers what is no tunnel.
     async fn answer(
         &self,
-        client: &mut ServerSession,
+        client: &mut Client<'_>,
         exchange: &mut Exchange,
         entry: Result<Entry, Refusal>,
     ) -> Sent {
@@ -147,7 +140,7 @@ impl Gateway {
     /// Opens a tunnel; else says why not.
     async fn tunnel(
         &self,
-        client: &mut ServerSession,
+        client: &mut Client<'_>,
         exchange: &mut Exchange,
         entry: Result<Entry, Refusal>,
     ) -> Option<Sent> {
@@ -162,7 +155,7 @@ impl Gateway {
     }
 
     /// settle → record.
-    fn close(&self, client: &ServerSession, exchange: &mut Exchange) {
+    fn close(&self, client: &Client<'_>, exchange: &mut Exchange) {
         guard::next_head(client);
         if exchange.tunnel.is_some() {
             self.close_tunnel(client, exchange);
@@ -177,16 +170,15 @@ impl Gateway {
     /// receive: what the head says, before anything is asked of it.
     fn receive(
         &self,
-        client: &ServerSession,
+        client: &Client<'_>,
         exchange: &mut Exchange,
         entry: Result<Entry, Refusal>,
     ) -> Result<Entry, Refusal> {
-        let head = client.req_header();
+        let head = client.head();
         let path = head.uri.path();
         let server = &exchange.live.snapshot.server;
-        let peer = client.client_addr().and_then(|address| address.as_inet()).map(std::net::SocketAddr::ip);
         let record = &mut exchange.record;
-        record.client_ip = peer.map_or(record.client_ip, |peer: IpAddr| {
+        record.client_ip = client.peer().map_or(record.client_ip, |peer| {
             identify::client_ip(peer, &head.headers, &server.trusted_proxies)
         });
         record.dialect = entry::dialect_of(path, &head.headers);
@@ -216,11 +208,11 @@ impl Gateway {
     /// identify: whose request is it, and may they use it here and now?
     fn identify(
         &self,
-        client: &ServerSession,
+        client: &Client<'_>,
         exchange: &mut Exchange,
         entry: &Entry,
     ) -> Result<Arc<Key>, Refusal> {
-        let headers = &client.req_header().headers;
+        let headers = &client.head().headers;
         let key = identify::identify(&exchange.live.snapshot, headers, entry.query_key.as_deref())?;
         exchange.identified(Arc::clone(&key));
         identify::vouch(&key, exchange.record.client_ip, self.world.unix_ms() / 1000)?;
@@ -230,7 +222,7 @@ impl Gateway {
     /// admit → inspect → route → reserve; after this every fact about the exchange is known.
     async fn accept(
         &self,
-        client: &mut ServerSession,
+        client: &mut Client<'_>,
         exchange: &mut Exchange,
         entry: Entry,
     ) -> Result<Accepted, Stop> {
@@ -244,13 +236,13 @@ impl Gateway {
         let (body, received) = body::read(client, bounds, &mut share).await?;
         exchange.record.bytes_in = received;
         let read_at = self.world.now();
-        let inspection = inspect::read(entry.operation, &client.req_header().headers, &body)?;
+        let inspection = inspect::read(entry.operation, &client.head().headers, &body)?;
         let named = inspection.model.as_ref().map(|model| model.name.clone());
         let requested = entry.model.clone().or(named).ok_or_else(no_model)?;
         exchange.record.model_requested = Some(Text::new(&requested));
         exchange.record.stream = inspection.stream;
         if let Some(session) =
-            session::find(&live.snapshot.trace, &client.req_header().headers, &inspection.session)
+            session::find(&live.snapshot.trace, &client.head().headers, &inspection.session)
         {
             exchange.in_session(&session);
         }
@@ -263,12 +255,7 @@ impl Gateway {
     }
 
     /// rewrite → forward → observe, one attempt at a time; ends with the first answer, or with none left.
-    async fn serve(
-        &self,
-        client: &mut ServerSession,
-        exchange: &mut Exchange,
-        mut accepted: Accepted,
-    ) -> Sent {
+    async fn serve(&self, client: &mut Client<'_>, exchange: &mut Exchange, mut accepted: Accepted) -> Sent {
         let live = Arc::clone(&exchange.live);
         let mut again = None;
         loop {
@@ -319,13 +306,13 @@ impl Gateway {
     /// rewrite → forward: one try at one channel.
     async fn attempt(
         &self,
-        client: &mut ServerSession,
+        client: &mut Client<'_>,
         exchange: &mut Exchange,
         accepted: &Accepted,
         attempt: &Attempt,
     ) -> Outcome {
         exchange.attempt_began = self.world.now();
-        let rewritten = match Rewritten::of(client.req_header(), exchange, accepted, attempt) {
+        let rewritten = match Rewritten::of(client.head(), exchange, accepted, attempt) {
             Ok(rewritten) => rewritten,
             Err(refusal) => return Outcome::Untranslatable(refusal),
         };
@@ -355,7 +342,7 @@ impl Gateway {
     /// observe: the answer, to its end.
     async fn pass_on(
         &self,
-        client: &mut ServerSession,
+        client: &mut Client<'_>,
         exchange: &mut Exchange,
         accepted: Accepted,
         (mut attempt, answer): (Attempt, Answer),
@@ -388,12 +375,18 @@ impl Gateway {
         self.world.random().to_le_bytes()[0]
     }
 
-    fn reply<'a>(&'a self, client: &'a mut ServerSession, exchange: &'a mut Exchange) -> Reply<'a> {
-        Reply { client, exchange, world: &*self.world, draining: &self.draining, over: &self.over }
+    fn reply<'a>(&'a self, client: &'a mut Client<'_>, exchange: &'a mut Exchange) -> Reply<'a> {
+        Reply {
+            client: client.lend(),
+            exchange,
+            world: &*self.world,
+            draining: &self.draining,
+            over: &self.over,
+        }
     }
 
     /// One exchange from its head to its end.
-    async fn exchange(&self, client: &mut ServerSession, exchange: &mut Exchange, entry: Entry) -> Sent {
+    async fn exchange(&self, client: &mut Client<'_>, exchange: &mut Exchange, entry: Entry) -> Sent {
         let accepted = tokio::select! {
             biased;
             accepted = self.accept(client, exchange, entry) => accepted,
@@ -405,7 +398,7 @@ impl Gateway {
         }
     }
 
-    async fn stopped(&self, client: &mut ServerSession, exchange: &mut Exchange, stop: Stop) -> Sent {
+    async fn stopped(&self, client: &mut Client<'_>, exchange: &mut Exchange, stop: Stop) -> Sent {
         let mut reply = self.reply(client, exchange);
         match stop {
             Stop::Refused(refusal) => reply.refuse(&refusal).await,

@@ -11,6 +11,7 @@
 
 use crate::gateway::Gateway;
 use crate::gateway::boxed::boxed;
+use crate::gateway::client::Client;
 use crate::gateway::direct::Direct;
 use crate::gateway::pipeline::Pipeline;
 use async_trait::async_trait;
@@ -58,14 +59,14 @@ impl Front {
         if *shutdown.borrow() {
             client.set_keepalive(None);
         }
-        match self.gateway.direct(client).await {
-            Direct::Whole(client) => {
+        match self.gateway.direct(&mut Client::Pingora(&mut client)).await {
+            Direct::Whole => {
                 let settings = HttpPersistentSettings::for_session(&client);
                 let reusable = client.finish().await.ok().flatten()?;
                 Some(ReusedHttpStream::from_reusable_stream(reusable, settings))
             }
             Direct::Broken => None,
-            Direct::Tunnel(mut client) => {
+            Direct::Tunnel => {
                 // It reads its head itself, so it gets it once more.
                 let head = client.to_h1_raw();
                 client.set_pipelined_prefix(BytesMut::from(&head[..]));

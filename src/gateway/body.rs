@@ -6,14 +6,14 @@
 use crate::code::Code;
 use crate::config::snapshot::{Key, Server};
 use crate::gateway::Stop;
-use crate::gateway::guard::{self, BodyFault, Pace, Rate};
+use crate::gateway::client::Client;
+use crate::gateway::guard::{BodyFault, Pace, Rate};
 use crate::protocol::encoding::{self, Room};
 use crate::refusal::Refusal;
 use crate::state::bodies::Share;
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, EXPECT};
 use http::{HeaderMap, Version};
-use pingora::protocols::http::ServerSession;
 use std::time::Duration;
 
 /// How much may be read, how slowly.
@@ -37,12 +37,8 @@ impl Bounds {
 }
 
 /// Reads it whole and decodes it; also says how many bytes were sent.
-pub async fn read(
-    client: &mut ServerSession,
-    bounds: Bounds,
-    share: &mut Share,
-) -> Result<(Bytes, u64), Stop> {
-    let declared = declared_length(&client.req_header().headers);
+pub async fn read(client: &mut Client<'_>, bounds: Bounds, share: &mut Share) -> Result<(Bytes, u64), Stop> {
+    let declared = declared_length(&client.head().headers);
     if declared.is_some_and(|length| length > bounds.bytes) {
         return Err(too_large(bounds.bytes).into());
     }
@@ -60,7 +56,7 @@ pub async fn read(
         body.extend_from_slice(&chunk);
     }
     let sent = body.len() as u64;
-    let Some(coding) = client.req_header().headers.get(CONTENT_ENCODING) else {
+    let Some(coding) = client.head().headers.get(CONTENT_ENCODING) else {
         return Ok((body.into(), sent));
     };
     let coding = coding.to_str().unwrap_or("?").to_owned();
@@ -78,8 +74,8 @@ pub async fn read(
 }
 
 /// Answers `Expect: 100-continue`, refuses any other expectation.
-pub async fn go_ahead(client: &mut ServerSession) -> Result<(), Stop> {
-    let head = client.req_header();
+pub async fn go_ahead(client: &mut Client<'_>) -> Result<(), Stop> {
+    let head = client.head();
     let mut expected = head.headers.get_all(EXPECT).iter().peekable();
     if expected.peek().is_none() {
         return Ok(());
@@ -91,37 +87,30 @@ pub async fn go_ahead(client: &mut ServerSession) -> Result<(), Stop> {
     if head.version < Version::HTTP_11 {
         return Ok(()); // which has no such answers (RFC 9110 section 10.1.1)
     }
-    client.write_continue_response().await.map_err(|_| Stop::ClientGone)
+    client.go_on().await.map_err(|_| Stop::ClientGone)
 }
 
-async fn next(client: &mut ServerSession, rate: &Rate, pace: &mut Pace) -> Result<Option<Bytes>, Stop> {
-    match pace.within(rate, client.read_request_body()).await {
+async fn next(client: &mut Client<'_>, rate: &Rate, pace: &mut Pace) -> Result<Option<Bytes>, Stop> {
+    match pace.within(rate, client.read()).await {
         Some(Ok(chunk)) => Ok(chunk),
-        Some(Err(error)) => Err(unreadable(&error).map_or(Stop::ClientGone, Stop::Refused)),
+        Some(Err(fault)) => Err(unreadable(fault).map_or(Stop::ClientGone, Stop::Refused)),
         None => Err(too_slow().into()),
     }
 }
 
 /// What to say of a body that cannot be read on; `None`: there is nobody to say it to.
-pub(super) fn unreadable(error: &pingora::Error) -> Option<Refusal> {
+pub(super) fn unreadable(fault: BodyFault) -> Option<Refusal> {
     let broken = "The request body's chunked framing is broken.";
-    match guard::body_fault(error) {
-        Some(BodyFault::Slow) => Some(too_slow()),
-        Some(BodyFault::Broken) => Some(Refusal::new(Code::InvalidRequest, broken)),
-        None => is_malformed(error).then(|| Refusal::new(Code::InvalidRequest, broken)),
+    match fault {
+        BodyFault::Slow => Some(too_slow()),
+        BodyFault::Broken => Some(Refusal::new(Code::InvalidRequest, broken)),
+        BodyFault::Gone => None,
     }
 }
 
 fn too_slow() -> Refusal {
     let message = "The request body arrived too slowly or not at all. Send it again on a new connection.";
     Refusal::new(Code::RequestTimeout, message)
-}
-
-/// Whether the bytes were wrong, as opposed to the connection being gone.
-fn is_malformed(error: &pingora::Error) -> bool {
-    use pingora::ErrorType::{ConnectionClosed, Custom, ReadError, ReadTimedout};
-    !matches!(error.etype, ConnectionClosed | ReadError | ReadTimedout | Custom("PrematureBodyEnd"))
-        && error.cause.is_none()
 }
 
 /// Grows fourfold, where that is granted, and never past what was declared: each step copies all that has come so far.

@@ -1,39 +1,39 @@
-//! An exchange straight from Pingora's session, past its proxy pipeline.
+//! A request straight from its connection, past Pingora's proxy pipeline.
 //!
-//! Invariant: a session that the pipeline has to take is handed back untouched: nothing was read of it but its head, and
-//! nothing was counted.
+//! Invariant: one that the pipeline has to take is left untouched: nothing was read of it but its head, and nothing was
+//! counted.
 
+use crate::gateway::client::Client;
 use crate::gateway::reply::Sent;
 use crate::gateway::{Gateway, guard};
-use pingora::protocols::http::ServerSession;
 
-/// What became of a session.
-#[expect(missing_debug_implementations, reason = "Pingora's session has none")]
+/// What became of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direct {
     /// It was answered whole, and its connection may carry another.
-    Whole(ServerSession),
+    Whole,
     /// Its connection, or its stream, ends without a word.
     Broken,
     /// A tunnel: Pingora's pipeline moves its bytes.
-    Tunnel(ServerSession),
+    Tunnel,
 }
 
 impl Gateway {
     /// Answers a request whose head is there.
-    pub async fn direct(&self, mut client: ServerSession) -> Direct {
-        let entry = Self::asked(&client);
+    pub async fn direct(&self, client: &mut Client<'_>) -> Direct {
+        let entry = Self::asked(client);
         if entry.as_ref().is_ok_and(|entry| entry.operation.is_tunnel()) {
-            return Direct::Tunnel(client);
+            return Direct::Tunnel;
         }
         let mut exchange = self.begin();
-        self.greet(&mut client, &mut exchange);
-        let sent = self.answer(&mut client, &mut exchange, entry).await;
+        self.greet(client, &mut exchange);
+        let sent = self.answer(client, &mut exchange, entry).await;
         if sent == Sent::Broken {
-            guard::cut(&client);
+            guard::cut(client);
         }
-        self.close(&client, &mut exchange);
+        self.close(client, &mut exchange);
         match sent {
-            Sent::Whole => Direct::Whole(client),
+            Sent::Whole => Direct::Whole,
             Sent::Broken => Direct::Broken,
         }
     }

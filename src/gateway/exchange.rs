@@ -32,7 +32,7 @@ use crate::state::permit::Permit;
 use crate::state::quotas::QuotaHold;
 use crate::usage::{Usage, UsageSource};
 use bytes::Bytes;
-use pingora::http::RequestHeader;
+use http::request::Parts;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -150,7 +150,7 @@ impl Accepted {
     /// What the client sent, with what is to be cut out of it and written into it.
     pub fn original<'a>(
         &'a self,
-        head: &'a RequestHeader,
+        head: &'a Parts,
         (stripped, capped, ask_usage): (&'a [Edit], &'a [Edit], Option<&'a Edit>),
     ) -> Original<'a> {
         Original {

@@ -20,12 +20,12 @@ pub use self::pace::{Pace, Rate};
 pub use self::plain::Plain;
 
 use self::input::Input;
+use crate::gateway::client::Client;
 use crate::telemetry::Telemetry;
 use async_trait::async_trait;
 use http::Version;
 use http::header::CONTENT_LENGTH;
 use pingora::protocols::Stream as BoxedStream;
-use pingora::protocols::http::ServerSession;
 use pingora::protocols::raw_connect::ProxyDigest;
 use pingora::protocols::tls::{SslDigest, TlsRef};
 use pingora::protocols::{
@@ -118,15 +118,15 @@ impl Guarded {
 }
 
 /// Tells a connection that the exchange has ended and another head may come.
-pub fn next_head(client: &ServerSession) {
-    if let Some(guarded) = client.stream().and_then(guarded) {
+pub fn next_head(client: &Client<'_>) {
+    if let Some(guarded) = client.connection().and_then(guarded) {
         guarded.next.store(true, Ordering::Relaxed);
     }
 }
 
 /// Tells a connection whether there was room for its request: where there is none, the next head is read after a pause.
-pub fn let_in(client: &ServerSession, let_in: bool) {
-    if let Some(guarded) = client.stream().and_then(guarded) {
+pub fn let_in(client: &Client<'_>, let_in: bool) {
+    if let Some(guarded) = client.connection().and_then(guarded) {
         let turned_away =
             if let_in { 0 } else { guarded.turned_away.load(Ordering::Relaxed).saturating_add(1) };
         guarded.turned_away.store(turned_away, Ordering::Relaxed);
@@ -134,16 +134,16 @@ pub fn let_in(client: &ServerSession, let_in: bool) {
 }
 
 /// Whether a connection is so old that it should end with this answer.
-pub fn is_old(client: &ServerSession) -> bool {
-    let guarded = client.stream().and_then(guarded);
+pub fn is_old(client: &Client<'_>) -> bool {
+    let guarded = client.connection().and_then(guarded);
     guarded.is_some_and(|guarded| sleep(Duration::ZERO).deadline() - guarded.born >= guarded.rules.age)
 }
 
 /// Makes the connection end impolitely where its end would be all that says that the answer is whole.
-pub fn cut(client: &ServerSession) {
-    let unframed = client.req_header().version < Version::HTTP_11
-        && client.response_written().is_some_and(|head| !head.headers.contains_key(CONTENT_LENGTH));
-    if let Some(guarded) = client.stream().filter(|_| unframed).and_then(guarded) {
+pub fn cut(client: &Client<'_>) {
+    let unframed = client.head().version < Version::HTTP_11
+        && client.answer_head().is_some_and(|head| !head.headers.contains_key(CONTENT_LENGTH));
+    if let Some(guarded) = client.connection().filter(|_| unframed).and_then(guarded) {
         guarded.cut.store(true, Ordering::Relaxed);
         if let Some(plain) = (*guarded.inner).as_any().downcast_ref::<Plain>() {
             plain.reset();
@@ -151,13 +151,15 @@ pub fn cut(client: &ServerSession) {
     }
 }
 
-/// What was wrong with a body, where its bytes were and not the connection.
+/// Why a body cannot be read on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BodyFault {
     /// Its framing is broken.
     Broken,
     /// It came too slowly.
     Slow,
+    /// The connection is gone.
+    Gone,
 }
 
 /// Why a body could not be read on, where this guard said so.

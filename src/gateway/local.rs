@@ -3,6 +3,7 @@
 use crate::code::Code;
 use crate::config::snapshot::Key;
 use crate::gateway::Gateway;
+use crate::gateway::client::Client;
 use crate::gateway::exchange::Exchange;
 use crate::gateway::reply::{Sent, allowed_origin};
 use crate::protocol::entry::Entry;
@@ -11,14 +12,13 @@ use crate::refusal::Refusal;
 use crate::stage::models;
 use crate::state::Live;
 use http::Method;
-use pingora::protocols::http::ServerSession;
 use std::sync::Arc;
 
 impl Gateway {
     /// Answers an operation that needs no provider.
     pub(super) async fn local(
         &self,
-        client: &mut ServerSession,
+        client: &mut Client<'_>,
         exchange: &mut Exchange,
         entry: &Entry,
     ) -> Sent {
@@ -38,17 +38,17 @@ impl Gateway {
     }
 
     /// Answers a browser's question whether it may call: yes for configured origins, else no word of it.
-    pub(super) async fn preflight(&self, client: &mut ServerSession, exchange: &mut Exchange) -> Sent {
+    pub(super) async fn preflight(&self, client: &mut Client<'_>, exchange: &mut Exchange) -> Sent {
         exchange.logged = false;
         let mut headers = Vec::new();
         if allowed_origin(&exchange.live.snapshot.server, client).is_some() {
-            let asked = client.req_header().headers.get("access-control-request-headers");
+            let asked = client.head().headers.get("access-control-request-headers");
             let asked = asked.and_then(|value| value.to_str().ok()).unwrap_or("authorization, content-type");
             headers.push(("access-control-allow-headers", asked.to_owned()));
             headers.push(("access-control-allow-methods", "GET, HEAD, POST, DELETE, OPTIONS".to_owned()));
             headers.push(("access-control-max-age", "86400".to_owned()));
             // A page of the internet that calls a gateway in a private network asks for that too.
-            if client.req_header().headers.contains_key("access-control-request-private-network") {
+            if client.head().headers.contains_key("access-control-request-private-network") {
                 headers.push(("access-control-allow-private-network", "true".to_owned()));
             }
         }
@@ -58,8 +58,8 @@ impl Gateway {
 }
 
 /// Whether this is a browser's preflight.
-pub fn is_preflight(client: &ServerSession) -> bool {
-    let head = client.req_header();
+pub fn is_preflight(client: &Client<'_>) -> bool {
+    let head = client.head();
     head.method == Method::OPTIONS
         && head.headers.contains_key("origin")
         && head.headers.contains_key("access-control-request-method")

@@ -4,11 +4,11 @@
 //! is kept alive here too; the time waited is in the record however the wait ends.
 
 use crate::gateway::Gateway;
+use crate::gateway::client::Client;
 use crate::gateway::exchange::{Accepted, Downstream, Exchange};
 use crate::gateway::reply::elapsed;
 use crate::gateway::waiting::Meanwhile;
 use crate::stage::plan::Pause;
-use pingora::protocols::http::ServerSession;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ impl Gateway {
     /// the process ends.
     pub(super) async fn queue(
         &self,
-        client: &mut ServerSession,
+        client: &mut Client<'_>,
         exchange: &mut Exchange,
         accepted: &Accepted,
         pause: &Pause,

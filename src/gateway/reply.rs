@@ -6,6 +6,7 @@
 use crate::code::Code;
 use crate::config::snapshot::Server;
 use crate::gateway::body;
+use crate::gateway::client::Client;
 use crate::gateway::exchange::{Downstream, Exchange};
 use crate::gateway::waiting::is_over;
 use crate::gateway::wire::AnswerHead;
@@ -22,7 +23,6 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Version};
 use pingora::http::ResponseHeader;
-use pingora::protocols::http::ServerSession;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -40,7 +40,7 @@ pub enum Sent {
 /// The client's side of one exchange.
 pub struct Reply<'a> {
     /// The connection.
-    pub client: &'a mut ServerSession,
+    pub client: Client<'a>,
     /// The exchange.
     pub exchange: &'a mut Exchange,
     /// Clocks.
@@ -103,8 +103,8 @@ impl Reply<'_> {
         match unread {
             Unread::Nothing => {}
             // Pingora would close for any unread byte; these few are read below.
-            Unread::Small => self.client.set_close_on_response_before_downstream_finish(false),
-            Unread::Large | Unread::Withheld => self.client.set_keepalive(None),
+            Unread::Small => self.client.stays_though_unread(),
+            Unread::Large | Unread::Withheld => self.client.make_last(),
         }
         if !self.write_head(head).await {
             return Sent::Broken;
@@ -135,11 +135,11 @@ impl Reply<'_> {
 
     /// Says how a body of unknown length ends.
     pub(super) fn frame(&mut self, head: &mut ResponseHeader) {
-        let version = self.client.req_header().version;
+        let version = self.client.head().version;
         if version == Version::HTTP_11 && !matches!(head.status.as_u16(), 204 | 304) {
             set(head, TRANSFER_ENCODING, "chunked");
         } else if version < Version::HTTP_11 {
-            self.client.set_keepalive(None);
+            self.client.make_last();
             set(head, CONNECTION, "close");
         }
     }
@@ -151,7 +151,7 @@ impl Reply<'_> {
             set(head, name, self.exchange.record.request_id.as_str());
         }
         let snapshot = &self.exchange.live.snapshot;
-        if let Some(origin) = allowed_origin(&snapshot.server, self.client) {
+        if let Some(origin) = allowed_origin(&snapshot.server, &self.client) {
             append(head, &ACCESS_CONTROL_ALLOW_ORIGIN, &origin);
             append(head, &ACCESS_CONTROL_EXPOSE_HEADERS, &EXPOSED);
             append(head, &VARY, &HeaderValue::from_static("origin"));
@@ -216,10 +216,10 @@ impl Reply<'_> {
         }
         self.exchange.record.status = head.status.as_u16();
         if self.draining.load(Ordering::Relaxed) {
-            self.client.set_keepalive(None);
+            self.client.make_last();
         }
         // Pingora bounds the writes of a body, not those of a head and of the end.
-        let written = timeout(self.patience(), self.client.write_response_header(Box::new(head)));
+        let written = timeout(self.patience(), self.client.write_head(head));
         let written = written.await.is_ok_and(|written| written.is_ok());
         if !written {
             self.client_has_gone();
@@ -242,7 +242,7 @@ impl Reply<'_> {
             let over = self.over;
             let written = tokio::select! {
                 biased;
-                written = self.client.write_response_body(part, false) => written.is_ok(),
+                written = self.client.write(part) => written.is_ok(),
                 () = async { long_over(over.clone()).await } => false,
             };
             if !written {
@@ -258,7 +258,7 @@ impl Reply<'_> {
         if self.exchange.has_left() || !self.write(piece).await {
             return self.client_left();
         }
-        let ended = timeout(self.patience(), self.client.write_response_body(Bytes::new(), true));
+        let ended = timeout(self.patience(), self.client.end());
         // A client that has everything may well be gone by now; that is no early leaving.
         if ended.await.is_ok_and(|ended| ended.is_ok()) { Sent::Whole } else { Sent::Broken }
     }
@@ -273,11 +273,11 @@ impl Reply<'_> {
     }
 
     fn unread_body(&mut self, status: u16) -> Unread {
-        if self.client.is_body_done() {
+        if self.client.is_body_read() {
             return Unread::Nothing;
         }
-        let headers = &self.client.req_header().headers;
-        let unasked = headers.contains_key(EXPECT) && self.client.response_written().is_none();
+        let headers = &self.client.head().headers;
+        let unasked = headers.contains_key(EXPECT) && !self.client.was_answered();
         if unasked || status == REQUEST_TIMEOUT {
             return Unread::Withheld;
         }
@@ -291,7 +291,7 @@ impl Reply<'_> {
         let mut left = DISCARDED_BYTES_MAX;
         let discard = timeout(DISCARD_WAIT, async {
             loop {
-                match self.client.read_request_body().await {
+                match self.client.read().await {
                     Ok(Some(chunk)) if chunk.len() <= left => left -= chunk.len(),
                     Ok(None) => return true,
                     Ok(Some(_)) | Err(_) => return false,
@@ -299,7 +299,7 @@ impl Reply<'_> {
             }
         });
         if discard.await != Ok(true) {
-            self.client.set_keepalive(None);
+            self.client.make_last();
         }
     }
 }
@@ -359,8 +359,8 @@ async fn long_over(over: watch::Receiver<bool>) {
 }
 
 /// The request's origin, where the configuration allows it.
-pub fn allowed_origin(server: &Server, client: &ServerSession) -> Option<HeaderValue> {
-    let origin = client.req_header().headers.get(ORIGIN)?;
+pub fn allowed_origin(server: &Server, client: &Client<'_>) -> Option<HeaderValue> {
+    let origin = client.head().headers.get(ORIGIN)?;
     let text = origin.to_str().ok()?;
     server.cors_origins.iter().any(|allowed| allowed == text || allowed == "*").then(|| origin.clone())
 }

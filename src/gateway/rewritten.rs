@@ -6,6 +6,7 @@ use crate::code::Code;
 use crate::failure::Sent::NotBegun;
 use crate::failure::{Failure, FailureKind};
 use crate::gateway::Gateway;
+use crate::gateway::client::Client;
 use crate::gateway::exchange::{Accepted, Exchange, Tried};
 use crate::gateway::reply::{Sent, elapsed};
 use crate::protocol::observe::estimate;
@@ -19,8 +20,7 @@ use crate::stage::rewrite::{Outgoing, rewrite};
 use crate::stage::translated::{self, Setting, Translation};
 use crate::stage::way::{Question, Way, way};
 use crate::translate::{self, Loss};
-use pingora::http::RequestHeader;
-use pingora::protocols::http::ServerSession;
+use http::request::Parts;
 
 /// A request for one channel.
 #[derive(Debug)]
@@ -38,7 +38,7 @@ pub struct Rewritten {
 impl Rewritten {
     /// The request as this attempt sends it; a refusal where it cannot be written for its channel.
     pub fn of(
-        head: &RequestHeader,
+        head: &Parts,
         exchange: &mut Exchange,
         accepted: &Accepted,
         attempt: &Attempt,
@@ -75,7 +75,7 @@ impl Gateway {
     /// counts are estimated.
     pub(super) async fn exhausted(
         &self,
-        client: &mut ServerSession,
+        client: &mut Client<'_>,
         exchange: &mut Exchange,
         accepted: &Accepted,
         refusal: &Refusal,

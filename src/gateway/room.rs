@@ -5,11 +5,11 @@
 //! longer with each (`guard`). Who waits as long as `retry-after` says notices neither.
 //! Invariants: who is turned away has cost a head, no body, no provider and no place; it is told within a second.
 
+use crate::gateway::client::Client;
 use crate::gateway::exchange::Exchange;
 use crate::gateway::{Gateway, body, guard};
 use crate::limit::Nanos;
 use crate::refusal::Refusal;
-use pingora::protocols::http::ServerSession;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -59,7 +59,7 @@ impl Drop for Place {
 
 impl Gateway {
     /// Takes a place; where none is free, the connection learns to wait.
-    pub(super) fn enter(&self, client: &ServerSession, exchange: &mut Exchange) -> Result<(), Refusal> {
+    pub(super) fn enter(&self, client: &Client<'_>, exchange: &mut Exchange) -> Result<(), Refusal> {
         exchange.place = self.room.enter(exchange.live.snapshot.server.limits.exchanges);
         guard::let_in(client, exchange.place.is_some());
         if exchange.place.is_some() {

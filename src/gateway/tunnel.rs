@@ -11,6 +11,7 @@ mod line;
 use crate::code::Code;
 use crate::config::snapshot::HttpVersion;
 use crate::failure::{Failure, FailureKind, Sent as FailureSent};
+use crate::gateway::client::{Client, body_fault};
 use crate::gateway::exchange::{Exchange, Tried, Tunnel};
 use crate::gateway::peer::connect_failure;
 use crate::gateway::reply::elapsed;
@@ -26,7 +27,6 @@ use crate::stage::{rewrite, route, unseen, verdict};
 use http::header::{ACCEPT_ENCODING, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderValue, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
-use pingora::protocols::http::ServerSession;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result};
 use std::sync::Arc;
@@ -35,7 +35,7 @@ impl Gateway {
     /// identify → admit → route, for a request whose body is not read.
     pub(super) async fn open_tunnel(
         &self,
-        client: &mut ServerSession,
+        client: &mut Client<'_>,
         exchange: &mut Exchange,
         entry: Entry,
     ) -> Result<(), Stop> {
@@ -54,7 +54,7 @@ impl Gateway {
         let attempt = self.attempt_at_once(&live, &mut plan).await?;
         // The expectation ends here, and so do the provider's own informational answers.
         body::go_ahead(client).await?;
-        client.set_ignore_info_resp(true);
+        client.takes_no_information();
         let informational = 0;
         exchange.tunnel =
             Some(Tunnel { entry, attempt, began: now, permit, informational, status: None, failure: None });
@@ -82,7 +82,7 @@ impl Gateway {
     /// The head of the provider's answer, as the client gets it.
     pub(super) fn tunnel_answered(
         &self,
-        client: &mut ServerSession,
+        client: &mut Client<'_>,
         head: &mut ResponseHeader,
         exchange: &mut Exchange,
     ) -> Result<()> {
@@ -134,11 +134,11 @@ impl Gateway {
     /// The answer where Pingora's pipeline gave up; nothing where bytes already went down.
     pub(super) async fn tunnel_failed(
         &self,
-        client: &mut ServerSession,
+        client: &mut Client<'_>,
         error: &Error,
         exchange: &mut Exchange,
     ) {
-        let committed = client.response_written().is_some_and(|head| !head.status.is_informational());
+        let committed = client.answer_head().is_some();
         let Some(tunnel) = &mut exchange.tunnel else { return };
         if *self.over.borrow() {
             tunnel.failure = None;
@@ -153,7 +153,7 @@ impl Gateway {
         }
         if *error.esource() == ErrorSource::Downstream {
             let mut reply = self.reply(client, exchange);
-            match body::unreadable(error).filter(|_| !committed) {
+            match body_fault(error).and_then(body::unreadable).filter(|_| !committed) {
                 // Its outcome is in the record; the connection is closed in either case.
                 Some(refusal) => drop(reply.refuse(&refusal).await),
                 None => drop(reply.client_left()),
@@ -179,10 +179,9 @@ impl Gateway {
     }
 
     /// Books what Pingora moved.
-    pub(super) fn close_tunnel(&self, client: &ServerSession, exchange: &mut Exchange) {
+    pub(super) fn close_tunnel(&self, client: &Client<'_>, exchange: &mut Exchange) {
         let Some(tunnel) = exchange.tunnel.take() else { return };
-        exchange.record.bytes_in = client.body_bytes_read() as u64;
-        exchange.record.bytes_out = client.body_bytes_sent() as u64;
+        (exchange.record.bytes_in, exchange.record.bytes_out) = client.moved();
         let now = self.world.now();
         let tried = Tried {
             stripped: 0,

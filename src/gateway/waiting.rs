@@ -115,7 +115,7 @@ impl Reply<'_> {
         tokio::select! {
             biased;
             done = work => Meanwhile::Done(done),
-            () = gone(self.client), if !left => Meanwhile::Left,
+            () = self.client.gone(), if !left => Meanwhile::Left,
             () = silent => Meanwhile::Silent,
             () = ended(draining, over) => Meanwhile::Over,
         }
@@ -136,7 +136,7 @@ impl Reply<'_> {
         if self.exchange.has_left() {
             return true;
         }
-        let mut gone = pin!(gone(self.client));
+        let mut gone = pin!(self.client.gone());
         poll_fn(|context| Poll::Ready(gone.as_mut().poll(context).is_ready())).await
     }
 
@@ -179,12 +179,6 @@ impl Reply<'_> {
         self.identify_answer(&mut head);
         head
     }
-}
-
-/// Resolves when the client has left; the request body has been read before this is asked.
-pub async fn gone(client: &mut ServerSession) {
-    // Any word of the idle read is an end: closed, reset, or bytes where none may come.
-    drop(client.read_body_or_idle(true).await);
 }
 
 fn has_ended(draining: &AtomicBool, over: &watch::Receiver<bool>) -> bool {

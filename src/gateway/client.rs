@@ -1,0 +1,182 @@
+//! The client's side of a request, whoever moves its bytes.
+//!
+//! Invariant: nobody else in the gateway asks what a request came over.
+
+use crate::gateway::guard::{self, BodyFault};
+use bytes::Bytes;
+use http::request::Parts;
+use pingora::ErrorType;
+use pingora::http::ResponseHeader;
+use pingora::protocols::Stream;
+use pingora::protocols::http::ServerSession;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+/// A client, while one request of its is answered.
+#[expect(missing_debug_implementations, reason = "Pingora's session has none")]
+pub enum Client<'a> {
+    /// Pingora's session.
+    Pingora(&'a mut ServerSession),
+}
+
+/// The client is no longer there, or takes nothing any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gone;
+
+impl Client<'_> {
+    /// The same for somebody else, for a while.
+    pub fn lend(&mut self) -> Client<'_> {
+        match self {
+            Self::Pingora(session) => Client::Pingora(session),
+        }
+    }
+
+    /// The head of its request.
+    pub fn head(&self) -> &Parts {
+        match self {
+            Self::Pingora(session) => session.req_header(),
+        }
+    }
+
+    /// Who is at the other end of the connection.
+    pub fn peer(&self) -> Option<IpAddr> {
+        match self {
+            Self::Pingora(session) => {
+                session.client_addr().and_then(|address| address.as_inet()).map(SocketAddr::ip)
+            }
+        }
+    }
+
+    /// The connection, where it is this request's alone.
+    pub(super) fn connection(&self) -> Option<&Stream> {
+        match self {
+            Self::Pingora(session) => session.stream(),
+        }
+    }
+
+    /// Sets the clocks: how long it may take nothing, and for how long what is unread of its body is read at the end.
+    pub fn greet(&mut self, write_idle: Duration, drain: Duration) {
+        let is_old = guard::is_old(self);
+        match self {
+            Self::Pingora(session) => {
+                if session.get_keepalive().is_some() {
+                    // Without an end of Pingora's own: the guard knows the time between two requests from that of a head.
+                    session.set_keepalive(if is_old { None } else { Some(0) });
+                }
+                // The body's own clock runs where it is read; Pingora's would end a longer one early.
+                session.set_read_timeout(None);
+                session.set_write_timeout(Some(write_idle));
+                session.set_total_drain_timeout(Some(drain));
+            }
+        }
+    }
+
+    /// Nothing follows this answer on its connection.
+    pub fn make_last(&mut self) {
+        match self {
+            Self::Pingora(session) => session.set_keepalive(None),
+        }
+    }
+
+    /// Another request may follow although the body of this one is not read yet: it will be.
+    pub fn stays_though_unread(&mut self) {
+        match self {
+            Self::Pingora(session) => session.set_close_on_response_before_downstream_finish(false),
+        }
+    }
+
+    /// Informational answers of a provider are for the hop that sent them.
+    pub fn takes_no_information(&mut self) {
+        match self {
+            Self::Pingora(session) => session.set_ignore_info_resp(true),
+        }
+    }
+
+    /// Whether the body has been read to its end.
+    pub fn is_body_read(&mut self) -> bool {
+        match self {
+            Self::Pingora(session) => session.is_body_done(),
+        }
+    }
+
+    /// The next bytes of the body; `None`: that was all.
+    pub async fn read(&mut self) -> Result<Option<Bytes>, BodyFault> {
+        match self {
+            Self::Pingora(session) => session
+                .read_request_body()
+                .await
+                .map_err(|error| body_fault(&error).unwrap_or(BodyFault::Gone)),
+        }
+    }
+
+    /// Says that the body may come.
+    pub async fn go_on(&mut self) -> Result<(), Gone> {
+        match self {
+            Self::Pingora(session) => session.write_continue_response().await.map_err(|_| Gone),
+        }
+    }
+
+    /// Resolves when it has left; asked once its body has been read.
+    pub async fn gone(&mut self) {
+        match self {
+            // Any word of the idle read is an end: closed, reset, or bytes where none may come.
+            Self::Pingora(session) => drop(session.read_body_or_idle(true).await),
+        }
+    }
+
+    /// Whether anything was said to it, be it only that its body may come.
+    pub fn was_answered(&self) -> bool {
+        match self {
+            Self::Pingora(session) => session.response_written().is_some(),
+        }
+    }
+
+    /// The head it was sent.
+    pub fn answer_head(&self) -> Option<&ResponseHeader> {
+        match self {
+            Self::Pingora(session) => {
+                session.response_written().filter(|head| !head.status.is_informational())
+            }
+        }
+    }
+
+    /// Sends the head of its answer.
+    pub async fn write_head(&mut self, head: ResponseHeader) -> Result<(), Gone> {
+        match self {
+            Self::Pingora(session) => session.write_response_header(Box::new(head)).await.map_err(|_| Gone),
+        }
+    }
+
+    /// Sends more of the answer.
+    pub async fn write(&mut self, piece: Bytes) -> Result<(), Gone> {
+        match self {
+            Self::Pingora(session) => session.write_response_body(piece, false).await.map_err(|_| Gone),
+        }
+    }
+
+    /// Ends the answer.
+    pub async fn end(&mut self) -> Result<(), Gone> {
+        match self {
+            Self::Pingora(session) => session.write_response_body(Bytes::new(), true).await.map_err(|_| Gone),
+        }
+    }
+
+    /// What Pingora's pipeline moved of the request and of the answer, in bytes.
+    pub fn moved(&self) -> (u64, u64) {
+        match self {
+            Self::Pingora(session) => (session.body_bytes_read() as u64, session.body_bytes_sent() as u64),
+        }
+    }
+}
+
+/// What is wrong with a body; `None`: the connection is.
+pub(super) fn body_fault(error: &pingora::Error) -> Option<BodyFault> {
+    guard::body_fault(error).or_else(|| is_malformed(error).then_some(BodyFault::Broken))
+}
+
+/// Whether the bytes were wrong, as opposed to the connection being gone.
+fn is_malformed(error: &pingora::Error) -> bool {
+    use ErrorType::{ConnectionClosed, Custom, ReadError, ReadTimedout};
+    !matches!(error.etype, ConnectionClosed | ReadError | ReadTimedout | Custom("PrematureBodyEnd"))
+        && error.cause.is_none()
+}
