@@ -255,7 +255,6 @@ fn front(shared: &Shared, room: &Arc<Room>, kept_max: usize) -> Front {
     let mut proxy = http_proxy(&Arc::new(conf), Pipeline(Arc::clone(&gateway)));
     let mut options = HttpServerOptions::default();
     options.h2c = true;
-    options.keepalive_request_limit = Some(REQUESTS_PER_CONNECTION_MAX);
     options.h2_idle_timeout = Some(shared.live.load().snapshot.server.timeouts.idle);
     proxy.server_options = Some(options);
     let mut h2 = H2Options::new();
@@ -285,8 +284,6 @@ const H2_STREAMS_MAX: u32 = 100;
 const H2_STREAM_WINDOW: u32 = 1 << 20;
 const H2_CONNECTION_WINDOW: u32 = 4 << 20;
 const H2_HEADER_LIST_MAX: u32 = 64 << 10;
-/// Frees what a connection has gathered, at a cost nobody notices.
-const REQUESTS_PER_CONNECTION_MAX: u32 = 10_000;
 const ADMIN_CONNECTIONS_MAX: usize = 256;
 const ADMIN_HEAD: Duration = Duration::from_secs(10);
 const ADMIN_HEAD_BYTES_MAX: usize = 64 << 10;

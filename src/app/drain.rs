@@ -42,7 +42,7 @@ impl Running {
         // A client that is about to use its connection learns with the answer that it was the last one.
         drop(timeout(LAST_REQUEST_WAIT, self.no_connection()).await);
         for app in self.lanes.apps() {
-            pingora::apps::HttpServerApp::http_cleanup(app).await;
+            app.clean_up().await;
         }
         let whole = timeout(timeouts.drain, self.nothing_under_way()).await.is_ok();
         self.cut().await;

@@ -7,7 +7,7 @@ use crate::code::Code;
 use crate::config::snapshot::{Key, Server};
 use crate::gateway::Stop;
 use crate::gateway::client::Client;
-use crate::gateway::guard::{BodyFault, Pace, Rate};
+use crate::gateway::guard::{BodyFault, Pace, Rate, Read};
 use crate::protocol::encoding::{self, Room};
 use crate::refusal::Refusal;
 use crate::state::bodies::Share;
@@ -43,21 +43,10 @@ pub async fn read(client: &mut Client<'_>, bounds: Bounds, share: &mut Share) ->
         return Err(too_large(bounds.bytes).into());
     }
     go_ahead(client).await?;
-    let mut body = Vec::new();
-    let mut pace = Pace::default();
-    while let Some(chunk) = next(client, &bounds.rate, &mut pace).await? {
-        pace.moved(chunk.len());
-        if body.len() + chunk.len() > bounds.bytes {
-            return Err(too_large(bounds.bytes).into());
-        }
-        if !make_room(&mut body, chunk.len(), declared, share) {
-            return Err(encoding::overloaded().into());
-        }
-        body.extend_from_slice(&chunk);
-    }
+    let body = gather(client, bounds, declared, share).await?;
     let sent = body.len() as u64;
     let Some(coding) = client.head().headers.get(CONTENT_ENCODING) else {
-        return Ok((body.into(), sent));
+        return Ok((body, sent));
     };
     let coding = coding.to_str().unwrap_or("?").to_owned();
     let mut inflated = share.sibling();
@@ -71,6 +60,47 @@ pub async fn read(client: &mut Client<'_>, bounds: Bounds, share: &mut Share) ->
     let (decoded, inflated) = decoding.await.map_err(|_| Stop::ClientGone)??;
     *share = inflated;
     Ok((decoded.into(), sent))
+}
+
+/// Reads it as it was sent.
+async fn gather(
+    client: &mut Client<'_>,
+    bounds: Bounds,
+    declared: Option<usize>,
+    share: &mut Share,
+) -> Result<Bytes, Stop> {
+    let mut body = Vec::new();
+    let mut pace = Pace::default();
+    loop {
+        let read = next(client, &bounds.rate, &mut pace, &mut body).await?;
+        let piece = match read {
+            Read::End => return Ok(body.into()),
+            Read::Filled(read) => {
+                pace.moved(read);
+                continue;
+            }
+            Read::Whole(whole) if body.is_empty() && whole.len() <= bounds.bytes => {
+                let granted = share.grow(whole.len());
+                return if granted { Ok(whole) } else { Err(encoding::overloaded().into()) };
+            }
+            Read::NoRoom => Bytes::new(),
+            Read::Piece(piece) | Read::Whole(piece) => piece,
+        };
+        pace.moved(piece.len());
+        if body.len() + piece.len() > bounds.bytes {
+            return Err(too_large(bounds.bytes).into());
+        }
+        let more =
+            if piece.is_empty() { left_of(declared, body.len()).min(FIRST_CAPACITY) } else { piece.len() };
+        if !make_room(&mut body, more, declared, share) {
+            return Err(encoding::overloaded().into());
+        }
+        body.extend_from_slice(&piece);
+    }
+}
+
+fn left_of(declared: Option<usize>, has: usize) -> usize {
+    declared.map_or(FIRST_CAPACITY, |declared| declared.saturating_sub(has))
 }
 
 /// Answers `Expect: 100-continue`, refuses any other expectation.
@@ -90,9 +120,14 @@ pub async fn go_ahead(client: &mut Client<'_>) -> Result<(), Stop> {
     client.go_on().await.map_err(|_| Stop::ClientGone)
 }
 
-async fn next(client: &mut Client<'_>, rate: &Rate, pace: &mut Pace) -> Result<Option<Bytes>, Stop> {
-    match pace.within(rate, client.read()).await {
-        Some(Ok(chunk)) => Ok(chunk),
+async fn next(
+    client: &mut Client<'_>,
+    rate: &Rate,
+    pace: &mut Pace,
+    into: &mut Vec<u8>,
+) -> Result<Read, Stop> {
+    match pace.within(rate, client.read(into)).await {
+        Some(Ok(read)) => Ok(read),
         Some(Err(fault)) => Err(unreadable(fault).map_or(Stop::ClientGone, Stop::Refused)),
         None => Err(too_slow().into()),
     }

@@ -2,12 +2,18 @@
 //!
 //! Invariant: nobody else in the gateway asks what a request came over.
 
-use crate::gateway::guard::{self, BodyFault};
+mod http1;
+
+pub use self::http1::Http1;
+
+use crate::gateway::guard::{self, BodyFault, Guarded, Read};
 use bytes::Bytes;
+use http::Version;
+use http::header::CONTENT_LENGTH;
 use http::request::Parts;
 use pingora::ErrorType;
 use pingora::http::ResponseHeader;
-use pingora::protocols::Stream;
+use pingora::protocols::GetSocketDigest as _;
 use pingora::protocols::http::ServerSession;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -15,7 +21,9 @@ use std::time::Duration;
 /// A client, while one request of its is answered.
 #[expect(missing_debug_implementations, reason = "Pingora's session has none")]
 pub enum Client<'a> {
-    /// Pingora's session.
+    /// A connection of HTTP/1, our codec.
+    Http1(&'a mut Http1),
+    /// A stream of HTTP/2, or what Pingora's pipeline moves.
     Pingora(&'a mut ServerSession),
 }
 
@@ -27,6 +35,7 @@ impl Client<'_> {
     /// The same for somebody else, for a while.
     pub fn lend(&mut self) -> Client<'_> {
         match self {
+            Self::Http1(request) => Client::Http1(request),
             Self::Pingora(session) => Client::Pingora(session),
         }
     }
@@ -34,6 +43,7 @@ impl Client<'_> {
     /// The head of its request.
     pub fn head(&self) -> &Parts {
         match self {
+            Self::Http1(request) => request.head(),
             Self::Pingora(session) => session.req_header(),
         }
     }
@@ -41,6 +51,10 @@ impl Client<'_> {
     /// Who is at the other end of the connection.
     pub fn peer(&self) -> Option<IpAddr> {
         match self {
+            Self::Http1(request) => {
+                let socket = request.guarded().get_socket_digest()?;
+                socket.peer_addr().and_then(|address| address.as_inet()).map(SocketAddr::ip)
+            }
             Self::Pingora(session) => {
                 session.client_addr().and_then(|address| address.as_inet()).map(SocketAddr::ip)
             }
@@ -48,9 +62,10 @@ impl Client<'_> {
     }
 
     /// The connection, where it is this request's alone.
-    pub(super) fn connection(&self) -> Option<&Stream> {
+    pub(super) fn connection(&self) -> Option<&Guarded> {
         match self {
-            Self::Pingora(session) => session.stream(),
+            Self::Http1(request) => Some(request.guarded()),
+            Self::Pingora(session) => session.stream().and_then(|stream| (**stream).as_any().downcast_ref()),
         }
     }
 
@@ -58,6 +73,9 @@ impl Client<'_> {
     pub fn greet(&mut self, write_idle: Duration, drain: Duration) {
         let is_old = guard::is_old(self);
         match self {
+            // The guard's paces are all the clocks it needs.
+            Self::Http1(request) if is_old => request.make_last(),
+            Self::Http1(_) => {}
             Self::Pingora(session) => {
                 if session.get_keepalive().is_some() {
                     // Without an end of Pingora's own: the guard knows the time between two requests from that of a head.
@@ -74,6 +92,7 @@ impl Client<'_> {
     /// Nothing follows this answer on its connection.
     pub fn make_last(&mut self) {
         match self {
+            Self::Http1(request) => request.make_last(),
             Self::Pingora(session) => session.set_keepalive(None),
         }
     }
@@ -81,6 +100,7 @@ impl Client<'_> {
     /// Another request may follow although the body of this one is not read yet: it will be.
     pub fn stays_though_unread(&mut self) {
         match self {
+            Self::Http1(_) => {}
             Self::Pingora(session) => session.set_close_on_response_before_downstream_finish(false),
         }
     }
@@ -88,6 +108,7 @@ impl Client<'_> {
     /// Informational answers of a provider are for the hop that sent them.
     pub fn takes_no_information(&mut self) {
         match self {
+            Self::Http1(_) => {}
             Self::Pingora(session) => session.set_ignore_info_resp(true),
         }
     }
@@ -95,23 +116,27 @@ impl Client<'_> {
     /// Whether the body has been read to its end.
     pub fn is_body_read(&mut self) -> bool {
         match self {
+            Self::Http1(request) => request.is_body_read(),
             Self::Pingora(session) => session.is_body_done(),
         }
     }
 
-    /// The next bytes of the body; `None`: that was all.
-    pub async fn read(&mut self) -> Result<Option<Bytes>, BodyFault> {
+    /// More of the body; straight to where it is wanted where that can be.
+    pub async fn read(&mut self, into: &mut Vec<u8>) -> Result<Read, BodyFault> {
         match self {
-            Self::Pingora(session) => session
-                .read_request_body()
-                .await
-                .map_err(|error| body_fault(&error).unwrap_or(BodyFault::Gone)),
+            Self::Http1(request) => request.read(into).await.map_err(|error| guard::fault(&error)),
+            Self::Pingora(session) => {
+                let read = session.read_request_body().await;
+                let read = read.map_err(|error| body_fault(&error).unwrap_or(BodyFault::Gone))?;
+                Ok(read.map_or(Read::End, Read::Piece))
+            }
         }
     }
 
     /// Says that the body may come.
     pub async fn go_on(&mut self) -> Result<(), Gone> {
         match self {
+            Self::Http1(request) => request.go_on().await,
             Self::Pingora(session) => session.write_continue_response().await.map_err(|_| Gone),
         }
     }
@@ -119,6 +144,7 @@ impl Client<'_> {
     /// Resolves when it has left; asked once its body has been read.
     pub async fn gone(&mut self) {
         match self {
+            Self::Http1(request) => request.gone().await,
             // Any word of the idle read is an end: closed, reset, or bytes where none may come.
             Self::Pingora(session) => drop(session.read_body_or_idle(true).await),
         }
@@ -127,15 +153,26 @@ impl Client<'_> {
     /// Whether anything was said to it, be it only that its body may come.
     pub fn was_answered(&self) -> bool {
         match self {
+            Self::Http1(request) => request.was_answered(),
             Self::Pingora(session) => session.response_written().is_some(),
         }
     }
 
-    /// The head it was sent.
-    pub fn answer_head(&self) -> Option<&ResponseHeader> {
+    /// Whether the head of an answer was sent.
+    pub fn has_head(&self) -> bool {
         match self {
+            Self::Http1(request) => request.has_head(),
+            Self::Pingora(session) => answer_head(session).is_some(),
+        }
+    }
+
+    /// Whether only the end of the connection says that the answer is whole.
+    pub fn is_unframed(&self) -> bool {
+        match self {
+            Self::Http1(request) => request.is_unframed(),
             Self::Pingora(session) => {
-                session.response_written().filter(|head| !head.status.is_informational())
+                session.req_header().version < Version::HTTP_11
+                    && answer_head(session).is_some_and(|head| !head.headers.contains_key(CONTENT_LENGTH))
             }
         }
     }
@@ -143,6 +180,10 @@ impl Client<'_> {
     /// Sends the head of its answer.
     pub async fn write_head(&mut self, head: ResponseHeader) -> Result<(), Gone> {
         match self {
+            Self::Http1(request) => {
+                request.write_head(&head);
+                Ok(())
+            }
             Self::Pingora(session) => session.write_response_header(Box::new(head)).await.map_err(|_| Gone),
         }
     }
@@ -150,6 +191,7 @@ impl Client<'_> {
     /// Sends more of the answer.
     pub async fn write(&mut self, piece: Bytes) -> Result<(), Gone> {
         match self {
+            Self::Http1(request) => request.write(piece).await,
             Self::Pingora(session) => session.write_response_body(piece, false).await.map_err(|_| Gone),
         }
     }
@@ -157,16 +199,30 @@ impl Client<'_> {
     /// Ends the answer.
     pub async fn end(&mut self) -> Result<(), Gone> {
         match self {
+            Self::Http1(request) => request.end().await,
             Self::Pingora(session) => session.write_response_body(Bytes::new(), true).await.map_err(|_| Gone),
+        }
+    }
+
+    /// Leaves the answer as it is: nothing more follows.
+    pub fn abandon(&mut self) {
+        match self {
+            Self::Http1(request) => request.abandon(),
+            Self::Pingora(_) => {}
         }
     }
 
     /// What Pingora's pipeline moved of the request and of the answer, in bytes.
     pub fn moved(&self) -> (u64, u64) {
         match self {
+            Self::Http1(_) => (0, 0),
             Self::Pingora(session) => (session.body_bytes_read() as u64, session.body_bytes_sent() as u64),
         }
     }
+}
+
+fn answer_head(session: &ServerSession) -> Option<&ResponseHeader> {
+    session.response_written().filter(|head| !head.status.is_informational())
 }
 
 /// What is wrong with a body; `None`: the connection is.

@@ -29,6 +29,7 @@ impl Gateway {
         self.greet(client, &mut exchange);
         let sent = self.answer(client, &mut exchange, entry).await;
         if sent == Sent::Broken {
+            client.abandon();
             guard::cut(client);
         }
         self.close(client, &mut exchange);

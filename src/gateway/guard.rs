@@ -16,6 +16,7 @@ mod input;
 mod pace;
 mod plain;
 
+pub use self::input::Read;
 pub use self::pace::{Pace, Rate};
 pub use self::plain::Plain;
 
@@ -23,8 +24,8 @@ use self::input::Input;
 use crate::gateway::client::Client;
 use crate::telemetry::Telemetry;
 use async_trait::async_trait;
-use http::Version;
-use http::header::CONTENT_LENGTH;
+use bytes::Bytes;
+use http::request::Parts;
 use pingora::protocols::Stream as BoxedStream;
 use pingora::protocols::raw_connect::ProxyDigest;
 use pingora::protocols::tls::{SslDigest, TlsRef};
@@ -32,6 +33,7 @@ use pingora::protocols::{
     ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, TimingDigest,
     UniqueID, UniqueIDType,
 };
+use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -99,6 +101,47 @@ impl Guarded {
         Self { inner, rules, born, input, writing: Pace::default(), next, turned_away, cut }
     }
 
+    /// The same connection as it was before Pingora's session had it.
+    pub fn back(stream: BoxedStream) -> Option<Box<Self>> {
+        stream.into_any().downcast().ok()
+    }
+
+    /// Whether it speaks HTTP/2; known when the first bytes have come.
+    pub async fn is_http2(&mut self) -> io::Result<bool> {
+        self.input.is_http2(&mut self.inner, &self.rules).await
+    }
+
+    /// The next request's head, taken apart and as it came; `None`: there is none any more.
+    pub async fn head(&mut self) -> Option<(Parts, Bytes)> {
+        let head = poll_fn(|context| {
+            self.hear();
+            self.input.poll_head(&mut self.inner, &self.rules, context)
+        });
+        head.await.ok().flatten()
+    }
+
+    /// More of its body.
+    pub fn poll_body(&mut self, context: &mut Context<'_>, into: &mut Vec<u8>) -> Poll<io::Result<Read>> {
+        self.input.poll_body_into(&mut self.inner, context, into)
+    }
+
+    /// Whether it has been read to its end.
+    pub fn is_read(&self) -> bool {
+        self.input.is_over()
+    }
+
+    /// Ready when the client has left.
+    pub fn poll_gone(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        self.input.poll_gone(&mut self.inner, &self.rules, context)
+    }
+
+    /// Takes the word that another head may come.
+    fn hear(&mut self) {
+        if self.next.swap(false, Ordering::Relaxed) {
+            self.input.may_follow(pause_after(self.turned_away.load(Ordering::Relaxed)));
+        }
+    }
+
     /// What moves down, or for how long nothing has.
     fn written<T>(
         &mut self,
@@ -119,14 +162,14 @@ impl Guarded {
 
 /// Tells a connection that the exchange has ended and another head may come.
 pub fn next_head(client: &Client<'_>) {
-    if let Some(guarded) = client.connection().and_then(guarded) {
+    if let Some(guarded) = client.connection() {
         guarded.next.store(true, Ordering::Relaxed);
     }
 }
 
 /// Tells a connection whether there was room for its request: where there is none, the next head is read after a pause.
 pub fn let_in(client: &Client<'_>, let_in: bool) {
-    if let Some(guarded) = client.connection().and_then(guarded) {
+    if let Some(guarded) = client.connection() {
         let turned_away =
             if let_in { 0 } else { guarded.turned_away.load(Ordering::Relaxed).saturating_add(1) };
         guarded.turned_away.store(turned_away, Ordering::Relaxed);
@@ -135,15 +178,13 @@ pub fn let_in(client: &Client<'_>, let_in: bool) {
 
 /// Whether a connection is so old that it should end with this answer.
 pub fn is_old(client: &Client<'_>) -> bool {
-    let guarded = client.connection().and_then(guarded);
+    let guarded = client.connection();
     guarded.is_some_and(|guarded| sleep(Duration::ZERO).deadline() - guarded.born >= guarded.rules.age)
 }
 
 /// Makes the connection end impolitely where its end would be all that says that the answer is whole.
 pub fn cut(client: &Client<'_>) {
-    let unframed = client.head().version < Version::HTTP_11
-        && client.answer_head().is_some_and(|head| !head.headers.contains_key(CONTENT_LENGTH));
-    if let Some(guarded) = client.connection().filter(|_| unframed).and_then(guarded) {
+    if let Some(guarded) = client.connection().filter(|_| client.is_unframed()) {
         guarded.cut.store(true, Ordering::Relaxed);
         if let Some(plain) = (*guarded.inner).as_any().downcast_ref::<Plain>() {
             plain.reset();
@@ -165,10 +206,15 @@ pub enum BodyFault {
 /// Why a body could not be read on, where this guard said so.
 pub fn body_fault(error: &pingora::Error) -> Option<BodyFault> {
     let cause = error.root_cause().downcast_ref::<io::Error>()?;
-    match cause.kind() {
-        io::ErrorKind::InvalidData => Some(BodyFault::Broken),
-        io::ErrorKind::TimedOut => Some(BodyFault::Slow),
-        _ => None,
+    Some(fault(cause)).filter(|fault| *fault != BodyFault::Gone)
+}
+
+/// What a body's reading ended with.
+pub fn fault(error: &io::Error) -> BodyFault {
+    match error.kind() {
+        io::ErrorKind::InvalidData => BodyFault::Broken,
+        io::ErrorKind::TimedOut => BodyFault::Slow,
+        _ => BodyFault::Gone,
     }
 }
 
@@ -183,10 +229,6 @@ const TURNED_AWAY_PAUSE: Duration = Duration::from_millis(50);
 /// What the refusal said in `retry-after`: longer than that nobody is held.
 const TURNED_AWAY_PAUSE_MAX: Duration = Duration::from_secs(1);
 
-fn guarded(stream: &BoxedStream) -> Option<&Guarded> {
-    (**stream).as_any().downcast_ref()
-}
-
 impl AsyncRead for Guarded {
     fn poll_read(
         self: Pin<&mut Self>,
@@ -194,9 +236,7 @@ impl AsyncRead for Guarded {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if this.next.swap(false, Ordering::Relaxed) {
-            this.input.may_follow(pause_after(this.turned_away.load(Ordering::Relaxed)));
-        }
+        this.hear();
         this.input.poll_read(&mut this.inner, &this.rules, context, buffer)
     }
 }
@@ -250,7 +290,7 @@ impl Shutdown for Guarded {
 impl Peek for Guarded {
     /// Looks for the HTTP/2 preface.
     async fn try_peek(&mut self, buffer: &mut [u8]) -> io::Result<bool> {
-        let is_http2 = self.input.is_http2(&mut self.inner, &self.rules).await?;
+        let is_http2 = self.is_http2().await?;
         // No preface is all zeros.
         buffer.fill(0);
         if is_http2 {

@@ -8,6 +8,7 @@ use crate::config::snapshot::Server;
 use crate::gateway::body;
 use crate::gateway::client::Client;
 use crate::gateway::exchange::{Downstream, Exchange};
+use crate::gateway::guard::Read;
 use crate::gateway::waiting::is_over;
 use crate::gateway::wire::AnswerHead;
 use crate::limit::{Counted, Level, Nanos};
@@ -289,13 +290,18 @@ impl Reply<'_> {
     /// Reads what the client is still sending, bounded, so that it sees the answer and not a reset.
     async fn discard_body(&mut self) {
         let mut left = DISCARDED_BYTES_MAX;
+        let mut scratch = Vec::with_capacity(DISCARD_STEP);
         let discard = timeout(DISCARD_WAIT, async {
             loop {
-                match self.client.read().await {
-                    Ok(Some(chunk)) if chunk.len() <= left => left -= chunk.len(),
-                    Ok(None) => return true,
-                    Ok(Some(_)) | Err(_) => return false,
-                }
+                scratch.clear();
+                let read = match self.client.read(&mut scratch).await {
+                    Ok(Read::End | Read::Whole(_)) => return true,
+                    Ok(Read::Piece(piece)) => piece.len(),
+                    Ok(Read::Filled(read)) => read,
+                    Ok(Read::NoRoom) | Err(_) => return false,
+                };
+                let Some(rest) = left.checked_sub(read) else { return false };
+                left = rest;
             }
         });
         if discard.await != Ok(true) {
@@ -403,4 +409,5 @@ const CLIENT_CLOSED_REQUEST: u16 = 499;
 /// A body that stopped arriving is not waited for again.
 const REQUEST_TIMEOUT: u16 = 408;
 const DISCARDED_BYTES_MAX: usize = 256 * 1024;
+const DISCARD_STEP: usize = 16 * 1024;
 const DISCARD_WAIT: Duration = Duration::from_secs(2);

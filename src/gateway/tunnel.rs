@@ -138,7 +138,7 @@ impl Gateway {
         error: &Error,
         exchange: &mut Exchange,
     ) {
-        let committed = client.answer_head().is_some();
+        let committed = client.has_head();
         let Some(tunnel) = &mut exchange.tunnel else { return };
         if *self.over.borrow() {
             tunnel.failure = None;

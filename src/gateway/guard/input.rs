@@ -3,6 +3,10 @@
 //! Invariants: what is held is at most a head, or what came with the end of a body; a refusal is said once, then what
 //! still comes is thrown away, bounded, so that it is heard; after it nothing is handed on any more.
 
+mod requests;
+
+pub use self::requests::Read;
+
 use super::Rules;
 use super::clock::{Clock, now};
 use super::frames::Frames;
@@ -96,6 +100,9 @@ impl Input {
 
     /// Reads ahead as long as what arrives can still be the HTTP/2 preface; says whether it is.
     pub(super) async fn is_http2(&mut self, inner: &mut BoxedStream, rules: &Rules) -> io::Result<bool> {
+        if matches!(self.phase, Phase::Preface(_) | Phase::Free(_)) {
+            return Ok(true);
+        }
         while self.held.len() < H2_PREFACE.len() && H2_PREFACE.starts_with(&self.held) {
             let more = poll_fn(|context| self.poll_head_bytes(inner, rules, context)).await?;
             if !more || matches!(self.phase, Phase::Leaving(_)) {
@@ -164,13 +171,18 @@ impl Input {
         buffer.put_slice(&self.held[..taken]);
         self.held.advance(taken);
         self.open -= taken;
+        self.hold_nothing_more();
+    }
+
+    /// Between two requests a connection holds nothing, not even room.
+    fn hold_nothing_more(&mut self) {
         if self.held.is_empty() {
-            self.held = BytesMut::new(); // between two requests a connection holds nothing
+            self.held = BytesMut::new();
         }
     }
 
-    /// Opens the head that is held once it is whole.
-    fn look_at_head(&mut self, rules: &Rules) -> Result<(), Unfit> {
+    /// Opens the head that is held once it is whole, and says what was found in it.
+    fn look_at_head(&mut self, rules: &Rules) -> Result<Option<RequestHead>, Unfit> {
         if let Phase::Waiting { blank } = &mut self.phase {
             // One empty line before a request is what old clients send behind a body (RFC 9112 section 2.2).
             if !*blank && self.held.starts_with(b"\r\n") {
@@ -178,25 +190,26 @@ impl Input {
                 self.held.advance(2);
             }
             if self.held.is_empty() || (!*blank && self.held[..] == *b"\r") {
-                return Ok(());
+                return Ok(None);
             }
             let deadline = self.first.take().unwrap_or_else(|| now() + rules.head);
             (self.phase, self.deadline) = (Phase::Head(RequestHead::default()), Some(deadline));
         }
-        let Phase::Head(head) = &mut self.phase else { return Ok(()) };
+        let Phase::Head(head) = &mut self.phase else { return Ok(None) };
         match head.read(&self.held)? {
             Some((end, _)) if end > rules.head_bytes => Err(Unfit::TooLong),
             None if self.held.len() >= rules.head_bytes => Err(Unfit::TooLong),
             Some((end, framing)) => {
                 (self.open, self.follow) = (end, false);
                 self.pace.anew();
+                let head = std::mem::take(head);
                 self.phase = match framing {
                     Framing::Empty => Phase::Over,
                     framing => Phase::Body(BodyReader::new(framing)),
                 };
-                Ok(())
+                Ok(Some(head))
             }
-            None => Ok(()),
+            None => Ok(None),
         }
     }
 

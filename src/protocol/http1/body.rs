@@ -102,6 +102,14 @@ impl BodyReader {
         }
     }
 
+    /// How much is to come, where that was said beforehand.
+    pub fn left(&self) -> Option<u64> {
+        match self.state {
+            State::Length(left) => Some(left),
+            _ => None,
+        }
+    }
+
     /// Whether the body has ended.
     pub fn is_ended(&self) -> bool {
         self.state == State::Ended

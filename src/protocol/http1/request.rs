@@ -8,6 +8,9 @@
 //! where its body ends.
 
 use super::Framing;
+use bytes::Bytes;
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version};
 use std::ops::Range;
 
 /// Why a head is answered without being understood.
@@ -53,10 +56,14 @@ pub struct RequestHead {
     facts: Facts,
 }
 
-/// What of a head decides its framing and whom it is for.
+/// What of a head decides its framing and whom it is for, and where its parts stand.
 #[derive(Debug, Default)]
 struct Facts {
     is_1_1: bool,
+    method: Range<usize>,
+    target: Range<usize>,
+    /// Names and values.
+    fields: Vec<(Range<usize>, Range<usize>)>,
     /// Who is named in the target, where it is an absolute one.
     authority: Option<Range<usize>>,
     host: Option<Range<usize>>,
@@ -94,6 +101,23 @@ impl RequestHead {
             _ => Ok(None),
         }
     }
+
+    /// A whole head that was found fit, taken apart; `head` is the same bytes, which what comes out shares. `None`: its
+    /// target is no URI after all.
+    pub fn parts(&self, head: &Bytes) -> Option<Parts> {
+        let facts = &self.facts;
+        let mut headers = HeaderMap::with_capacity(facts.fields.len());
+        for (name, value) in &facts.fields {
+            let name = HeaderName::from_bytes(&head[name.clone()]).ok()?;
+            headers.append(name, HeaderValue::from_maybe_shared(head.slice(value.clone())).ok()?);
+        }
+        let mut parts = Request::new(()).into_parts().0;
+        parts.method = Method::from_bytes(&head[facts.method.clone()]).ok()?;
+        parts.uri = Uri::from_maybe_shared(head.slice(facts.target.clone())).ok()?;
+        parts.version = if facts.is_1_1 { Version::HTTP_11 } else { Version::HTTP_10 };
+        parts.headers = headers;
+        Some(parts)
+    }
 }
 
 /// A first line without an end: a long target, or no request at all.
@@ -121,15 +145,17 @@ impl Facts {
             b"HTTP/1.0" => false,
             _ => return Err(Unfit::Malformed),
         };
+        self.method = line.start..line.start + method;
+        self.target = line.start + target.start..line.start + target.end;
         // Before the target, whose form is another one for these.
         if matches!(&text[..method], b"CONNECT" | b"TRACE" | b"TRACK") {
             return Err(Unfit::Method);
         }
-        self.target(&text[target.clone()], line.start + target.start)
+        self.check_target(&text[target.clone()], line.start + target.start)
     }
 
     /// Origin form, or absolute form for this very gateway; `begins` is where it stands in the head.
-    fn target(&mut self, target: &[u8], begins: usize) -> Result<(), Unfit> {
+    fn check_target(&mut self, target: &[u8], begins: usize) -> Result<(), Unfit> {
         if !target.iter().all(|byte| matches!(byte, b'!'..=b'~') && *byte != b'#') {
             return Err(Unfit::Malformed);
         }
@@ -167,11 +193,12 @@ impl Facts {
         if name.contains(&b'_') && is_disguised(name) {
             return Err(Unfit::Framing);
         }
+        let begins = line.start + colon + 1 + blanks(&text[colon + 1..]);
+        let stands = begins..begins + value.len();
+        self.fields.push((line.start..line.start + colon, stands.clone()));
         let is = |word: &str| name.eq_ignore_ascii_case(word.as_bytes());
         if is("host") {
-            let start = line.start + colon + 1 + blanks(&text[colon + 1..]);
-            let host = start..start + value.len();
-            return self.host.replace(host).map_or(Ok(()), |_| Err(Unfit::Host));
+            return self.host.replace(stands).map_or(Ok(()), |_| Err(Unfit::Host));
         }
         if is("content-length") {
             let length = length(value)?;
@@ -354,7 +381,53 @@ mod tests {
         assert_eq!(whole(&count(HEADERS_MAX + 1)), Err(Unfit::TooLong));
     }
 
+    #[test]
+    fn its_parts_are_what_it_says_and_share_its_bytes() {
+        let head = "POST /v1/x?a=1 HTTP/1.1\r\nHost: a\r\nX-A:\t b c \r\nx-a:\r\nContent-Length: 7\r\n\r\n";
+        let head = Bytes::from_static(head.as_bytes());
+        let mut reader = RequestHead::default();
+        assert!(reader.read(&head).unwrap().is_some());
+        let parts = reader.parts(&head).unwrap();
+        assert_eq!((parts.method, parts.version), (Method::POST, Version::HTTP_11));
+        assert_eq!((parts.uri.path(), parts.uri.query()), ("/v1/x", Some("a=1")));
+        let named: Vec<_> =
+            parts.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
+        let expected: [(&str, &[u8]); 4] =
+            [("host", b"a"), ("x-a", b"b c"), ("x-a", b""), ("content-length", b"7")];
+        assert_eq!(named, expected);
+        assert!(head.as_ptr_range().contains(&parts.headers["x-a"].as_bytes().as_ptr()));
+    }
+
     proptest! {
+        #[test]
+        fn what_is_fit_has_the_parts_that_another_parser_finds(
+            target in "/[!-\"$-~]{0,12}",
+            fields in prop::collection::vec(("[A-Za-z0-9!#$%&'*+.^`|~-]{1,9}", "[ \t]{0,2}[!-~\u{e9}]{0,4}[ \t]{0,2}"), 0..5),
+        ) {
+            let mut head = format!("POST {target} HTTP/1.1\r\nhost: a\r\n");
+            for (name, value) in &fields {
+                head.push_str(&format!("{name}:{value}\r\n"));
+            }
+            head.push_str("\r\n");
+            let head = Bytes::from(head);
+            let mut reader = RequestHead::default();
+            if let Ok(Some(_)) = reader.read(&head)
+                && let Some(parts) = reader.parts(&head)
+            {
+                let mut slots = [httparse::EMPTY_HEADER; 16];
+                let mut oracle = httparse::Request::new(&mut slots);
+                prop_assert!(oracle.parse(&head).unwrap().is_complete());
+                prop_assert_eq!(oracle.method.unwrap(), parts.method.as_str());
+                let target = parts.uri.path_and_query().map(http::uri::PathAndQuery::as_str);
+                prop_assert_eq!(oracle.path, target);
+                prop_assert_eq!(oracle.headers.len(), parts.headers.len());
+                for header in oracle.headers.iter() {
+                    let mut all = parts.headers.get_all(header.name).iter();
+                    prop_assert!(all.any(|value| value.as_bytes() == header.value));
+                }
+            }
+        }
+
         #[test]
         fn how_the_input_is_cut_changes_nothing(
             fields in "(host: a\r\n|x: [ -~]{0,9}\r\n|content-length: [0-9+]{0,3}\r\n|[ -~\r\n]{0,9}|transfer-encoding: chunked\r\n){0,4}",

@@ -1,0 +1,256 @@
+//! A request over HTTP/1 and its answer: our codec over the guarded connection.
+//!
+//! The guard has read and judged the head, so it is taken apart once; a body goes from the socket to where it is wanted, and
+//! a head waits for the first bytes behind it, so that a small answer leaves in one piece.
+//! Invariants: what was written is on its way before anybody waits for something else ([`Http1::gone`]); of an answer that
+//! was not ended no end is written; a connection serves again only where both directions are complete.
+
+use crate::gateway::client::Gone;
+use crate::gateway::guard::{Guarded, Read};
+use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
+use http::header::{CONNECTION, CONTENT_LENGTH, DATE, TRANSFER_ENCODING};
+use http::request::Parts;
+use http::{Method, Version};
+use pingora::http::ResponseHeader;
+use pingora::protocols::http::date::get_cached_date;
+use std::future::poll_fn;
+use std::io::{self, IoSlice, Write as _};
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker, ready};
+use tokio::io::{AsyncWrite as _, AsyncWriteExt as _};
+
+/// One request on a connection.
+#[derive(Debug)]
+pub struct Http1 {
+    guarded: Box<Guarded>,
+    head: Parts,
+    /// The head as it came.
+    raw: Bytes,
+    /// Another request may follow.
+    stays: bool,
+    /// Of the answer, what is not sent yet.
+    out: BytesMut,
+    answer: Answer,
+}
+
+/// How far the answer is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Answer {
+    /// Nothing was said.
+    None,
+    /// Only that the body may come.
+    Informed,
+    /// Its head is written; so many bytes are to follow.
+    Length(u64),
+    /// Chunks are to follow.
+    Chunked,
+    /// Bytes are to follow, to the end of the connection.
+    UntilClose,
+    /// It is whole.
+    Whole,
+}
+
+impl Http1 {
+    /// The request that this head begins.
+    pub fn new(guarded: Box<Guarded>, head: Parts, raw: Bytes) -> Self {
+        let stays = is_persistent(&head);
+        Self { guarded, head, raw, stays, out: BytesMut::new(), answer: Answer::None }
+    }
+
+    /// The connection with the head before it once more, for who reads it himself.
+    pub fn into_parts(self) -> (Box<Guarded>, Bytes) {
+        (self.guarded, self.raw)
+    }
+
+    /// The connection, where another request may follow; else it is closed.
+    pub async fn finish(mut self) -> Option<Box<Guarded>> {
+        if self.stays && self.answer == Answer::Whole && self.guarded.is_read() {
+            return Some(self.guarded);
+        }
+        // One that the client has closed already needs no end of ours.
+        drop(self.guarded.shutdown().await);
+        None
+    }
+
+    pub(super) fn head(&self) -> &Parts {
+        &self.head
+    }
+
+    pub(super) fn guarded(&self) -> &Guarded {
+        &self.guarded
+    }
+
+    /// Nothing follows its answer.
+    pub fn make_last(&mut self) {
+        self.stays = false;
+    }
+
+    pub(super) fn is_body_read(&self) -> bool {
+        self.guarded.is_read()
+    }
+
+    pub(super) fn was_answered(&self) -> bool {
+        self.answer != Answer::None
+    }
+
+    pub(super) fn has_head(&self) -> bool {
+        !matches!(self.answer, Answer::None | Answer::Informed)
+    }
+
+    /// Whether only the connection's end says that the answer is whole.
+    pub(super) fn is_unframed(&self) -> bool {
+        self.answer == Answer::UntilClose
+    }
+
+    pub(super) async fn read(&mut self, into: &mut Vec<u8>) -> io::Result<Read> {
+        poll_fn(|context| self.guarded.poll_body(context, into)).await
+    }
+
+    pub(super) async fn go_on(&mut self) -> Result<(), Gone> {
+        if self.answer == Answer::None {
+            self.answer = Answer::Informed;
+            self.out.extend_from_slice(CONTINUE);
+            self.flush().await?;
+        }
+        Ok(())
+    }
+
+    /// Resolves when the client has left; meanwhile what was written goes out.
+    pub(super) async fn gone(&mut self) {
+        poll_fn(|context| match self.poll_out(context) {
+            Poll::Ready(Err(_)) => Poll::Ready(()),
+            _ => self.guarded.poll_gone(context),
+        })
+        .await;
+    }
+
+    pub(super) fn write_head(&mut self, head: &ResponseHeader) {
+        self.answer = self.framing(head);
+        if self.answer == Answer::UntilClose {
+            self.stays = false;
+        }
+        self.out.reserve(HEAD_CAPACITY);
+        let out = &mut self.out;
+        put(out, &[b"HTTP/1.1 ", head.status.as_str().as_bytes(), b" "]);
+        put(out, &[head.status.canonical_reason().unwrap_or_default().as_bytes(), b"\r\n"]);
+        for (name, value) in &head.headers {
+            if name != CONNECTION && name != DATE {
+                put(out, &[name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"]);
+            }
+        }
+        put(out, &[b"date: ", get_cached_date().as_bytes(), b"\r\n"]);
+        // Said in HTTP/1.1 too: some clients and many people look for it.
+        let connection = if self.stays { "keep-alive" } else { "close" };
+        put(out, &[b"connection: ", connection.as_bytes(), b"\r\n\r\n"]);
+    }
+
+    /// How the body behind this head ends (RFC 9112 section 6.3).
+    fn framing(&self, head: &ResponseHeader) -> Answer {
+        if self.head.method == Method::HEAD || matches!(head.status.as_u16(), 204 | 304) {
+            return Answer::Length(0);
+        }
+        if head.headers.contains_key(TRANSFER_ENCODING) {
+            return Answer::Chunked;
+        }
+        let length = head.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok());
+        length.and_then(|length| length.parse().ok()).map_or(Answer::UntilClose, Answer::Length)
+    }
+
+    /// Sends more of the body, as far as the answer has one.
+    pub(super) async fn write(&mut self, mut piece: Bytes) -> Result<(), Gone> {
+        let mut tail: &[u8] = b"";
+        match &mut self.answer {
+            Answer::Length(left) => {
+                piece.truncate(usize::try_from(*left).unwrap_or(usize::MAX));
+                *left -= piece.len() as u64;
+            }
+            Answer::Chunked if !piece.is_empty() => {
+                // Writing into memory cannot fail.
+                drop(write!((&mut self.out).writer(), "{:x}\r\n", piece.len()));
+                tail = b"\r\n";
+            }
+            Answer::UntilClose => {}
+            _ => piece.clear(),
+        }
+        self.send(&piece, tail).await
+    }
+
+    /// Ends the answer; an error where it is not whole.
+    pub(super) async fn end(&mut self) -> Result<(), Gone> {
+        match self.answer {
+            Answer::Chunked => self.out.extend_from_slice(b"0\r\n\r\n"),
+            Answer::Length(0) | Answer::UntilClose => {}
+            _ => return Err(Gone),
+        }
+        self.flush().await?;
+        if self.answer != Answer::UntilClose {
+            self.answer = Answer::Whole;
+        }
+        Ok(())
+    }
+
+    async fn flush(&mut self) -> Result<(), Gone> {
+        self.send(&[], b"").await
+    }
+
+    /// What is written, then this, in one piece where it is small.
+    async fn send(&mut self, mut piece: &[u8], mut tail: &[u8]) -> Result<(), Gone> {
+        if self.out.len() + piece.len() <= TOGETHER_MAX {
+            put(&mut self.out, &[std::mem::take(&mut piece), std::mem::take(&mut tail)]);
+        }
+        let sent = poll_fn(|context| {
+            while !piece.is_empty() || !tail.is_empty() {
+                let slices = [IoSlice::new(&self.out), IoSlice::new(piece), IoSlice::new(tail)];
+                let sent = match ready!(Pin::new(&mut *self.guarded).poll_write_vectored(context, &slices)) {
+                    Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                    Ok(sent) => sent,
+                    Err(error) => return Poll::Ready(Err(error)),
+                };
+                let of_out = sent.min(self.out.len());
+                let of_piece = (sent - of_out).min(piece.len());
+                self.out.advance(of_out);
+                (piece, tail) = (&piece[of_piece..], &tail[sent - of_out - of_piece..]);
+            }
+            self.poll_out(context)
+        });
+        sent.await.map_err(|_| Gone)
+    }
+
+    /// Nothing more follows: what is written goes out as far as the connection takes it at once.
+    pub(super) fn abandon(&mut self) {
+        drop(self.poll_out(&mut Context::from_waker(Waker::noop())));
+    }
+
+    /// Sends what is written.
+    fn poll_out(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.out.is_empty() {
+            match ready!(Pin::new(&mut *self.guarded).poll_write(context, &self.out))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                sent => self.out.advance(sent),
+            }
+        }
+        Pin::new(&mut *self.guarded).poll_flush(context)
+    }
+}
+
+/// Whether a client means to ask again on its connection.
+fn is_persistent(head: &Parts) -> bool {
+    let says = |word: &[u8]| {
+        let values = head.headers.get_all(CONNECTION).iter();
+        let mut words = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+        words.any(|said| said.trim_ascii().eq_ignore_ascii_case(word))
+    };
+    !says(b"close") && (head.version == Version::HTTP_11 || says(b"keep-alive"))
+}
+
+fn put(out: &mut BytesMut, pieces: &[&[u8]]) {
+    for piece in pieces {
+        out.extend_from_slice(piece);
+    }
+}
+
+/// Heads of answers fit, with a small body behind them.
+const HEAD_CAPACITY: usize = 2 << 10;
+/// Copying so much costs less than a second piece to send.
+const TOGETHER_MAX: usize = 8 << 10;
+const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
