@@ -6,7 +6,7 @@
 //! Invariants: time is linear in the bytes and memory one bit per open bracket, however deep; whatever JSON parsers take for an
 //! object is walked to its end, with the same members.
 
-use super::blocks::{BLOCK, Masks, Reader};
+use super::blocks::{BLOCK, Marks, Reader, Strings};
 use serde::de::IgnoredAny;
 use std::ops::Range;
 
@@ -26,75 +26,28 @@ pub(super) enum Walked {
 pub(super) fn walk<'a>(json: &'a [u8], read: Reader, visit: Visit<'a, '_>) -> Option<Walked> {
     let mut walk = Walk::new(json, visit);
     let mut strings = Strings::default();
-    let mut masks = [Masks::default(); BATCH];
+    let mut marks = [Marks::default(); BATCH];
     let (blocks, rest) = json.as_chunks::<BLOCK>();
     let mut ascii = rest.is_ascii();
     for (batch, blocks) in blocks.chunks(BATCH).enumerate() {
         // Here and not before the walk: a large body comes from memory only once.
-        ascii = ascii && blocks.as_flattened().is_ascii();
-        read(blocks, &mut masks);
-        for (at, masks) in masks[..blocks.len()].iter().enumerate() {
-            walk.block((batch * BATCH + at) * BLOCK, strings.next(masks)?)?;
+        let seen = read(blocks, &mut strings, &mut marks);
+        ascii &= seen.ascii;
+        for (at, marks) in marks[..seen.sound].iter().enumerate() {
+            walk.block((batch * BATCH + at) * BLOCK, *marks)?;
+        }
+        if seen.sound < blocks.len() {
+            return None;
         }
     }
     let mut last = [b' '; BLOCK];
     last[..rest.len()].copy_from_slice(rest);
-    read(&[last], &mut masks);
-    walk.block(json.len() - rest.len(), strings.next(&masks[0])?)?;
+    if read(&[last], &mut strings, &mut marks).sound == 0 {
+        return None;
+    }
+    walk.block(json.len() - rest.len(), marks[0])?;
     walk.end()?;
     Some(if ascii { Walked::Ascii } else { Walked::Bytes })
-}
-
-/// What counts of a block: quotes that begin or end a string, brackets outside of strings.
-#[derive(Debug, Clone, Copy)]
-struct Marks {
-    quotes: u64,
-    brackets: u64,
-}
-
-/// What is carried from block to block: whether the next byte is escaped, whether it is in a string.
-#[derive(Debug, Default)]
-struct Strings {
-    escaped: u64,
-    inside: u64,
-}
-
-impl Strings {
-    /// `None`: a control character stands in a string.
-    #[inline]
-    fn next(&mut self, masks: &Masks) -> Option<Marks> {
-        let quotes = masks.quotes & !self.escaped(masks.backslashes);
-        // From each quote that begins a string up to the one that ends it.
-        let inside = if quotes == 0 { self.inside } else { prefix_xor(quotes) ^ self.inside };
-        self.inside = (inside.cast_signed() >> 63).cast_unsigned();
-        (masks.controls & inside == 0).then_some(Marks { quotes, brackets: masks.brackets & !inside })
-    }
-
-    /// The bytes that an odd run of backslashes stands before, and the odd ones of each run.
-    #[inline]
-    fn escaped(&mut self, backslashes: u64) -> u64 {
-        if backslashes == 0 {
-            return std::mem::take(&mut self.escaped);
-        }
-        // Of a run each first, third … backslash escapes the byte behind it. With all odd places set, the subtraction
-        // borrows through a run that begins at an even place and leaves one that begins at an odd place alone, which
-        // says of every place in or behind a run whether its distance from the beginning is odd.
-        let escaping = backslashes & !self.escaped;
-        let code = (escaping << 1 | ODD_PLACES).wrapping_sub(escaping) ^ ODD_PLACES;
-        let escaped = code ^ (backslashes | self.escaped);
-        self.escaped = (code & backslashes) >> 63;
-        escaped
-    }
-}
-
-const ODD_PLACES: u64 = 0xaaaa_aaaa_aaaa_aaaa;
-
-#[inline]
-fn prefix_xor(mut bits: u64) -> u64 {
-    for shift in [1, 2, 4, 8, 16, 32] {
-        bits ^= bits << shift;
-    }
-    bits
 }
 
 /// What may come next on the first level.
@@ -248,7 +201,7 @@ impl<'a, 'm> Walk<'a, 'm> {
     }
 }
 
-/// What is read of a body at once: two kilobytes, and one of masks.
+/// What is read of a body at once: two kilobytes, and half of one of marks.
 const BATCH: usize = 32;
 
 #[cfg(test)]
