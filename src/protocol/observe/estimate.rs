@@ -39,21 +39,24 @@ fn text_tokens(bytes: u64) -> u64 {
 /// not counted by their bytes.
 fn encoded_blobs(json: &[u8]) -> (u64, u64) {
     let (mut blobs, mut bytes, mut from) = (0, 0, 0);
-    // Between two quotes of one window nothing can be long enough, so that only the last of them is looked for: of text with
-    // many quotes hardly any is read.
-    while let Some(window) = json.get(from..from + BLOB_BYTES_MIN) {
-        if let Some(quote) = memchr::memrchr(b'"', window) {
-            from += quote + 1;
+    // Whatever is long enough covers one of these places with the bytes behind it. Text has a space or a sign there, so that
+    // of a large body one byte in thirty is read.
+    let mut at = LOOK_EVERY;
+    while let Some(look) = json.get(at..at + LOOK_BYTES) {
+        if !look.iter().all(|byte| is_base64_sign(*byte)) {
+            at += LOOK_EVERY;
             continue;
         }
-        let beyond = from + BLOB_BYTES_MIN;
-        let Some(quote) = json.get(beyond..).and_then(|rest| memchr::memchr(b'"', rest)) else { break };
-        let part = &json[from..beyond + quote];
-        if is_base64(part) {
+        let start = memchr::memrchr(b'"', &json[from..at]).map_or(from, |quote| from + quote + 1);
+        let Some(length) = memchr::memchr(b'"', &json[at..]) else { break };
+        let part = &json[start..at + length];
+        if part.len() >= BLOB_BYTES_MIN && is_base64(part) {
             blobs += 1;
             bytes += part.len() as u64;
         }
-        from = beyond + quote + 1;
+        // A string is looked at once, however many of its places look like it.
+        from = at + length + 1;
+        at = from + LOOK_EVERY;
     }
     (blobs, bytes)
 }
@@ -61,7 +64,11 @@ fn encoded_blobs(json: &[u8]) -> (u64, u64) {
 /// By its end: its beginning may be `data:image/png;base64,`.
 fn is_base64(text: &[u8]) -> bool {
     let end = &text[text.len().saturating_sub(BASE64_LOOKED_AT)..];
-    end.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'-' | b'_' | b'='))
+    end.iter().all(|byte| is_base64_sign(*byte))
+}
+
+fn is_base64_sign(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'-' | b'_' | b'=')
 }
 
 /// The keys whose strings are what the model said, in answers and streams of an operation.
@@ -135,6 +142,10 @@ const BYTES_PER_TOKEN: u64 = 4;
 const BLOB_TOKENS: u64 = 1_000;
 /// No word and no name is that long; a shorter picture hardly counts.
 const BLOB_BYTES_MIN: usize = 4 * 1024;
+/// A quarter of that, so that a long part covers several of the places looked at, whatever stands at its beginning.
+const LOOK_EVERY: usize = BLOB_BYTES_MIN / 4;
+/// Of text some have no space in so many bytes, but few.
+const LOOK_BYTES: usize = 32;
 /// Enough to tell base64 from text, in which a space comes sooner.
 const BASE64_LOOKED_AT: usize = 256;
 
