@@ -148,14 +148,14 @@ fn too_slow() -> Refusal {
     Refusal::new(Code::RequestTimeout, message)
 }
 
-/// Grows fourfold, where that is granted, and never past what was declared: each step copies all that has come so far.
+/// Grows sixteenfold, where that is granted, and never past what was declared: each step copies all that has come so far.
 fn make_room(body: &mut Vec<u8>, more: usize, declared: Option<usize>, share: &mut Share) -> bool {
     let (has, needed) = (body.capacity(), body.len() + more);
     if has >= needed {
         return true;
     }
     let declared = declared.unwrap_or(usize::MAX).max(needed);
-    let ample = has.saturating_mul(4).max(needed).max(FIRST_CAPACITY).min(declared);
+    let ample = has.saturating_mul(16).max(needed).max(FIRST_CAPACITY).min(declared);
     let granted = [ample, needed].into_iter().find(|wanted| share.grow(wanted - has));
     if let Some(wanted) = granted {
         body.reserve_exact(wanted - body.len());

@@ -163,6 +163,11 @@ impl Http1 {
             Answer::Length(left) => {
                 piece.truncate(usize::try_from(*left).unwrap_or(usize::MAX));
                 *left -= piece.len() as u64;
+                // Nobody reads it before its end: small pieces go with what is next, or with the next wait.
+                if self.out.len() + piece.len() <= TOGETHER_MAX {
+                    self.out.extend_from_slice(&piece);
+                    return Ok(());
+                }
             }
             Answer::Chunked if !piece.is_empty() => {
                 // Writing into memory cannot fail.
@@ -224,7 +229,8 @@ impl Http1 {
     /// Sends what is written.
     fn poll_out(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.out.is_empty() {
-            match ready!(Pin::new(&mut *self.guarded).poll_write(context, &self.out))? {
+            let all = [IoSlice::new(&self.out)];
+            match ready!(Pin::new(&mut *self.guarded).poll_write_vectored(context, &all))? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 sent => self.out.advance(sent),
             }

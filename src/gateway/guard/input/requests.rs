@@ -116,6 +116,13 @@ impl Input {
         let Phase::Body(reader) = &mut self.phase else { return Poll::Ready(Ok(Read::End)) };
         let left = reader.left().map_or(0, |left| usize::try_from(left).unwrap_or(usize::MAX));
         let (before, room) = (into.len(), left.min(into.capacity() - into.len()));
+        if room == 0 && into.is_empty() {
+            // Nothing is made ready for what has only been promised.
+            if ready!(self.poll_more(inner, context))? == 0 {
+                return Poll::Ready(Err(self.broken_off()));
+            }
+            return self.poll_body_into(inner, context, into);
+        }
         if room == 0 {
             return Poll::Ready(Ok(Read::NoRoom));
         }
