@@ -13,7 +13,7 @@ mod traffic;
 mod views;
 
 use crate::process::Shared;
-use crate::process::reload::Reloader;
+use crate::process::reload::{Reloaded, Reloader};
 use crate::protocol::{Dialect, entry};
 use crate::stage::{explain, models};
 use crate::telemetry::recent::RECENT_MAX;
@@ -158,10 +158,14 @@ impl Admin {
         let Some(reloader) = self.reloader.clone() else {
             return Page::text(409, "this process was not started from a file; there is nothing to reload");
         };
-        let reloaded =
-            tokio::task::spawn_blocking(move || (reloader.reload().map(|_| reloader.last()), reloader));
+        let reloaded = tokio::task::spawn_blocking(move || (reloader.reload(), reloader));
         match reloaded.await {
-            Ok((Ok(last), _)) => Page::json(200, &views::reload(&last)),
+            Ok((Ok(reloaded), reloader)) => {
+                let mut answer = views::reload(&reloader.last());
+                answer["unchanged"] = json!(matches!(reloaded, Reloaded::Unchanged));
+                answer["hash"] = json!(self.shared.live.load().snapshot.hash);
+                Page::json(200, &answer)
+            }
             Ok((Err(problems), reloader)) => {
                 tracing::info!(file = %reloader.entry().display(), "reload refused");
                 let lines: Vec<String> = problems.to_string().lines().map(str::to_owned).collect();

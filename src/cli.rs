@@ -92,8 +92,13 @@ enum Command {
         #[arg(long)]
         dump: bool,
     },
-    /// Make a running gateway read its configuration again.
-    Reload(AdminArg),
+    /// Make a running gateway read its configuration again, and say what that changes.
+    Reload {
+        #[command(flatten)]
+        admin: AdminArg,
+        #[arg(long, value_enum, default_value = "text")]
+        format: Format,
+    },
     /// Make a running gateway drain and leave, as TERM does.
     Drain(AdminArg),
     /// What a running gateway says of itself.
@@ -323,7 +328,9 @@ pub fn main() -> ExitCode {
         Some(Command::Demo { once, listen, admin }) => app::demo::demo(once, listen, admin),
         Some(Command::Run { upgrade }) => app::run::run(&config, upgrade),
         Some(Command::Check { dump }) => offline::check(&config, dump),
-        Some(Command::Reload(admin)) => online::reload(admin.admin.as_deref(), explicit),
+        Some(Command::Reload { admin, format }) => {
+            online::reload(admin.admin.as_deref(), explicit, format == Format::Json)
+        }
         Some(Command::Drain(admin)) => online::drain(admin.admin.as_deref(), explicit),
         Some(Command::Status { admin, ready, format }) => {
             online::status(admin.admin.as_deref(), explicit, ready, format == Format::Json)

@@ -3,10 +3,12 @@
 //! Read it in this order: [`source`] (the only door to files and environment), `node` (three syntaxes, one
 //! tree with positions), [`mod@schema`] (what may be written where), `file` (the same as types), `compile`
 //! (meaning, cross-references, secrets), [`snapshot`] (the result), with [`mod@load`] as the way through all of
-//! them; beside it [`reload`] (when to go that way again) and [`redact`] (the result without secrets).
+//! them; beside it [`reload`] (when to go that way again), [`redact`] (the result without secrets) and [`diff`] (what two
+//! results have otherwise).
 //! Invariant: loading is whole or nothing, and a refused load names every problem it could find at once.
 
 mod compile;
+pub mod diff;
 mod file;
 pub mod load;
 mod node;
@@ -19,6 +21,7 @@ pub mod source;
 
 pub use compile::address::is_link_local;
 pub use compile::examples::EXAMPLE_KEY;
+pub use diff::{Changes, changes, differences};
 pub use load::{Loaded, admin_address, ledger_path, load, load_to_run};
 pub use node::yaml;
 pub use problem::{Problem, Problems};

@@ -187,6 +187,7 @@ pub(super) fn reload(last: &Last) -> Value {
         "last_success_unix_ms": last.success_unix_ms,
         "problems": last.problems,
         "needs_restart": last.needs_restart,
+        "changes": last.changes.value(),
     })
 }
 

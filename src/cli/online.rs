@@ -1,5 +1,6 @@
 //! Commands that ask a running gateway, over its admin listener.
 
+use super::cells::visible;
 use super::offline::{model_rows, table_or_json};
 use super::{DEFAULT_CONFIG, Failed, print};
 use crate::config::{self, FsSource};
@@ -9,18 +10,49 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
-pub(super) fn reload(admin: Option<&str>, config: Option<&Path>) -> Result<(), Failed> {
+pub(super) fn reload(admin: Option<&str>, config: Option<&Path>, as_json: bool) -> Result<(), Failed> {
     let (status, answer) = call(&Admin::find(admin, config)?, "POST", "/-/reload")?;
+    if as_json && answer.is_object() {
+        print(&format!("{answer:#}"))?;
+    } else if status == 200 {
+        print(&reloaded(&answer))?;
+    }
     if status == 200 {
-        let generation = &answer["generation"];
-        let restart = answer["needs_restart"].as_array().filter(|what| !what.is_empty());
-        let note =
-            restart.map_or(String::new(), |what| format!("; needs a restart: {}", Value::from(what.clone())));
-        return print(&format!("reloaded: generation {generation} is in force{note}"));
+        return Ok(());
     }
     let problems = answer["problems"].as_array().cloned().unwrap_or_default();
-    let lines: Vec<&str> = problems.iter().filter_map(Value::as_str).collect();
+    let lines: Vec<&str> = problems.iter().filter_map(Value::as_str).chain(answer.as_str()).collect();
     Err(format!("the configuration was refused, the last good one stays:\n{}", lines.join("\n")))
+}
+
+/// What a reload says: a heading, what changed, what is missing.
+pub(super) fn reloaded(answer: &Value) -> String {
+    let generation = &answer["generation"];
+    let changes = change_lines(&answer["changes"]);
+    let already = if answer["unchanged"] == true { " already" } else { "" };
+    let changed = match (changes.is_empty(), &answer["generation"]) {
+        (false, _) => "; it changed:",
+        (true, first) if *first == 1 => "",
+        (true, _) => "; it changed nothing but comments, layout or order",
+    };
+    let mut lines = vec![format!("reloaded: generation {generation} is in force{already}{changed}")];
+    lines.extend(changes.into_iter().map(|line| format!("  {line}")));
+    let restart: Vec<&str> =
+        answer["needs_restart"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    if !restart.is_empty() {
+        lines.push(format!("needs a restart: {}", restart.join(", ")));
+    }
+    lines.join("\n")
+}
+
+/// The lines of a list of changes as the gateway tells it.
+pub(super) fn change_lines(changes: &Value) -> Vec<String> {
+    let rows = changes["rows"].as_array().into_iter().flatten();
+    let mut lines: Vec<String> = rows.filter_map(|row| row["text"].as_str()).map(visible).collect();
+    if changes["more"].as_u64().is_some_and(|more| more > 0) {
+        lines.push(format!("… and {} more", changes["more"]));
+    }
+    lines
 }
 
 pub(super) fn drain(admin: Option<&str>, config: Option<&Path>) -> Result<(), Failed> {
@@ -61,6 +93,9 @@ pub(super) fn status(
     let hash: String = answer["config"]["hash"].as_str().unwrap_or_default().chars().take(12).collect();
     let word = if reload["successful"] == true { "ok" } else { "REFUSED, the last good one serves" };
     lines.push(format!("config   {hash}   generation {}   last reload {word}", reload["generation"]));
+    lines.extend(
+        change_lines(&reload["changes"]).into_iter().take(CHANGES_SHOWN_MAX).map(|line| format!("  {line}")),
+    );
     lines.extend(
         reload["problems"].as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned),
     );
@@ -231,6 +266,8 @@ pub(super) fn encoded(text: &str) -> String {
         .collect()
 }
 
+/// At a glance; `/api/status` has all of them.
+const CHANGES_SHOWN_MAX: usize = 10;
 const DEFAULT_ADMIN: &str = "127.0.0.1:9090";
 const TOKEN_VARIABLE: &str = "TOLLGATE_ADMIN_TOKEN";
 const CALL_MAX: Duration = Duration::from_secs(30);

@@ -4,9 +4,9 @@
 //! set. Everything is in a fixed order, so that two dumps can be compared.
 
 use super::snapshot::{
-    AccessTarget, Balance, Channel, ChannelTls, ClientAbort, Conduct, Fleet, ForeignThinking, HttpVersion,
-    Key, Limits, Mapping, MappingFrom, Patterns, PriceRule, Profile, Quota, Server, Snapshot, TlsFiles,
-    TlsListener, Tool, UpstreamTimeouts,
+    AccessTarget, Balance, Channel, ChannelTls, ClientAbort, Conduct, Fleet, ForeignThinking, Group,
+    HttpVersion, Key, Limits, Mapping, MappingFrom, Patterns, PriceRule, Profile, Project, Quota, Server,
+    Snapshot, TlsFiles, TlsListener, Tool, UpstreamTimeouts,
 };
 use crate::price::{Unit, decimal};
 use crate::protocol::Medium;
@@ -21,8 +21,24 @@ use std::time::Duration;
 pub fn redacted(snapshot: &Snapshot) -> Value {
     let mut profiles: Vec<_> = snapshot.profiles.values().collect();
     profiles.sort_by(|one, other| one.id.cmp(&other.id));
+    let mut tree = process(snapshot);
+    for (name, value) in [
+        ("hash", json!(snapshot.hash)),
+        ("channel", snapshot.channels.iter().map(|it| channel(it)).collect()),
+        ("profile", profiles.into_iter().map(|it| profile(it)).collect()),
+        ("group", snapshot.groups.iter().map(|it| group(it)).collect()),
+        ("project", snapshot.projects.iter().map(project).collect()),
+        ("key", snapshot.keys.iter().map(key).collect()),
+        ("price", snapshot.prices.rules().iter().map(price).collect()),
+    ] {
+        tree[name] = value;
+    }
+    tree
+}
+
+/// What there is one of: how the process serves, what it writes, whom it counts with.
+pub(super) fn process(snapshot: &Snapshot) -> Value {
     json!({
-        "hash": snapshot.hash,
         "server": server(&snapshot.server),
         "upstream": {
             "attempts": snapshot.attempts,
@@ -50,21 +66,19 @@ pub fn redacted(snapshot: &Snapshot) -> Value {
             "retention": retention(ledger.retention),
         })),
         "fleet": snapshot.fleet.as_ref().map(fleet),
-        "channel": snapshot.channels.iter().map(|it| channel(it)).collect::<Vec<_>>(),
-        "profile": profiles.into_iter().map(|it| profile(it)).collect::<Vec<_>>(),
-        "group": snapshot.groups.iter()
-            .map(|group| json!({
-                "name": group.id.as_str(),
-                "limits": limits(&group.limits),
-                "quota": group.quota.as_ref().map(quota),
-            }))
-            .collect::<Vec<_>>(),
-        "project": snapshot.projects.iter()
-            .map(|project| json!({ "name": project.name, "quota": quota(&project.quota) }))
-            .collect::<Vec<_>>(),
-        "key": snapshot.keys.iter().map(key).collect::<Vec<_>>(),
-        "price": snapshot.prices.rules().iter().map(price).collect::<Vec<_>>(),
     })
+}
+
+pub(super) fn group(group: &Group) -> Value {
+    json!({
+        "name": group.id.as_str(),
+        "limits": limits(&group.limits),
+        "quota": group.quota.as_ref().map(quota),
+    })
+}
+
+pub(super) fn project(project: &Project) -> Value {
+    json!({ "name": project.name, "quota": quota(&project.quota) })
 }
 
 /// Of the address nothing but its end: a password may stand anywhere before.
@@ -135,7 +149,7 @@ fn channel_tls(tls: &ChannelTls) -> Value {
     })
 }
 
-fn channel(channel: &Channel) -> Value {
+pub(super) fn channel(channel: &Channel) -> Value {
     let mut groups: Option<Vec<&str>> =
         channel.groups.as_ref().map(|groups| groups.iter().map(crate::id::GroupId::as_str).collect());
     if let Some(groups) = &mut groups {
@@ -214,7 +228,7 @@ fn timeouts(timeouts: &UpstreamTimeouts) -> Value {
     })
 }
 
-fn profile(profile: &Profile) -> Value {
+pub(super) fn profile(profile: &Profile) -> Value {
     let mapping = |mapping: &Mapping| match &mapping.from {
         MappingFrom::Exact(name) => json!({ "from": name, "to": mapping.to }),
         MappingFrom::Regex(regex) => json!({ "from_regex": regex.as_str(), "to": mapping.to }),
@@ -226,7 +240,7 @@ fn profile(profile: &Profile) -> Value {
 }
 
 /// Prices as text: every digit, and no float's.
-fn price(rule: &PriceRule) -> Value {
+pub(super) fn price(rule: &PriceRule) -> Value {
     let rates =
         Unit::ALL.into_iter().filter_map(|unit| Some((unit.word(), rule.rates.own(unit)?.to_string())));
     let rates: Map<String, Value> = rates.map(|(unit, rate)| (unit.to_owned(), json!(rate))).collect();
@@ -237,7 +251,7 @@ fn price(rule: &PriceRule) -> Value {
     })
 }
 
-fn key(key: &Arc<Key>) -> Value {
+pub(super) fn key(key: &Arc<Key>) -> Value {
     let of_model = |limit: &super::snapshot::ModelLimit| json!({ "model": limit.model, "limits": limits(&limit.limits) });
     json!({
         "name": key.id.as_str(),

@@ -5,7 +5,7 @@
 //! began with; reloads do not overlap.
 
 use crate::config::snapshot::{Log, Server};
-use crate::config::{self, FsSource, Loaded, Problems, Watched, Watcher};
+use crate::config::{self, Changes, FsSource, Loaded, Problems, Watched, Watcher};
 use crate::process::{Shared, logging};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -34,6 +34,8 @@ pub struct Last {
     pub problems: Vec<String>,
     /// What it changed that needs a restart.
     pub needs_restart: Vec<String>,
+    /// What the generation in force has otherwise than the one before it.
+    pub changes: Changes,
 }
 
 /// What one reload did.
@@ -115,6 +117,7 @@ impl Reloader {
             tracing::warn!(what, "this change takes effect with a restart; the rest is in force now");
         }
         let snapshot = Arc::new(loaded.snapshot);
+        let changes = config::changes(&before.snapshot, &snapshot);
         self.relog(&before.snapshot.log, &snapshot.log);
         self.shared.follow_ledger(snapshot.ledger.as_ref());
         self.shared.adopt(&snapshot);
@@ -123,9 +126,21 @@ impl Reloader {
         last.generation += 1;
         last.problems.clear();
         last.needs_restart = needs_restart;
+        last.changes = changes;
         self.shared.telemetry.metrics.reloaded(&snapshot.hash, last.success_unix_ms / 1000);
+        told(&last.changes, last.generation);
         tracing::info!(generation = last.generation, hash = snapshot.hash, "configuration in force");
         Reloaded::Swapped(Box::new(last.clone()))
+    }
+}
+
+/// What changed, a line each.
+fn told(changes: &Changes, generation: u64) {
+    for change in changes.lines() {
+        tracing::info!(generation, change, "configuration changed");
+    }
+    if changes.is_empty() {
+        tracing::info!(generation, "nothing changed but comments, layout or order");
     }
 }
 

@@ -300,6 +300,8 @@ ${key(HOSTILE, MALLORY, `owner = ${text(HOSTILE)}\nproject = ${text(HOSTILE)}\ng
     gateway.write(good);
     await page.until("it is gone", "!document.querySelector('.notice')");
     equal(await page.eval("document.getElementById('state').textContent"), "ready");
+    gateway.write(good.replace("weight = 3", "weight = 4"));
+    await page.until("what changed is shown", "document.querySelector('.notice')?.innerText.includes('channel openai-main: weight 3 → 4')");
   }),
 
   "when the gateway is gone the page says so, keeps what it knew, and finds its successor": withTraffic(async (_, gateway, page) => {

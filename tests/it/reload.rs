@@ -2,6 +2,7 @@
 
 use crate::support::ask::{Kept, Speaks, channels, key_named};
 use crate::support::client::{self, Ended};
+use crate::support::process::tollgate;
 use crate::support::{Gateway, KEY, channel, key, provider};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -100,6 +101,47 @@ async fn what_needs_a_restart_is_said_and_the_rest_takes_effect() {
     let status = client::get(gateway.running.admin, "/api/status").await.json();
     assert_eq!(status["config"]["reload"]["needs_restart"], serde_json::json!(["server.threads"]));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_reload_says_what_it_changed_and_no_secret() {
+    let upstream = provider().await;
+    let good = channels(&upstream, "[\"m\"]") + &key();
+    let gateway = Gateway::start(&good).await;
+    let first = client::get(gateway.running.admin, "/api/status").await.json();
+    assert_eq!(first["config"]["reload"]["changes"]["count"], 0);
+    let rotated = good.replace("sk-upstream-openai-0123456789", "sk-upstream-planted-0123456789");
+    assert_ne!(rotated, good);
+    let more = rotated + &channel("new", "openai", &upstream, "weight = 2") + &key_named("bob", BOB, "");
+    gateway.reload("trusted_proxies = [\"10.0.0.0/8\"]\n", &more).expect("it loads");
+    let lines = [
+        "server: trusted_proxies +10.0.0.0/8",
+        "channel openai: api_keys replaced",
+        "channel new: added (type openai, priority 0, weight 2)",
+        "key bob: added (group default)",
+    ];
+    let admin = format!("http://{}", gateway.running.admin);
+    let told = tollgate(&["reload", "--admin", &admin]);
+    let heading = "reloaded: generation 2 is in force already; it changed:";
+    assert_eq!(told.stdout, format!("{heading}\n  {}\n", lines.join("\n  ")), "{told:?}");
+    let json = tollgate(&["reload", "--format", "json", "--admin", &admin]).stdout;
+    let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+    assert_eq!((&json["unchanged"], &json["changes"]["count"]), (&true.into(), &4.into()));
+    let row = &json["changes"]["rows"][2];
+    assert_eq!(
+        (&row["what"], &row["name"], &row["change"]),
+        (&"channel".into(), &"new".into(), &"added".into())
+    );
+    let status = client::get(gateway.running.admin, "/api/status").await.json();
+    assert_eq!(status["config"]["reload"]["changes"], json["changes"]);
+    let glance = tollgate(&["status", "--admin", &admin]).stdout;
+    assert!(lines.iter().all(|line| glance.contains(line)), "{glance}");
+    assert!(!(told.stdout + &json.to_string() + &glance).contains("planted"));
+    gateway.reload("trusted_proxies = [\"10.0.0.0/8\"]\n# said\n", &more).expect("it loads");
+    let said = tollgate(&["reload", "--admin", &admin]).stdout;
+    assert!(said.contains("generation 3 is in force already; it changed nothing but comments"), "{said}");
+}
+
+const BOB: &str = "sk-bob-0123456789";
 
 #[tokio::test]
 async fn series_of_a_removed_key_are_removed_and_its_requests_refused() {

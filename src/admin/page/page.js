@@ -4,6 +4,7 @@
 
 const POLL_MS = 2000;
 const ANSWER_MS_MAX = 10000;
+const CHANGE_NEWS_MS = 600000;
 const ROWS_KEPT_MAX = 500;
 const ROWS_SHOWN_MAX = 100;
 
@@ -358,6 +359,12 @@ const notices = () => {
   const reload = last.config.reload;
   if (last.draining) note("warn", say("note_draining"));
   if (reload && !reload.successful) note("bad", say("note_refused"), reload.problems.slice(0, 20));
+  if (reload?.changes.count && last.now_unix_ms - reload.last_success_unix_ms < CHANGE_NEWS_MS) {
+    const { rows: changed, more } = reload.changes;
+    const texts = changed.slice(0, 10).map((row) => row.text);
+    if (changed.length + more > 10) texts.push(`… ${say("more", number(changed.length + more - 10))}`);
+    note("", say("note_changed", number(reload.generation)), texts);
+  }
   if (reload?.needs_restart.length) note("warn", say("note_restart", reload.needs_restart.join(", ")));
   if (last.credentials_away.length) {
     note("warn", say("note_away"), last.credentials_away.slice(0, 10).map((one) => `${one.channel} …${one.credential}: ${one.reason}${left(one.left_ms)}`));
@@ -385,6 +392,7 @@ const showFacts = () => {
   $("hash").title = last.config.hash;
   const reload = last.config.reload;
   setText($("generation"), reload ? say("generation", number(reload.generation)) : "");
+  $("reload").title = reload ? reload.changes.rows.map((row) => row.text).join("\n") : "";
   setText($("reload"), !reload ? say("reload_none") : reload.successful ? say("reload_ok", ago(reload.last_success_unix_ms)) : say("reload_refused"));
   $("reload").className = reload && !reload.successful ? "text-bad" : "";
   setText($("listen"), [...last.listen, ...last.tls.map((one) => `${one} (TLS)`)].join(", "));

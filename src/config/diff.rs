@@ -1,0 +1,357 @@
+//! What differs between two configurations, in the operator's words: what every reload says, and every comparison.
+//!
+//! Pure: two snapshots, or two trees that [`super::redacted`] made, give a list. Invariants: a secret is never in it, only
+//! that it was replaced; the list has a bound and says how much it leaves out; the same two give the same list.
+
+mod text;
+
+use super::redact;
+use super::snapshot::{Channel, Key, Snapshot};
+use serde_json::{Map, Value, json};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+/// Read with the eye; who changes more reads the files.
+const CHANGES_MAX: usize = 100;
+
+/// Of one thing.
+const SETTINGS_MAX: usize = 24;
+
+/// What differs, in the order of the reference: the process first, then channels, profiles, groups, projects, keys, prices.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Changes {
+    rows: Vec<Change>,
+    more: usize,
+}
+
+/// One thing that is new, gone or otherwise.
+#[derive(Debug, Clone, PartialEq)]
+struct Change {
+    /// `channel`, `key`, `server` …
+    what: &'static str,
+    /// Its name, where there are several.
+    name: Option<String>,
+    kind: Kind,
+    settings: Vec<Setting>,
+    /// How many settings are not listed.
+    more: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Added,
+    Removed,
+    Changed,
+    /// The same things in another order, which decides where the first that fits counts.
+    Reordered,
+}
+
+impl Kind {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Added => "added",
+            Self::Removed => "removed",
+            Self::Changed => "changed",
+            Self::Reordered => "reordered",
+        }
+    }
+}
+
+/// One setting, by its dotted name within the thing; `Null` is "not set".
+#[derive(Debug, Clone, PartialEq)]
+struct Setting {
+    name: String,
+    before: Value,
+    after: Value,
+    /// A secret that is another one now, though what may be shown of it is the same.
+    is_secret: bool,
+}
+
+impl Changes {
+    /// Whether nothing differs that has a meaning.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// How many things differ, listed or not.
+    pub fn count(&self) -> usize {
+        self.rows.len() + self.more
+    }
+
+    /// A line for each, the last one says how many are left out.
+    pub fn lines(&self) -> Vec<String> {
+        let mut lines: Vec<String> = self.rows.iter().map(text::line).collect();
+        if self.more > 0 {
+            lines.push(format!("… and {} more", self.more));
+        }
+        lines
+    }
+
+    /// For programs.
+    pub fn value(&self) -> Value {
+        let setting = |setting: &Setting| {
+            let (before, after) = (text::bounded(&setting.before), text::bounded(&setting.after));
+            json!({ "setting": setting.name, "before": before, "after": after, "secret": setting.is_secret })
+        };
+        let row = |row: &Change| {
+            json!({
+                "what": row.what,
+                "name": row.name,
+                "change": row.kind.word(),
+                "settings": row.settings.iter().map(setting).collect::<Vec<_>>(),
+                "more_settings": row.more,
+                "text": text::line(row),
+            })
+        };
+        json!({
+            "count": self.count(),
+            "rows": self.rows.iter().map(row).collect::<Vec<_>>(),
+            "more": self.more,
+        })
+    }
+
+    fn push(&mut self, change: Change) {
+        if self.rows.len() < CHANGES_MAX {
+            self.rows.push(change);
+        } else {
+            self.more += 1;
+        }
+    }
+}
+
+/// What `after` has otherwise than `before`, secrets included.
+pub fn changes(before: &Snapshot, after: &Snapshot) -> Changes {
+    let mut changes = Changes::default();
+    let secrets = |section: &'static str| match section {
+        "server" if before.server.admin_token != after.server.admin_token => vec!["admin_token"],
+        "fleet" if before.fleet.as_ref().map(|it| &it.redis) != after.fleet.as_ref().map(|it| &it.redis) => {
+            vec!["redis"]
+        }
+        _ => Vec::new(),
+    };
+    sections(&mut changes, &redact::process(before), &redact::process(after), secrets);
+    let digests = (digests(before), digests(after));
+    let key_secrets = |one: &Arc<Key>, other: &Arc<Key>| match digests.0.get(&one.index) {
+        digest if digest == digests.1.get(&other.index) => Vec::new(),
+        _ => vec!["secret"],
+    };
+    let show = |it: &Arc<Channel>| redact::channel(it);
+    let named = |it: &Arc<Channel>| it.id.as_str().to_owned();
+    list(&mut changes, "channel", (&before.channels, &after.channels), (named, show, channel_secrets));
+    list(&mut changes, "profile", (&profiles(before), &profiles(after)), (name_of, Value::clone, no_secrets));
+    let groups = |of: &Snapshot| of.groups.iter().map(|it| redact::group(it)).collect::<Vec<_>>();
+    list(&mut changes, "group", (&groups(before), &groups(after)), (name_of, Value::clone, no_secrets));
+    let projects = |of: &Snapshot| of.projects.iter().map(redact::project).collect::<Vec<_>>();
+    list(&mut changes, "project", (&projects(before), &projects(after)), (name_of, Value::clone, no_secrets));
+    // One at a time: a hundred thousand keys as trees would be half a gigabyte.
+    let named = |it: &Arc<Key>| it.id.as_str().to_owned();
+    list(&mut changes, "key", (&before.keys, &after.keys), (named, redact::key, key_secrets));
+    let prices = |of: &Snapshot| of.prices.rules().iter().map(redact::price).collect::<Vec<_>>();
+    list(&mut changes, "price", (&prices(before), &prices(after)), (name_of, Value::clone, no_secrets));
+    changes
+}
+
+/// What one redacted tree has otherwise than another: secrets are compared by what is shown of them.
+pub fn differences(before: &Value, after: &Value) -> Changes {
+    let mut changes = Changes::default();
+    sections(&mut changes, before, after, |_| Vec::new());
+    let rows = |tree: &Value, what: &str| tree[what].as_array().cloned().unwrap_or_default();
+    for what in ["channel", "profile", "group", "project", "key", "price"] {
+        list(
+            &mut changes,
+            what,
+            (&rows(before, what), &rows(after, what)),
+            (name_of, Value::clone, no_secrets),
+        );
+    }
+    changes
+}
+
+fn profiles(snapshot: &Snapshot) -> Vec<Value> {
+    let mut profiles: Vec<_> = snapshot.profiles.values().collect();
+    profiles.sort_by(|one, other| one.id.cmp(&other.id));
+    profiles.into_iter().map(|it| redact::profile(it)).collect()
+}
+
+fn digests(snapshot: &Snapshot) -> HashMap<usize, crate::secret::KeyDigest> {
+    snapshot.key_by_digest.iter().map(|(digest, index)| (*index, *digest)).collect()
+}
+
+fn no_secrets(_: &Value, _: &Value) -> Vec<&'static str> {
+    Vec::new()
+}
+
+/// Of what is shown with its end, or not at all.
+fn channel_secrets(one: &Arc<Channel>, other: &Arc<Channel>) -> Vec<&'static str> {
+    let settings = [
+        ("api_keys", one.credentials != other.credentials),
+        ("request_headers.set", one.set_headers != other.set_headers),
+        ("egress_proxy", one.egress_proxy != other.egress_proxy),
+    ];
+    settings.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()
+}
+
+/// By what a row of a tree is called; a price by what it is for.
+fn name_of(row: &Value) -> String {
+    let text = |field: &str| row[field].as_str().map(str::to_owned);
+    let model = text("model").unwrap_or_default();
+    text("name").unwrap_or_else(|| match text("channel") {
+        Some(channel) => format!("{model} at {channel}"),
+        None => model,
+    })
+}
+
+/// The parts of which there is one.
+fn sections(
+    changes: &mut Changes,
+    before: &Value,
+    after: &Value,
+    secrets: impl Fn(&'static str) -> Vec<&'static str>,
+) {
+    for what in SECTIONS {
+        let (settings, more) = settings(&before[what], &after[what], &secrets(what));
+        if !settings.is_empty() {
+            changes.push(Change { what, name: None, kind: Kind::Changed, settings, more });
+        }
+    }
+}
+
+/// The parts of which there are several, each with a name; of several with one name the first ones go together.
+fn list<T>(
+    changes: &mut Changes,
+    what: &'static str,
+    (before, after): (&[T], &[T]),
+    (name, show, secrets): (
+        impl Fn(&T) -> String,
+        impl Fn(&T) -> Value,
+        impl Fn(&T, &T) -> Vec<&'static str>,
+    ),
+) {
+    let (old, new) = (numbered(before, &name), numbered(after, &name));
+    let (old_names, new_names): (HashSet<_>, HashSet<_>) =
+        (old.iter().map(|it| &it.0).collect(), new.iter().map(|it| &it.0).collect());
+    let by_name: HashMap<_, _> = old.iter().map(|(name, thing)| (name, *thing)).collect();
+    for (label, thing) in &new {
+        let Some(former) = by_name.get(label) else {
+            let settings = facts(what, &show(thing));
+            let name = Some(label.0.clone());
+            changes.push(Change { what, name, kind: Kind::Added, settings, more: 0 });
+            continue;
+        };
+        let (settings, more) = settings(&show(former), &show(thing), &secrets(former, thing));
+        if !settings.is_empty() {
+            let name = Some(label.0.clone());
+            changes.push(Change { what, name, kind: Kind::Changed, settings, more });
+        }
+    }
+    for (label, _) in old.iter().filter(|(label, _)| !new_names.contains(label)) {
+        let (name, settings) = (Some(label.0.clone()), Vec::new());
+        changes.push(Change { what, name, kind: Kind::Removed, settings, more: 0 });
+    }
+    let kept = |list: &[(Label, &T)], there: &HashSet<&Label>| {
+        list.iter().map(|it| it.0.clone()).filter(|label| there.contains(label)).collect::<Vec<_>>()
+    };
+    if ORDERED.contains(&what) && kept(&old, &new_names) != kept(&new, &old_names) {
+        let settings = Vec::new();
+        changes.push(Change { what, name: None, kind: Kind::Reordered, settings, more: 0 });
+    }
+}
+
+/// A name, and which of those with this name it is.
+type Label = (String, usize);
+
+fn numbered<'a, T>(things: &'a [T], name: &impl Fn(&T) -> String) -> Vec<(Label, &'a T)> {
+    let mut seen: HashMap<String, usize> = HashMap::new();
+    let label = |thing| {
+        let name = name(thing);
+        let count = seen.entry(name.clone()).or_default();
+        *count += 1;
+        ((name, *count), thing)
+    };
+    things.iter().map(label).collect()
+}
+
+/// What is said of a thing that is new.
+fn facts(what: &str, tree: &Value) -> Vec<Setting> {
+    let told: &[&str] = match what {
+        "channel" => &["type", "priority", "weight"],
+        "key" => &["group"],
+        _ => &[],
+    };
+    let fact = |name: &&str| Setting {
+        name: (*name).to_owned(),
+        before: Value::Null,
+        after: tree[*name].clone(),
+        is_secret: false,
+    };
+    told.iter().map(fact).collect()
+}
+
+/// The settings that differ, and how many more there are than are listed.
+fn settings(before: &Value, after: &Value, replaced: &[&'static str]) -> (Vec<Setting>, usize) {
+    if before == after && replaced.is_empty() {
+        return (Vec::new(), 0);
+    }
+    let (mut old, mut new) = (BTreeMap::new(), BTreeMap::new());
+    flatten("", before, &mut old);
+    flatten("", after, &mut new);
+    let names: std::collections::BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+    let value =
+        |of: &BTreeMap<String, &Value>, name: &String| of.get(name).map_or(Value::Null, |it| (*it).clone());
+    let mut settings: Vec<Setting> = names
+        .into_iter()
+        .map(|name| Setting {
+            name: name.clone(),
+            before: value(&old, name),
+            after: value(&new, name),
+            is_secret: false,
+        })
+        .filter(|setting| setting.before != setting.after)
+        .collect();
+    for name in replaced {
+        if !settings.iter().any(|setting| setting.name == *name) {
+            let (name, before, after) = ((*name).to_owned(), Value::Null, Value::Null);
+            settings.push(Setting { name, before, after, is_secret: true });
+        }
+    }
+    let more = settings.len().saturating_sub(SETTINGS_MAX);
+    settings.truncate(SETTINGS_MAX);
+    (settings, more)
+}
+
+/// Every value by its dotted name; lists are values, what is not set has none.
+fn flatten<'a>(prefix: &str, value: &'a Value, into: &mut BTreeMap<String, &'a Value>) {
+    let table: &Map<String, Value> = match value {
+        Value::Null => return,
+        Value::Object(table) => table,
+        _ => {
+            into.insert(prefix.to_owned(), value);
+            return;
+        }
+    };
+    for (name, value) in table {
+        // As it is written: these two are tables in the snapshot only.
+        let inner =
+            if prefix.is_empty() && matches!(name.as_str(), "conduct" | "timeouts") && !is_server(table) {
+                String::new()
+            } else if prefix.is_empty() {
+                name.clone()
+            } else {
+                format!("{prefix}.{name}")
+            };
+        flatten(&inner, value, into);
+    }
+}
+
+/// `[server.timeouts]` is written as a table.
+fn is_server(table: &Map<String, Value>) -> bool {
+    table.contains_key("listen")
+}
+
+const SECTIONS: [&str; 6] = ["server", "upstream", "trace", "log", "ledger", "fleet"];
+
+/// Where the first that fits counts.
+const ORDERED: [&str; 2] = ["channel", "price"];
+
+#[cfg(test)]
+mod tests;

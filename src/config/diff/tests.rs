@@ -1,0 +1,178 @@
+//! What is said of two configurations, case by case.
+
+use super::*;
+use crate::config::redacted;
+use crate::config::testing::Memory;
+
+const BASE: &str = r#"
+[[channel]]
+name = "main"
+type = "openai"
+api_keys = ["sk-up-first-0123456789"]
+models = ["a", "b"]
+weight = 3
+
+[[channel]]
+name = "backup"
+type = "anthropic"
+api_keys = ["sk-up-second-0123456789"]
+priority = 10
+
+[[group]]
+name = "team"
+limits = { rpm = 100 }
+
+[[profile]]
+name = "economy"
+mappings = [{ from = "x", to = "a" }]
+
+[[key]]
+name = "alice"
+secret = "sk-alice-0123456789-last"
+group = "team"
+
+[[price]]
+model = "a"
+input = 1.0
+output = 2.0
+
+[[price]]
+model = "a*"
+input = 3.0
+output = 4.0
+"#;
+
+fn snapshot(text: &str) -> Snapshot {
+    let loaded = Memory::with(&[("t.toml", text)]).load("t.toml");
+    loaded.unwrap_or_else(|problems| panic!("{problems}\n{text}")).snapshot
+}
+
+fn edited(edits: &[(&str, &str)]) -> String {
+    let mut text = BASE.to_owned();
+    for (from, to) in edits {
+        assert!(text.contains(from), "{from}");
+        text = text.replacen(from, to, 1);
+    }
+    text
+}
+
+#[test]
+fn every_kind_of_change_is_a_line() {
+    for (edits, said) in [
+        (&[][..], &[][..]),
+        (&[("weight = 3", "weight = 3 # the same")], &[]),
+        (&[("weight = 3", "weight = 5")], &["channel main: weight 3 → 5"]),
+        (&[("models = [\"a\", \"b\"]", "models = [\"a\", \"c\"]")], &["channel main: models +c -b"]),
+        (
+            &[("models = [\"a\", \"b\"]", "models = [\"b\", \"a\"]")],
+            &["channel main: models in another order"],
+        ),
+        (&[("models = [\"a\", \"b\"]\n", "")], &["channel main: models a b → not set"]),
+        (
+            &[("weight = 3", "weight = 0\nbalance = \"least_busy\"\nidle_timeout = \"7s\"")],
+            &["channel main: balance weighted → least_busy, idle_timeout 2m → 7s, weight 3 → 0"],
+        ),
+        (&[("sk-up-first-0123456789", "sk-up-first-0123459999")], &["channel main: api_keys +…9999 -…6789"]),
+        (&[("sk-up-first-0123456789", "sk-up-other-0123456789")], &["channel main: api_keys replaced"]),
+        (&[("sk-alice-0123456789-last", "sk-alice-9876543210-last")], &["key alice: secret replaced"]),
+        (
+            &[(
+                "[[group]]",
+                "[[channel]]\nname = \"new\"\ntype = \"gemini\"\napi_keys = [\"sk-n-01234567890\"]\n[[group]]",
+            )],
+            &["channel new: added (type gemini, priority 0, weight 1)"],
+        ),
+        (
+            &[(
+                "limits = { rpm = 100 }",
+                "limits = { rpm = 200, burst = 5 }\nquota = { usd = 9.5, per = \"day\" }",
+            )],
+            &[
+                "group team: limits.burst 100 → 5, limits.count_tokens_burst 1000 → 2000, limits.count_tokens_rpm 1000 → 2000, \
+                 limits.rpm 100 → 200, quota.per not set → day, quota.usd not set → 9.5",
+            ],
+        ),
+        (
+            &[("{ from = \"x\", to = \"a\" }", "{ from = \"x\", to = \"b\" }")],
+            &["profile economy: mappings +{from x, to b} -{from x, to a}"],
+        ),
+        (&[("input = 3.0", "input = 5.0")], &["price a*: usd_per_million.input 3 → 5"]),
+        (&[("model = \"a\"", "model = \"z*\"")], &["price z*: added", "price a: removed"]),
+        (
+            &[
+                ("\"a\"\ninput", "\"A\"\ninput"),
+                ("\"a*\"", "\"a\""),
+                ("\"A\"", "\"a*\""),
+                ("input = 1.0\noutput = 2.0", "input = 3.0\noutput = 4.0"),
+                (
+                    "input = 3.0\noutput = 4.0\n\n[[price]]\nmodel = \"a\"\ninput = 3.0\noutput = 4.0",
+                    "input = 3.0\noutput = 4.0\n\n[[price]]\nmodel = \"a\"\ninput = 1.0\noutput = 2.0",
+                ),
+            ],
+            &["prices: in another order"],
+        ),
+        (
+            &[(
+                "[[channel]]",
+                "[server]\ntrusted_proxies = [\"10.0.0.0/8\"]\ntimeouts = { header = \"5s\" }\n[log]\nlevel = \"debug\"\n[[channel]]",
+            )],
+            &["server: timeouts.header 10s → 5s, trusted_proxies +10.0.0.0/8", "log: level info → debug"],
+        ),
+    ] {
+        let changes = changes(&snapshot(BASE), &snapshot(&edited(edits)));
+        assert_eq!(changes.lines(), said, "{edits:?}");
+        assert_eq!((changes.count(), changes.is_empty()), (said.len(), said.is_empty()));
+    }
+}
+
+#[test]
+fn trees_differ_as_their_snapshots_do_but_for_secrets_that_look_the_same() {
+    let (before, after) =
+        (snapshot(BASE), snapshot(&edited(&[("weight = 3", "weight = 5"), ("rpm = 100", "rpm = 9")])));
+    assert_eq!(differences(&redacted(&before), &redacted(&after)), changes(&before, &after));
+    let other = snapshot(&edited(&[("sk-up-first-0123456789", "sk-up-other-0123456789")]));
+    assert!(differences(&redacted(&before), &redacted(&other)).is_empty());
+}
+
+#[test]
+fn no_secret_is_in_a_list_of_changes() {
+    let more = "[server]\nadmin_token = \"hunter2-admin-token-1\"\n[fleet]\nredis = \"redis://:hunter2-redis@h:6379/0\"\n";
+    let set = "request_headers = { set = { x-org = \"hunter2-header\" } }\negress_proxy = \"http://u:hunter2-proxy@p:3128\"\nweight = 3";
+    let before = edited(&[("\n[[channel]]", &format!("\n{more}[[channel]]")), ("weight = 3", set)]);
+    let after = before.replace("hunter2", "hunter3").replace("sk-up-first", "sk-up-third");
+    let changes = changes(&snapshot(&before), &snapshot(&after));
+    let said = changes.lines().join("\n") + &changes.value().to_string();
+    for secret in ["hunter", "sk-up", "first", "third"] {
+        assert!(!said.contains(secret), "{secret}: {said}");
+    }
+    assert_eq!(
+        changes.lines(),
+        [
+            "server: admin_token replaced",
+            "fleet: redis replaced",
+            "channel main: api_keys replaced, request_headers.set replaced, egress_proxy replaced",
+        ]
+    );
+}
+
+#[test]
+fn the_list_has_a_bound_and_says_what_it_leaves_out() {
+    let keys = |count: usize, rpm: u32| {
+        let key = |at| {
+            format!(
+                "[[key]]\nname = \"k{at}\"\nsecret = \"sk-key-{at}-0123456789\"\nlimits = {{ rpm = {rpm} }}\n"
+            )
+        };
+        BASE.to_owned() + &(0..count).map(key).collect::<String>()
+    };
+    let changes = changes(&snapshot(&keys(150, 5)), &snapshot(&keys(150, 6)));
+    assert_eq!((changes.count(), changes.lines().len()), (150, CHANGES_MAX + 1));
+    assert_eq!(changes.lines()[CHANGES_MAX], "… and 50 more");
+    assert_eq!(changes.value()["more"], 50);
+    let map = |suffix: &str| {
+        let pairs = (0..60).map(|at| format!("m{at} = \"{}{suffix}\"", "x".repeat(500)));
+        edited(&[("weight = 3", &format!("model_map = {{ {} }}", pairs.collect::<Vec<_>>().join(", ")))])
+    };
+    let long = super::changes(&snapshot(&map("1")), &snapshot(&map("2"))).lines().remove(0);
+    assert!(long.ends_with("… and 36 more") && long.len() < 6_000, "{long}");
+}
