@@ -191,8 +191,8 @@ impl Admin {
     }
 
     fn status(&self, query: &str) -> Value {
-        let last = self.reloader.as_ref().map(|reloader| reloader.last());
-        views::status(&self.shared, last.as_ref(), &self.bound, self.started_unix_ms, query)
+        let reloader = self.reloader.as_deref();
+        views::status(&self.shared, reloader, &self.bound, self.started_unix_ms, query)
     }
 
     fn window(&self) -> Window {

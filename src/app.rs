@@ -130,7 +130,7 @@ pub async fn start_on(
         tokio::spawn(accept(listener, lanes.clone(), Arc::clone(&connections), caps, stopped.clone()));
     }
     let reloader = match entry {
-        Some(entry) => Some(Arc::new(Reloader::new(entry, &loaded.watched, shared.clone())?)),
+        Some(entry) => Some(Arc::new(Reloader::new(entry, (&loaded.watched, loaded.files), shared.clone())?)),
         None => None,
     };
     if let Some(reloader) = &reloader {

@@ -6,12 +6,14 @@
 mod cells;
 mod channels;
 mod explain;
+mod history;
 mod import;
 mod logs;
 mod lookup;
 mod offline;
 mod online;
 mod pages;
+mod rollback;
 mod terminal;
 mod top;
 mod usage;
@@ -99,6 +101,9 @@ enum Command {
         #[arg(long, value_enum, default_value = "text")]
         format: Format,
     },
+    /// The configurations that were in force, what they have otherwise than one another, and the way back.
+    #[command(subcommand)]
+    Config(history::ConfigCommand),
     /// Make a running gateway drain and leave, as TERM does.
     Drain(AdminArg),
     /// What a running gateway says of itself.
@@ -331,6 +336,7 @@ pub fn main() -> ExitCode {
         Some(Command::Reload { admin, format }) => {
             online::reload(admin.admin.as_deref(), explicit, format == Format::Json)
         }
+        Some(Command::Config(command)) => history::config(&command, explicit, &config),
         Some(Command::Drain(admin)) => online::drain(admin.admin.as_deref(), explicit),
         Some(Command::Status { admin, ready, format }) => {
             online::status(admin.admin.as_deref(), explicit, ready, format == Format::Json)

@@ -10,6 +10,7 @@
 mod compile;
 pub mod diff;
 mod file;
+pub mod history;
 pub mod load;
 mod node;
 pub mod problem;
@@ -22,14 +23,14 @@ pub mod source;
 pub use compile::address::is_link_local;
 pub use compile::examples::EXAMPLE_KEY;
 pub use diff::{Changes, changes, differences};
-pub use load::{Loaded, admin_address, ledger_path, load, load_to_run};
+pub use load::{Loaded, admin_address, history_path, ledger_path, load, load_to_run, sources};
 pub use node::yaml;
 pub use problem::{Problem, Problems};
 pub use redact::redacted;
 pub use reload::Watcher;
 pub use schema::schema;
 pub use snapshot::Snapshot;
-pub use source::{FsSource, Source, TextSource, Watched};
+pub use source::{FsSource, Source, TextSource, Watched, is_same_file};
 
 #[cfg(test)]
 mod testing;

@@ -4,6 +4,7 @@
 //! itself comes last: whoever sees the new generation finds names resolving and counters in place.
 
 mod books;
+pub mod history;
 pub mod logging;
 pub mod reload;
 

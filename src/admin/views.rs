@@ -5,7 +5,8 @@ use super::{Bound, credentials, detail, parameter, quotas};
 use crate::config::Snapshot;
 use crate::limit::breaker::Phase;
 use crate::process::Shared;
-use crate::process::reload::Last;
+use crate::process::history::Kept;
+use crate::process::reload::{Last, Reloader};
 use crate::protocol::Medium;
 use crate::record::{Excerpt, Text};
 use crate::state::Live;
@@ -142,16 +143,29 @@ pub(super) fn usable_channels(shared: &Shared) -> usize {
 }
 
 /// The process at a glance; with `?detail=1` all that the status page shows.
-pub(super) fn status(shared: &Shared, last: Option<&Last>, bound: &Bound, since: u64, query: &str) -> Value {
+pub(super) fn status(
+    shared: &Shared,
+    reloader: Option<&Reloader>,
+    bound: &Bound,
+    since: u64,
+    query: &str,
+) -> Value {
     let window = Window::look(shared, since);
-    let mut status = glance(shared, last, bound, (since, &window));
+    let mut status = glance(shared, reloader, bound, (since, &window));
     if parameter(query, "detail").is_some() {
         status["detail"] = detail::detail(shared, &window, since, query);
     }
     status
 }
 
-fn glance(shared: &Shared, last: Option<&Last>, bound: &Bound, (since, window): (u64, &Window)) -> Value {
+fn glance(
+    shared: &Shared,
+    reloader: Option<&Reloader>,
+    bound: &Bound,
+    (since, window): (u64, &Window),
+) -> Value {
+    let last = reloader.map(Reloader::last);
+    let last = last.as_ref();
     let live = shared.live.load();
     let now_unix_ms = shared.world.unix_ms();
     let count = |number: i64| u64::try_from(number).unwrap_or(0);
@@ -166,7 +180,12 @@ fn glance(shared: &Shared, last: Option<&Last>, bound: &Bound, (since, window): 
         "listen": bound.public,
         "tls": bound.secured,
         "admin": bound.admin,
-        "config": { "hash": live.snapshot.hash, "reload": last.map(reload) },
+        "config": {
+            "hash": live.snapshot.hash,
+            "file": reloader.map(|reloader| reloader.file().display().to_string()),
+            "reload": last.map(reload),
+            "history": last.map(|last| history(&live.snapshot, &last.kept)),
+        },
         "inflight": shared.under_way.load(Ordering::Acquire),
         "streams": count(shared.registry.streams().load(Ordering::Acquire)),
         "queued": queued,
@@ -177,6 +196,17 @@ fn glance(shared: &Shared, last: Option<&Last>, bound: &Bound, (since, window): 
         "keys": live.snapshot.keys.len(),
         "quotas": quotas::glance(&live, unix(shared)),
     })
+}
+
+/// Where what is in force was kept.
+fn history(snapshot: &Snapshot, kept: &Kept) -> Value {
+    let (number, problem) = match kept {
+        Kept::Nowhere => return Value::Null,
+        Kept::As(number) => (Some(number), None),
+        Kept::Not(problem) => (None, Some(problem)),
+    };
+    let path = snapshot.history.as_ref().map(|history| history.path.display().to_string());
+    json!({ "path": path, "number": number, "problem": problem })
 }
 
 /// How the last reload went.

@@ -3,6 +3,7 @@
 use super::cells::visible;
 use super::offline::{model_rows, table_or_json};
 use super::{DEFAULT_CONFIG, Failed, print};
+use crate::config::snapshot::Server;
 use crate::config::{self, FsSource};
 use crate::protocol::Dialect;
 use serde_json::Value;
@@ -142,7 +143,7 @@ pub(super) struct Admin {
 }
 
 impl Admin {
-    fn at(url: &str) -> Self {
+    pub(super) fn at(url: &str) -> Self {
         let url = if url.contains("://") { url.to_owned() } else { format!("http://{url}") };
         Self { url: url.trim_end_matches('/').to_owned(), token: std::env::var(TOKEN_VARIABLE).ok() }
     }
@@ -157,23 +158,34 @@ impl Admin {
         let loaded = config::load(path, &FsSource);
         let server = loaded.as_ref().ok().map(|loaded| &loaded.snapshot.server);
         let address = server.map(|server| server.admin).or_else(|| config::admin_address(path, &FsSource));
-        let mut admin = match (address, &loaded) {
+        let admin = match (address, &loaded) {
             (Some(address), _) => Self::at(&reachable(address)),
             (None, Err(problems)) if config.is_some() || path.exists() => {
                 return Err(format!("cannot tell the gateway's address (give --admin URL):\n{problems}"));
             }
             (None, _) => Self::at(DEFAULT_ADMIN),
         };
-        if admin.token.is_none() {
-            let token = server.and_then(|server| server.admin_token.as_ref());
-            admin.token = token.map(|token| token.expose().to_owned());
-        }
-        Ok(admin)
+        Ok(match server {
+            Some(server) => admin.with_token_of(server),
+            None => admin,
+        })
+    }
+
+    /// With a configuration's token, where the environment has none.
+    pub(super) fn with_token_of(mut self, server: &Server) -> Self {
+        let token = server.admin_token.as_ref().map(|token| token.expose().to_owned());
+        self.token = self.token.or(token);
+        self
     }
 
     /// Asks for a value.
     pub(super) fn get(&self, path: &str) -> Result<(u16, Value), Failed> {
         call(self, "GET", path)
+    }
+
+    /// Asks for something to be done.
+    pub(super) fn post(&self, path: &str) -> Result<(u16, Value), Failed> {
+        call(self, "POST", path)
     }
 
     /// Asks for a text as it is.

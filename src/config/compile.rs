@@ -68,6 +68,7 @@ pub(super) fn compile(
     };
     let (server, trace, log) = compiler.edge(&files[0]);
     let ledger = compiler.ledger(files[0].ledger.as_ref());
+    let history = compiler.history(files[0].history.as_ref());
     let fleet = compiler.fleet(files[0].fleet.as_ref());
     let upstream = compiler.upstream(files[0].upstream.as_ref());
     compiler.groups(files);
@@ -84,6 +85,7 @@ pub(super) fn compile(
         trace,
         log,
         ledger,
+        history,
         fleet,
         attempts: upstream.attempts,
         retry_budget_permille: upstream.retry_budget_permille,

@@ -348,7 +348,7 @@ fn is_server(table: &Map<String, Value>) -> bool {
     table.contains_key("listen")
 }
 
-const SECTIONS: [&str; 6] = ["server", "upstream", "trace", "log", "ledger", "fleet"];
+const SECTIONS: [&str; 7] = ["server", "upstream", "trace", "log", "ledger", "history", "fleet"];
 
 /// Where the first that fits counts.
 const ORDERED: [&str; 2] = ["channel", "price"];

@@ -5,11 +5,13 @@
 //! that is wrong with them at once. The doc comments are the descriptions in the published schema.
 
 mod channel;
+mod history;
 mod price;
 mod quota;
 mod tls;
 
 pub(super) use self::channel::{Channel, Upstream};
+pub(super) use self::history::History;
 pub(super) use self::price::Price;
 pub(super) use self::quota::{Project, Quota};
 pub(super) use self::tls::TlsListener;
@@ -45,6 +47,8 @@ pub(super) struct File {
     pub(super) log: Option<Log>,
     /// Where usage is kept beyond the end of the process; absent: nowhere.
     pub(super) ledger: Option<Ledger>,
+    /// Where the last good configurations are kept, to go back to; absent: nowhere.
+    pub(super) history: Option<History>,
     /// Limits shared by several replicas; absent: this process counts alone.
     pub(super) fleet: Option<Fleet>,
     /// Accounts at providers.

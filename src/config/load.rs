@@ -5,6 +5,7 @@
 
 use super::compile::{self, Compiled, Input};
 use super::file::{File, present};
+use super::history::SourceFile;
 use super::node::{self, Sheet, Step, Value};
 use super::problem::{Findings, Problem, Problems};
 use super::schema::Schema;
@@ -23,6 +24,8 @@ pub struct Loaded {
     pub warnings: Vec<Problem>,
     /// What was read: watching it tells when to load again.
     pub watched: Watched,
+    /// The configuration's own files as they were read, the entry file first.
+    pub files: Vec<SourceFile>,
     /// A key that everybody can read in the published examples.
     pub(super) example_key: Option<Problem>,
 }
@@ -35,24 +38,16 @@ const FILES_MAX: usize = 10_000;
 
 /// Loads the configuration that begins at `entry`; all that is wrong with it is found at once.
 pub fn load(entry: &Path, source: &dyn Source) -> Result<Loaded, Problems> {
-    let mut reader = Reader {
-        reads: Reads::new(source),
-        schema: Schema::new(),
-        findings: Findings::default(),
-        seen: HashSet::new(),
-        sheets: Vec::new(),
-        files: Vec::new(),
-        incomplete: false,
-    };
+    let mut reader = Reader::new(entry, source);
     reader.file(entry, 0);
-    let Reader { mut reads, mut findings, sheets, files, incomplete, .. } = reader;
+    let Reader { mut reads, mut findings, sheets, files, kept, incomplete, .. } = reader;
     if files.is_empty() {
         return Err(findings.refuse(reads.watched)); // the entry file itself was reported
     }
     let Compiled { snapshot, example_key } =
         compile::compile(Input { sheets: &sheets, files: &files, incomplete }, &mut reads, &mut findings);
     let (watched, warnings) = findings.finish(reads.watched)?;
-    Ok(Loaded { snapshot, warnings, watched, example_key })
+    Ok(Loaded { snapshot, warnings, watched, files: kept, example_key })
 }
 
 /// Loads a configuration that is to be served from, which a published example key must not be part of.
@@ -62,6 +57,13 @@ pub fn load_to_run(entry: &Path, source: &dyn Source) -> Result<Loaded, Problems
         Some(problem) => Err(Problems::one(problem, loaded.watched)),
         None => Ok(loaded),
     }
+}
+
+/// The files that a load would read as a configuration, sound or not, the entry file first.
+pub fn sources(entry: &Path, source: &dyn Source) -> Vec<SourceFile> {
+    let mut reader = Reader::new(entry, source);
+    reader.file(entry, 0);
+    reader.kept
 }
 
 /// Where the admin listener is, by a file that need not be sound: a command finds the running gateway also
@@ -83,18 +85,52 @@ pub fn ledger_path(entry: &Path, source: &dyn Source) -> Option<PathBuf> {
     }
 }
 
+/// Where the history is, in the same way; also by a file that cannot be parsed, which is when it is looked for.
+pub fn history_path(entry: &Path, source: &dyn Source) -> Option<PathBuf> {
+    let bytes = source.read(entry).ok()?;
+    let written = match node::parse(entry, &bytes) {
+        Ok(root) => match &root.get("history")?.node.get("path")?.node.value {
+            Value::Text(path) => path.clone(),
+            _ => return None,
+        },
+        Err(_) => {
+            let text = String::from_utf8_lossy(&bytes);
+            let mut lines = text.lines().skip_while(|line| line.trim() != "[history]").skip(1);
+            let line = lines.find(|line| line.trim_start().starts_with("path"))?;
+            line.split('"').nth(1)?.to_owned()
+        }
+    };
+    Some(entry.parent().unwrap_or(Path::new("")).join(written))
+}
+
 struct Reader<'a> {
+    entry: &'a Path,
     reads: Reads<'a>,
     schema: Schema,
     findings: Findings,
     seen: HashSet<PathBuf>,
     sheets: Vec<Sheet>,
     files: Vec<File>,
+    kept: Vec<SourceFile>,
     /// A file is missing from `files`, so what refers to nothing may refer to something in it.
     incomplete: bool,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
+    fn new(entry: &'a Path, source: &'a dyn Source) -> Self {
+        Self {
+            entry,
+            reads: Reads::new(source),
+            schema: Schema::new(),
+            findings: Findings::default(),
+            seen: HashSet::new(),
+            sheets: Vec::new(),
+            files: Vec::new(),
+            kept: Vec::new(),
+            incomplete: false,
+        }
+    }
+
     /// Reads a file and what it includes. One that is broken is reported and contributes nothing.
     fn file(&mut self, path: &Path, depth: usize) {
         let order = self.sheets.len();
@@ -113,7 +149,9 @@ impl Reader<'_> {
                 return self.findings.problem(order, || Problem::of_file(path, what));
             }
         };
-        let root = match node::parse(path, &bytes) {
+        let parsed = node::parse(path, &bytes);
+        self.kept.push(SourceFile::new(self.entry, path, bytes));
+        let root = match parsed {
             Ok(root) => root,
             Err(fault) => {
                 self.incomplete = true;
@@ -149,7 +187,7 @@ impl Reader<'_> {
         }
     }
 
-    /// `[server]`, `[upstream]`, `[trace]`, `[log]` and `[ledger]` belong to the process: one place for them.
+    /// `[server]`, `[upstream]`, `[trace]`, `[log]`, `[ledger]`, `[history]` and `[fleet]` belong to the process: one place for them.
     fn refuse_edge_sections(&mut self, sheet: &Sheet, order: usize) {
         let Value::Table(entries) = &sheet.root.value else { return };
         for entry in entries.iter().filter(|entry| ENTRY_FILE_ONLY.contains(&entry.key.as_str())) {
@@ -187,7 +225,7 @@ impl Reader<'_> {
     }
 }
 
-const ENTRY_FILE_ONLY: [&str; 6] = ["server", "upstream", "trace", "log", "ledger", "fleet"];
+const ENTRY_FILE_ONLY: [&str; 7] = ["server", "upstream", "trace", "log", "ledger", "history", "fleet"];
 
 /// The path without `.` components, so that two ways of writing it are one file.
 fn plain(path: &Path) -> PathBuf {

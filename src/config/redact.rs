@@ -65,6 +65,10 @@ pub(super) fn process(snapshot: &Snapshot) -> Value {
             "path": ledger.path.display().to_string(),
             "retention": retention(ledger.retention),
         })),
+        "history": snapshot.history.as_ref().map(|history| json!({
+            "path": history.path.display().to_string(),
+            "keep": history.keep,
+        })),
         "fleet": snapshot.fleet.as_ref().map(fleet),
     })
 }

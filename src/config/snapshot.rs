@@ -7,6 +7,7 @@
 
 mod channel;
 mod egress;
+mod history;
 mod place;
 mod prices;
 mod quota;
@@ -18,6 +19,7 @@ pub use self::channel::{
 };
 
 pub use self::egress::{EgressProxy, ProxyProtocol};
+pub use self::history::History;
 pub use self::place::{CredentialForm, Naming, Place, Places};
 pub use self::prices::{PriceRule, Prices};
 pub use self::quota::{Per, Project, Quota};
@@ -46,6 +48,8 @@ pub struct Snapshot {
     pub log: Log,
     /// Where usage is kept; `None`: nowhere.
     pub ledger: Option<Ledger>,
+    /// Where the last good configurations are kept; `None`: nowhere.
+    pub history: Option<History>,
     /// Where replicas count their limits together.
     pub fleet: Option<Fleet>,
     /// How many channels one exchange may try.

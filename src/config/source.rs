@@ -206,6 +206,13 @@ pub(super) fn stamp(path: &Path) -> Option<(u64, std::time::SystemTime)> {
     Some((metadata.len(), metadata.modified().ok()?))
 }
 
+/// Whether two paths lead to one file.
+pub fn is_same_file(one: &Path, other: &Path) -> bool {
+    // Of one that is gone at least the name is known.
+    let whole = |path: &Path| real_path(path).or_else(|| std::path::absolute(path).ok());
+    whole(one).is_some_and(|one| whole(other) == Some(one))
+}
+
 /// The file with every symlink on the way to it resolved.
 pub(super) fn real_path(path: &Path) -> Option<PathBuf> {
     std::fs::canonicalize(path).ok()

@@ -4,8 +4,10 @@
 //! (a broken file that stays broken is not reported again on every look); exchanges under way keep what they
 //! began with; reloads do not overlap.
 
+use crate::config::history::{Origin, SourceFile};
 use crate::config::snapshot::{Log, Server};
 use crate::config::{self, Changes, FsSource, Loaded, Problems, Watched, Watcher};
+use crate::process::history::{self, Kept};
 use crate::process::{Shared, logging};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -15,6 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 #[derive(Debug)]
 pub struct Reloader {
     entry: PathBuf,
+    file: PathBuf,
     shared: Shared,
     at_start: AtStart,
     watcher: Watcher,
@@ -36,6 +39,8 @@ pub struct Last {
     pub needs_restart: Vec<String>,
     /// What the generation in force has otherwise than the one before it.
     pub changes: Changes,
+    /// Where the generation in force was kept.
+    pub kept: Kept,
 }
 
 /// What one reload did.
@@ -48,16 +53,22 @@ pub enum Reloaded {
 }
 
 impl Reloader {
-    /// For a process that already runs on the first load of this file; `watched` is what that load has read.
-    pub fn new(entry: &Path, watched: &Watched, shared: Shared) -> std::io::Result<Self> {
+    /// For a process that already runs on the first load of this file; `watched` and `files` are what that load has read.
+    pub fn new(
+        entry: &Path,
+        (watched, files): (&Watched, Vec<SourceFile>),
+        shared: Shared,
+    ) -> std::io::Result<Self> {
         let now = shared.world.unix_ms();
-        let last = Last { successful: true, success_unix_ms: now, generation: 1, ..Last::default() };
         let first = Arc::clone(&shared.live.load().snapshot);
+        let kept = history::keep(&first, files, (Origin::Start, &Changes::default()), now);
+        let last = Last { successful: true, success_unix_ms: now, generation: 1, kept, ..Last::default() };
         shared.telemetry.metrics.reloaded(&first.hash, now / 1000);
         let watcher = Watcher::new()?;
         watcher.follow(watched);
         let at_start = AtStart::of(&first.server);
-        Ok(Self { entry: entry.to_owned(), shared, at_start, watcher, last: Mutex::new(last) })
+        let file = std::path::absolute(entry)?;
+        Ok(Self { entry: entry.to_owned(), file, shared, at_start, watcher, last: Mutex::new(last) })
     }
 
     /// Resolves when the files are no longer what was last read.
@@ -68,6 +79,11 @@ impl Reloader {
     /// The file it reads.
     pub fn entry(&self) -> &Path {
         &self.entry
+    }
+
+    /// The same by its whole path, for who asks from another directory.
+    pub fn file(&self) -> &Path {
+        &self.file
     }
 
     /// How the last reload went.
@@ -126,6 +142,7 @@ impl Reloader {
         last.generation += 1;
         last.problems.clear();
         last.needs_restart = needs_restart;
+        last.kept = history::keep(&snapshot, loaded.files, (Origin::Reload, &changes), last.success_unix_ms);
         last.changes = changes;
         self.shared.telemetry.metrics.reloaded(&snapshot.hash, last.success_unix_ms / 1000);
         told(&last.changes, last.generation);

@@ -31,6 +31,7 @@ mod gates;
 mod groups;
 mod heads;
 mod health;
+mod history;
 mod hostile;
 mod import;
 mod last_word;

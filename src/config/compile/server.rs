@@ -3,10 +3,13 @@
 use super::secrets::Found;
 use super::{At, Compiler};
 use crate::config::file::{
-    File, Ledger as WrittenLedger, Log as WrittenLog, Server as Written, Trace as WrittenTrace, present,
+    File, History as WrittenHistory, Ledger as WrittenLedger, Log as WrittenLog, Server as Written,
+    Trace as WrittenTrace, present,
 };
 use crate::config::problem::shown;
-use crate::config::snapshot::{AccessTarget, Ledger, Log, Server, ServerLimits, ServerTimeouts, Tool, Trace};
+use crate::config::snapshot::{
+    AccessTarget, History, Ledger, Log, Server, ServerLimits, ServerTimeouts, Tool, Trace,
+};
 use crate::secret::Secret;
 use http::HeaderName;
 use std::net::SocketAddr;
@@ -215,6 +218,18 @@ impl Compiler<'_, '_> {
         Some(Ledger { path: self.beside_the_entry(&written.path), retention })
     }
 
+    /// What the entry file says about the history.
+    pub(super) fn history(&mut self, written: Option<&WrittenHistory>) -> Option<History> {
+        let written = written?;
+        if written.path.trim().is_empty() {
+            let hint = "leave `[history]` out to keep none".to_owned();
+            let at = At::section(0, "history").key("path");
+            self.problem(&at, "must be the path of a directory", Some(hint));
+        }
+        let keep = usize::try_from(written.keep.unwrap_or(HISTORY_KEPT)).unwrap_or(usize::MAX);
+        Some(History { path: self.beside_the_entry(&written.path), keep })
+    }
+
     fn beside_the_entry(&self, path: &str) -> PathBuf {
         self.sheets[0].path.parent().unwrap_or(Path::new("")).join(path)
     }
@@ -263,6 +278,9 @@ pub(super) const SECRET_HEADERS: [&str; 8] = [
     "set-cookie",
     "sec-websocket-protocol",
 ];
+
+/// A few weeks of edits, for most.
+const HISTORY_KEPT: u32 = 20;
 
 const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 8080);
 const ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9090);
