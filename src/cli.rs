@@ -1,8 +1,9 @@
 //! The command line: what was typed, who does it, which exit code it ends with.
 //!
 //! Invariants: data goes to standard output, messages to standard error; the exit code is 0 for done, 1 for
-//! failed, 2 for wrongly called; nothing here decides anything about a request.
+//! failed, 2 for wrongly called, 3 for a comparison that found a difference; nothing here decides anything about a request.
 
+mod against;
 mod cells;
 mod channels;
 mod explain;
@@ -22,7 +23,7 @@ use crate::app;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::io::Write as _;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -93,6 +94,15 @@ enum Command {
         /// Print what was understood, secrets masked.
         #[arg(long)]
         dump: bool,
+        /// Compare with what the running gateway has in force: exit code 0 where it is the same, 3 where it is not.
+        #[arg(long, conflicts_with = "dump")]
+        against_running: bool,
+        /// The admin listener of the gateway to compare with [default: where the configuration has it].
+        #[arg(long, value_name = "URL", requires = "against_running")]
+        admin: Option<String>,
+        /// How a comparison is printed.
+        #[arg(long, value_enum, default_value = "text", requires = "against_running")]
+        format: Format,
     },
     /// Make a running gateway read its configuration again, and say what that changes.
     Reload {
@@ -332,7 +342,15 @@ pub fn main() -> ExitCode {
         }
         Some(Command::Demo { once, listen, admin }) => app::demo::demo(once, listen, admin),
         Some(Command::Run { upgrade }) => app::run::run(&config, upgrade),
-        Some(Command::Check { dump }) => offline::check(&config, dump),
+        Some(Command::Check { against_running: true, admin, format, .. }) => {
+            let admin = online::Admin::find(admin.as_deref(), explicit);
+            let compared = admin.and_then(|admin| against::check(&config, &admin, format == Format::Json));
+            return compared.unwrap_or_else(|why| {
+                complain(&why);
+                ExitCode::FAILURE
+            });
+        }
+        Some(Command::Check { dump, .. }) => offline::check(&config, dump),
         Some(Command::Reload { admin, format }) => {
             online::reload(admin.admin.as_deref(), explicit, format == Format::Json)
         }
@@ -341,14 +359,7 @@ pub fn main() -> ExitCode {
         Some(Command::Status { admin, ready, format }) => {
             online::status(admin.admin.as_deref(), explicit, ready, format == Format::Json)
         }
-        Some(Command::Keys(KeysCommand::New { name, group, format })) => {
-            offline::new_key(&name, group.as_deref(), format == Format::Json)
-        }
-        Some(Command::Keys(KeysCommand::Hash)) => offline::hash_key(),
-        Some(Command::Keys(KeysCommand::List { admin, format })) => match admin.admin {
-            Some(url) => online::keys(&url, format == Format::Json),
-            None => offline::list_keys(&config, format == Format::Json),
-        },
+        Some(Command::Keys(command)) => keys(command, &config),
         Some(Command::Channels(ChannelsCommand::List { format })) => {
             channels::list(&config, format == Format::Json)
         }
@@ -380,6 +391,19 @@ pub fn main() -> ExitCode {
             complain(&why);
             ExitCode::FAILURE
         }
+    }
+}
+
+fn keys(command: KeysCommand, config: &Path) -> Result<(), Failed> {
+    match command {
+        KeysCommand::New { name, group, format } => {
+            offline::new_key(&name, group.as_deref(), format == Format::Json)
+        }
+        KeysCommand::Hash => offline::hash_key(),
+        KeysCommand::List { admin, format } => match admin.admin {
+            Some(url) => online::keys(&url, format == Format::Json),
+            None => offline::list_keys(config, format == Format::Json),
+        },
     }
 }
 

@@ -250,6 +250,50 @@ async fn a_step_that_fails_changes_nothing() {
     assert_eq!(kept.text(), now, "{}", done.stderr);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_files_are_compared_with_what_runs_and_nothing_changes() {
+    let kept = Kept::start("").await;
+    let admin = format!("http://{}", kept.gateway.running.admin);
+    let name = kept.file().to_str().expect("a plain path").to_owned();
+    let compare = |more: &[&str]| {
+        tollgate(&[&["check", "--against-running", "--admin", &admin, "-c", &name], more].concat())
+    };
+    let done = compare(&[]);
+    assert_eq!((done.code, done.stdout.trim()), (Some(0), "the gateway runs this configuration"), "{done:?}");
+    let away = kept.beside("away");
+    std::fs::create_dir(&away).expect("a directory");
+    let edited = |text: &str| {
+        let path = away.join("tollgate.toml");
+        write(&path, text);
+        tollgate(&["check", "--against-running", "--admin", &admin, "-c", path.to_str().expect("plain")])
+    };
+    let now = kept.text();
+    let done = edited(&now.replace("var/history", "../var/history"));
+    assert_eq!(done.code, Some(3), "another directory is a difference: {done:?}");
+    let absolute = kept.beside("var/history").display().to_string();
+    let done = edited(&(now.replace("var/history", &absolute) + "# said\n"));
+    assert_eq!(done.code, Some(0), "{done:?}");
+    assert!(done.stdout.contains("the gateway runs these settings"), "{done:?}");
+    let other = now.replace("127.0.0.1:0\"]", "127.0.0.9:0\"]").replace("var/history", &absolute);
+    let done = edited(&(other + &key_named("bob", BOB, "")));
+    assert_eq!(done.code, Some(3), "{done:?}");
+    for said in
+        ["server: listen +127.0.0.9:0 -127.0.0.1:0", "key bob: added", "needs a restart: server.listen"]
+    {
+        assert!(done.stdout.contains(said), "{said}: {}", done.stdout);
+    }
+    assert_eq!(edited("[[key]]\nnaem = 1\n").code, Some(1));
+    assert_eq!(kept.status().await["reload"]["generation"], 1);
+    let json: Value = serde_json::from_str(&compare(&["--format", "json"]).stdout).expect("JSON");
+    assert_eq!((&json["same"], &json["same_bytes"]), (&true.into(), &true.into()));
+    assert_eq!(tollgate(&["check", "--against-running", "--dump"]).code, Some(2));
+    assert_eq!(tollgate(&["check", "--admin", "x"]).code, Some(2));
+    assert_eq!(
+        tollgate(&["check", "--against-running", "--admin", "http://127.0.0.1:9", "-c", &name]).code,
+        Some(1)
+    );
+}
+
 #[tokio::test]
 async fn the_oldest_go_and_the_same_is_kept_once() {
     let kept = Kept::start("").await;
