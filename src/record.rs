@@ -87,6 +87,8 @@ pub struct Record {
     pub upstream_error: Option<Excerpt>,
     /// What translation could not carry over.
     pub losses: Losses,
+    /// How many of a million like it are written to the access log: what it weighs there.
+    pub sample_rate: u32,
 }
 
 impl Record {
@@ -364,6 +366,7 @@ pub(crate) mod tests {
             labels,
             end: End::Ok,
             losses: Losses::default(),
+            sample_rate: 1_000_000,
             upstream_error: None,
         }
     }

@@ -8,6 +8,7 @@ mod booked;
 pub mod failures;
 pub mod metrics;
 pub mod recent;
+pub mod sampling;
 
 pub use access::Access;
 pub use failures::LastFailures;
@@ -16,6 +17,7 @@ pub use recent::Recent;
 
 use crate::ledger::Ledger;
 use crate::record::Record;
+use crate::telemetry::sampling::Sampling;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use std::sync::Arc;
 
@@ -26,6 +28,8 @@ pub struct Telemetry {
     pub metrics: Metrics,
     /// The access log; another target takes its place by reload.
     pub access: ArcSwap<Access>,
+    /// Which successes are logged; none: all of them.
+    pub sampling: ArcSwapOption<Sampling>,
     /// What was used and what it cost, beyond the end of the process; none unless it is configured.
     pub ledger: ArcSwapOption<Ledger>,
     /// The last exchanges, for `lookup` and the status page.
@@ -39,15 +43,19 @@ impl Telemetry {
     pub fn new(metrics: Metrics, access: Access) -> Self {
         let access = ArcSwap::from_pointee(access);
         let (recent, failures) = (Recent::default(), LastFailures::default());
-        Self { metrics, access, ledger: ArcSwapOption::empty(), recent, failures }
+        let (sampling, ledger) = (ArcSwapOption::empty(), ArcSwapOption::empty());
+        Self { metrics, access, sampling, ledger, recent, failures }
     }
 
     /// Reports a finished exchange: counted, booked, logged, remembered.
-    pub fn report(&self, record: Record) {
+    pub fn report(&self, mut record: Record) {
+        if let Some(sampling) = &*self.sampling.load() {
+            record.sample_rate = sampling.rate(&record);
+        }
         self.metrics.report(&record);
         self.book(&record);
         let access = self.access.load();
-        if access.is_on() {
+        if access.is_on() && sampling::is_written(record.request_id.as_str(), record.sample_rate) {
             access.send(access::line(&record));
         }
         self.failures.note(&record);
@@ -85,7 +93,7 @@ mod tests {
     fn one_report_reaches_the_metrics_the_log_and_the_recent_exchanges() {
         let metrics = Metrics::new("0.1.0", "test").unwrap();
         let memory = access::tests::Memory::default();
-        let access = Access::start(Box::new(memory.clone()), metrics.accesslog_dropped()).unwrap();
+        let access = Access::start(Box::new(memory.clone()), metrics.accesslog()).unwrap();
         let telemetry = Telemetry::new(metrics, access);
         telemetry.report(sample());
         assert!(telemetry.access.load().stop());

@@ -61,7 +61,7 @@ async fn until_signal(loaded: Loaded, config: &Path, upgrade: bool, threads: &Th
     }
     let inherited = taken.as_mut().map(TakenOver::listening).unwrap_or_default();
     let metrics = metrics()?;
-    let access = logging::open_access(&loaded.snapshot.log.access, metrics.accesslog_dropped())?;
+    let access = logging::open_access(&loaded.snapshot.log.access, metrics.accesslog())?;
     let world = Arc::new(System::start());
     let listeners = Listeners::inheriting(inherited);
     let running = app::start_on((listeners, threads), (loaded, Some(config)), (access, metrics), world);

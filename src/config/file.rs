@@ -215,6 +215,11 @@ pub(super) struct Log {
     pub(super) level: Option<String>,
     /// Where access lines go: stdout, stderr, off, or a path; stdout if absent.
     pub(super) access: Option<String>,
+    /// The part of the successful exchanges that is written; what was refused, failed or slow always is; 1 if absent.
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub(super) sample_successes: Option<f64>,
+    /// Of `sample_successes`: an answer whose first byte took longer is always written; 10s if absent.
+    pub(super) slow: Option<Wait>,
 }
 
 /// Where usage is kept beyond the end of the process.

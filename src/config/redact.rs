@@ -60,6 +60,8 @@ pub(super) fn process(snapshot: &Snapshot) -> Value {
                 AccessTarget::Off => "off".to_owned(),
                 AccessTarget::File(path) => path.display().to_string(),
             },
+            "sample_successes": snapshot.log.sampling.map_or(1.0, |it| f64::from(it.successes_ppm) / 1e6),
+            "slow": snapshot.log.sampling.map(|it| wait(it.slow)),
         },
         "ledger": snapshot.ledger.as_ref().map(|ledger| json!({
             "path": ledger.path.display().to_string(),

@@ -19,7 +19,7 @@ pub use self::channel::{
 };
 
 pub use self::egress::{EgressProxy, ProxyProtocol};
-pub use self::history::History;
+pub use self::history::{History, LogSampling};
 pub use self::place::{CredentialForm, Naming, Place, Places};
 pub use self::prices::{PriceRule, Prices};
 pub use self::quota::{Per, Project, Quota};
@@ -213,6 +213,8 @@ pub struct Log {
     pub level: String,
     /// Where access lines go.
     pub access: AccessTarget,
+    /// Which successes are written; `None`: all.
+    pub sampling: Option<LogSampling>,
 }
 
 /// Where access lines go.

@@ -435,6 +435,7 @@ fn blank(id: ExchangeId, unix_ms: u64) -> Record {
         end: End::Ok,
         upstream_error: None,
         losses: Losses::default(),
+        sample_rate: crate::telemetry::sampling::WHOLE,
     }
 }
 

@@ -3,9 +3,10 @@
 //! Invariant: Pingora's own lines stay off: at debug level they can hold a malformed request's head,
 //! credentials included.
 
-use crate::config::snapshot::AccessTarget;
+use crate::config::snapshot::{AccessTarget, Log};
+use crate::telemetry::access::Counts;
+use crate::telemetry::sampling::Sampling;
 use crate::telemetry::{Access, access};
-use prometheus::IntCounter;
 use std::io::IsTerminal as _;
 use std::sync::OnceLock;
 use tracing_subscriber::EnvFilter;
@@ -44,8 +45,13 @@ static SET_LEVEL: OnceLock<SetLevel> = OnceLock::new();
 
 type SetLevel = Box<dyn Fn(&str) + Send + Sync>;
 
+/// Which successes are written, where not all are.
+pub fn sampling(log: &Log) -> Option<Sampling> {
+    log.sampling.map(|sampling| Sampling { successes: sampling.successes_ppm, slow: sampling.slow })
+}
+
 /// Opens the target of access lines.
-pub fn open_access(target: &AccessTarget, dropped: IntCounter) -> Result<Access, String> {
+pub fn open_access(target: &AccessTarget, counts: Counts) -> Result<Access, String> {
     let sink = match target {
         AccessTarget::Off => return Ok(Access::off()),
         AccessTarget::Stdout => access::stdout(),
@@ -53,5 +59,5 @@ pub fn open_access(target: &AccessTarget, dropped: IntCounter) -> Result<Access,
         AccessTarget::File(path) => access::file(path)
             .map_err(|error| format!("cannot open the access log {}: {error}", path.display()))?,
     };
-    Access::start(sink, dropped).map_err(|error| format!("cannot start the access log: {error}"))
+    Access::start(sink, counts).map_err(|error| format!("cannot start the access log: {error}"))
 }

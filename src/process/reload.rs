@@ -171,7 +171,7 @@ impl Reloader {
             return;
         }
         let telemetry = &self.shared.telemetry;
-        match logging::open_access(&after.access, telemetry.metrics.accesslog_dropped()) {
+        match logging::open_access(&after.access, telemetry.metrics.accesslog()) {
             Ok(access) => drop(telemetry.access.swap(Arc::new(access)).stop()),
             Err(problem) => tracing::error!(problem, "access lines go on where they went before"),
         }

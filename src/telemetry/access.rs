@@ -1,8 +1,8 @@
 //! The access log: one JSON line per exchange, written by a thread of its own.
 //!
 //! Invariant: a caller never waits for a disk. Lines go through a queue of [`ACCESS_QUEUE_MAX`]; what does not
-//! fit, or cannot be written, is counted and gone. A disk error never ends the thread: the next line tries
-//! again, and lines already in the buffer survive until the target takes them.
+//! fit, or cannot be written, is counted and gone. A disk error never ends the thread: it is said at once, in the log and as a
+//! metric, tried again every second, and lines already in the buffer survive until the target takes them.
 
 mod line;
 mod sink;
@@ -11,7 +11,7 @@ pub use line::line;
 pub use sink::{Sink, file, stderr, stdout};
 
 use arc_swap::ArcSwapOption;
-use prometheus::IntCounter;
+use prometheus::{Gauge, IntCounter};
 use std::io::{self, BufWriter, Write as _};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -28,12 +28,26 @@ const BUFFER_BYTES_MAX: usize = 128 * 1024;
 /// How long lines gather after one was written: a person who reads along does not notice.
 const PAUSE: Duration = Duration::from_millis(10);
 
+/// How soon a target that took nothing is tried again where no line comes.
+const RETRY: Duration = Duration::from_secs(1);
+
 /// A target that takes nothing for this long is given up at shutdown.
 const STOP_WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// The sending side of the access log.
 #[derive(Debug)]
 pub struct Access(Option<Writer>);
+
+/// What it says of itself.
+#[derive(Debug, Clone)]
+pub struct Counts {
+    /// Lines that were lost.
+    pub dropped: IntCounter,
+    /// Writes that failed.
+    pub errors: IntCounter,
+    /// 1: the target took the last one.
+    pub up: Gauge,
+}
 
 #[derive(Debug)]
 struct Writer {
@@ -51,16 +65,17 @@ impl Access {
         Self(None)
     }
 
-    /// Starts the writing thread. `dropped` counts the lines that were lost.
-    pub fn start(sink: Box<dyn Sink>, dropped: IntCounter) -> io::Result<Self> {
-        Self::start_with_queue(sink, dropped, ACCESS_QUEUE_MAX)
+    /// Starts the writing thread.
+    pub fn start(sink: Box<dyn Sink>, counts: Counts) -> io::Result<Self> {
+        Self::start_with_queue(sink, counts, ACCESS_QUEUE_MAX)
     }
 
-    fn start_with_queue(sink: Box<dyn Sink>, dropped: IntCounter, lines_max: usize) -> io::Result<Self> {
+    fn start_with_queue(sink: Box<dyn Sink>, counts: Counts, lines_max: usize) -> io::Result<Self> {
         let (queue, lines) = sync_channel(lines_max);
         let (done, stopped) = sync_channel::<()>(1);
         let reopen = Arc::new(AtomicBool::new(false));
-        let thread = Thread { lines, reopen: Arc::clone(&reopen), dropped: dropped.clone() };
+        let dropped = counts.dropped.clone();
+        let mut thread = Thread { lines, reopen: Arc::clone(&reopen), counts, failing: false };
         thread::Builder::new().name("access-log".to_owned()).spawn(move || {
             thread.run(BufWriter::with_capacity(BUFFER_BYTES_MAX, sink));
             drop(done); // tells a waiting `stop`
@@ -113,13 +128,15 @@ impl Writer {
 struct Thread {
     lines: Receiver<Vec<u8>>,
     reopen: Arc<AtomicBool>,
-    dropped: IntCounter,
+    counts: Counts,
+    /// Whether the target did not take the last write.
+    failing: bool,
 }
 
 impl Thread {
-    fn run(self, mut out: BufWriter<Box<dyn Sink>>) {
-        while let Ok(line) = self.lines.recv() {
-            let mut next = Some(line);
+    fn run(&mut self, mut out: BufWriter<Box<dyn Sink>>) {
+        while let Some(first) = self.next(&mut out) {
+            let mut next = Some(first);
             // Where one line was, more will follow: each that found the thread waiting would have to wake it, which is the most
             // expensive thing a request's thread can do. So they gather.
             while let Some(line) = next {
@@ -129,9 +146,7 @@ impl Thread {
                 }
                 // What is buffered becomes visible. What the target does not take stays buffered for the next
                 // line's attempt; once the buffer is full, lines are lost and counted.
-                if let Err(problem) = out.flush() {
-                    tracing::debug!(%problem, "the access log could not be flushed");
-                }
+                self.flush(&mut out);
                 thread::sleep(PAUSE);
                 next = self.lines.try_recv().ok();
             }
@@ -141,19 +156,56 @@ impl Thread {
         }
     }
 
-    fn handle(&self, line: &[u8], out: &mut BufWriter<Box<dyn Sink>>) {
+    /// The next line; while the target takes nothing it is tried again where none comes. `None`: there are no more.
+    fn next(&mut self, out: &mut BufWriter<Box<dyn Sink>>) -> Option<Vec<u8>> {
+        loop {
+            if !self.failing {
+                return self.lines.recv().ok();
+            }
+            match self.lines.recv_timeout(RETRY) {
+                Ok(line) => return Some(line),
+                Err(RecvTimeoutError::Timeout) => self.flush(out),
+                Err(RecvTimeoutError::Disconnected) => return None,
+            }
+        }
+    }
+
+    /// Says when the target begins and ceases to fail, once each.
+    fn flush(&mut self, out: &mut BufWriter<Box<dyn Sink>>) {
+        let waiting = !out.buffer().is_empty();
+        match out.flush() {
+            Ok(()) if self.failing && waiting => {
+                self.failing = false;
+                self.counts.up.set(1.0);
+                tracing::info!(lost = self.counts.dropped.get(), "the access log is written again");
+            }
+            Ok(()) => {}
+            Err(problem) => self.failed(&problem),
+        }
+    }
+
+    fn failed(&mut self, problem: &io::Error) {
+        self.counts.errors.inc();
+        self.counts.up.set(0.0);
+        if !self.failing {
+            tracing::error!(%problem, "the access log takes no lines: they wait in memory, up to 128 KiB, then they are lost");
+        }
+        self.failing = true;
+    }
+
+    fn handle(&mut self, line: &[u8], out: &mut BufWriter<Box<dyn Sink>>) {
         if self.reopen.swap(false, Ordering::AcqRel) {
             reopen(out);
         }
         if let Err(problem) = out.write_all(line) {
-            tracing::debug!(%problem, "an access line could not be written");
-            self.dropped.inc();
+            self.counts.dropped.inc();
+            self.failed(&problem);
         }
     }
 
     fn lose_buffered(&self, buffered: &[u8], problem: &io::Error) {
         let lines = memchr::memchr_iter(b'\n', buffered).count();
-        self.dropped.inc_by(u64::try_from(lines).unwrap_or(u64::MAX));
+        self.counts.dropped.inc_by(u64::try_from(lines).unwrap_or(u64::MAX));
         tracing::error!(%problem, lines, "the last access lines could not be written");
     }
 }

@@ -21,10 +21,11 @@ use crate::id::{ChannelId, KeyId};
 use crate::ledger::{Counters, State};
 use crate::protocol::Operation;
 use crate::record::{End, Record};
+use crate::telemetry::access;
 use crate::tls::word::Word;
 use arc_swap::ArcSwap;
 use names::Names;
-use prometheus::{GaugeVec, IntCounter, Registry, Result, TextEncoder};
+use prometheus::{GaugeVec, Registry, Result, TextEncoder};
 use series::CommonSeries;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -213,9 +214,16 @@ impl Metrics {
         self.families.quota_uncounted_total.with_label_values(&[names.key(key)]).inc();
     }
 
-    /// The counter the access log counts its lost lines with.
-    pub fn accesslog_dropped(&self) -> IntCounter {
-        self.families.accesslog_dropped_total.with_label_values::<&str>(&[])
+    /// What the access log says of itself.
+    pub fn accesslog(&self) -> access::Counts {
+        let families = &self.families;
+        let up = families.accesslog_up.with_label_values::<&str>(&[]);
+        up.set(1.0);
+        access::Counts {
+            dropped: families.accesslog_dropped_total.with_label_values::<&str>(&[]),
+            errors: families.accesslog_write_errors_total.with_label_values::<&str>(&[]),
+            up,
+        }
     }
 
     /// The counters of what the ledger could not keep.

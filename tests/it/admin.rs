@@ -298,6 +298,8 @@ const FAMILIES: &[(&str, &[&str])] = &[
     ("buffered_body_bytes", &[]),
     ("base_url_fixups_total", &["kind"]),
     ("accesslog_dropped_total", &[]),
+    ("accesslog_write_errors_total", &[]),
+    ("accesslog_up", &[]),
     ("build_info", &["version", "revision"]),
 ];
 

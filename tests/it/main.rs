@@ -54,6 +54,7 @@ mod relay;
 mod reload;
 mod rounds;
 mod running;
+mod sampling;
 mod secrets;
 mod sessions;
 mod signatures;

@@ -51,7 +51,7 @@ impl Gateway {
         let loaded = config::load(&config, &FsSource).unwrap_or_else(|problems| panic!("{problems}"));
         let metrics = Metrics::new("test", "test").expect("the table of metrics is consistent");
         let log = Log::default();
-        let access = Access::start(Box::new(log.clone()), metrics.accesslog_dropped()).expect("a thread");
+        let access = Access::start(Box::new(log.clone()), metrics.accesslog()).expect("a thread");
         let running = app::start(loaded, Some(&config), access, metrics, world).await.expect("it starts");
         Self { running, config, log, _dir: dir }
     }

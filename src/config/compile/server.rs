@@ -8,7 +8,7 @@ use crate::config::file::{
 };
 use crate::config::problem::shown;
 use crate::config::snapshot::{
-    AccessTarget, History, Ledger, Log, Server, ServerLimits, ServerTimeouts, Tool, Trace,
+    AccessTarget, History, Ledger, Log, LogSampling, Server, ServerLimits, ServerTimeouts, Tool, Trace,
 };
 use crate::secret::Secret;
 use http::HeaderName;
@@ -203,7 +203,30 @@ impl Compiler<'_, '_> {
             labels: self.logged_headers(&at.key("labels"), &labels, LABELS_MAX),
             level: level.to_owned(),
             access,
+            sampling: self.sampling(&at, written),
         }
+    }
+
+    fn sampling(&mut self, at: &At, written: Option<&WrittenLog>) -> Option<LogSampling> {
+        let written = written?;
+        let slow = self.wait(&at.key("slow"), written.slow.as_ref(), SLOW);
+        let part = written.sample_successes.unwrap_or(1.0);
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "between 0 and a million"
+        )]
+        let successes_ppm = (part * 1e6).round() as u32;
+        if part > 0.0 && successes_ppm == 0 {
+            let hint = "write 0 for none".to_owned();
+            self.problem(&at.key("sample_successes"), "is less than one of a million", Some(hint));
+        }
+        let is_used = successes_ppm < 1_000_000;
+        if written.slow.is_some() && !is_used {
+            let hint = "give `sample_successes`, or leave it out".to_owned();
+            self.problem(&at.key("slow"), "has no effect where every line is written", Some(hint));
+        }
+        is_used.then_some(LogSampling { successes_ppm, slow })
     }
 
     /// What the entry file says about the ledger.
@@ -278,6 +301,9 @@ pub(super) const SECRET_HEADERS: [&str; 8] = [
     "set-cookie",
     "sec-websocket-protocol",
 ];
+
+/// Longer than nearly every model thinks before it speaks.
+const SLOW: Duration = Duration::from_secs(10);
 
 /// A few weeks of edits, for most.
 const HISTORY_KEPT: u32 = 20;

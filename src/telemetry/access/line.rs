@@ -107,6 +107,7 @@ fn more(record: &Record, json: &mut Json) {
     json.key("bill").text(record.bill().word());
     json.key("translated").text_or_null(last.and_then(|last| last.translated).map(Protocol::word));
     json.key("losses").array(record.losses.words().iter(), |word, json| json.text(word));
+    json.key("sample_rate").millionths(record.sample_rate);
 }
 
 fn counts(json: &mut Json, counts: impl IntoIterator<Item = (&'static str, u64)>) {

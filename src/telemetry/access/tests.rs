@@ -62,10 +62,36 @@ impl Sink for Memory {
     }
 }
 
+fn counts() -> Counts {
+    let counter = |name: &str| IntCounter::new(name, "counted").unwrap();
+    let up = Gauge::new("up", "whether it writes").unwrap();
+    up.set(1.0);
+    Counts { dropped: counter("dropped"), errors: counter("errors"), up }
+}
+
 fn started(memory: &Memory, lines_max: usize) -> (Access, IntCounter) {
-    let dropped = IntCounter::new("dropped", "lines lost").unwrap();
-    let access = Access::start_with_queue(Box::new(memory.clone()), dropped.clone(), lines_max).unwrap();
-    (access, dropped)
+    let counts = counts();
+    let access = Access::start_with_queue(Box::new(memory.clone()), counts.clone(), lines_max).unwrap();
+    (access, counts.dropped)
+}
+
+#[test]
+fn a_full_disk_is_said_at_once_and_its_end_too_without_a_line_that_asks() {
+    let memory = Memory::default();
+    memory.change(|inside| inside.failing = true);
+    let counts = counts();
+    let access = Access::start_with_queue(Box::new(memory.clone()), counts.clone(), 1_000).unwrap();
+    access.send(b"kept\n".to_vec());
+    while counts.errors.get() == 0 {
+        thread::yield_now();
+    }
+    assert_eq!((counts.up.get(), counts.dropped.get()), (0.0, 0), "it fails, and nothing is lost yet");
+    memory.change(|inside| inside.failing = false);
+    while counts.up.get() < 1.0 {
+        thread::yield_now();
+    }
+    assert_eq!(memory.text(), "kept\n", "tried again by itself");
+    assert!(access.stop());
 }
 
 #[test]

@@ -170,6 +170,10 @@ families! {
         "Requests whose address was understood though it was not right, by what was wrong with it.";
     accesslog_dropped_total: IntCounterVec, [], NONE,
         "Access log lines that were lost: queue full or target not writable.";
+    accesslog_write_errors_total: IntCounterVec, [], NONE,
+        "Writes of access log lines that the target did not take; the lines wait in memory, up to 128 KiB, for the next try.";
+    accesslog_up: GaugeVec, [], NONE,
+        "Whether the access log's target took the last write: 1 yes, also without a log; 0 no, lines wait in memory or are lost.";
     heads_refused_total: IntCounterVec, ["reason"], NONE,
         "Request heads that were answered before they were understood, by reason: malformed, framing, host, method, target_too_long, too_long, slow.";
     connections_refused_total: IntCounterVec, ["reason"], NONE,

@@ -127,6 +127,15 @@ impl Json {
         self.out.extend_from_slice(&digits[..shown]);
     }
 
+    /// A part of one.
+    pub(super) fn millionths(&mut self, count: u32) {
+        if count.is_multiple_of(1_000_000) {
+            return self.number(u64::from(count / 1_000_000));
+        }
+        let text = format!("{}.{:06}", count / 1_000_000, count % 1_000_000);
+        self.raw(text.trim_end_matches('0'));
+    }
+
     pub(super) fn flag(&mut self, flag: bool) {
         self.raw(if flag { "true" } else { "false" });
     }
