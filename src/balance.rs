@@ -4,6 +4,7 @@
 //! (a low-discrepancy sequence, so heavy channels are interleaved, not served in bursts); a rest that a provider
 //! asked for is exactly as long as it asked, and never longer than [`RETRY_AFTER_MAX`].
 
+pub mod canary;
 pub mod pace;
 pub mod rendezvous;
 pub mod two;

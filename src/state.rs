@@ -53,6 +53,7 @@ pub struct Registry {
     budgets: Budgets,
     queues: DashMap<ChannelId, Arc<Queue>>,
     turn: AtomicU64,
+    draw: AtomicU64,
     leases: Arc<AtomicI64>,
     streams: Arc<AtomicI64>,
     bodies: Arc<Bodies>,
@@ -146,6 +147,11 @@ impl Registry {
     /// The next turn of the weighted choice.
     pub fn turn(&self) -> u64 {
         self.turn.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The number of the next draw for a canary.
+    pub fn draw(&self) -> u64 {
+        self.draw.fetch_add(1, Ordering::Relaxed)
     }
 
     /// The retry budgets.

@@ -28,6 +28,7 @@ pub(super) fn metrics(shared: &Shared) -> String {
         inflight: u64::from(live.channel(channel.index).gate.slots.taken()),
         credentials: credentials::used(&live, channel, now),
         queued: live.channel(channel.index).queue.waiting() as u64,
+        canary: channel.canary_share(),
     });
     let keys = live.snapshot.keys.iter().map(|key| metrics::KeyLive {
         key: &key.id,
@@ -110,6 +111,8 @@ fn why_down(live: &Live, index: usize, now: u64) -> Option<&'static str> {
         Some("disabled")
     } else if channel.weight == 0 {
         Some("weight 0")
+    } else if !channel.is_in_service() {
+        Some("canary 0%")
     } else if state.health.at(now).is_some() {
         Some("cooling")
     } else if state.credentials.iter().all(|rest| rest.at(now).is_some()) {
@@ -125,7 +128,7 @@ fn is_in_service(live: &Live, index: usize, now: u64) -> bool {
     let (channel, state) = (&live.snapshot.channels[index], live.channel(index));
     let put_away = |resting: Resting| matches!(resting.why, Why::Unauthorized | Why::Unpaid);
     let has_credential = state.credentials.iter().any(|rest| !rest.at(now).is_some_and(put_away));
-    channel.enabled && channel.weight > 0 && has_credential
+    channel.is_in_service() && has_credential
 }
 
 /// How many channels are in service.
@@ -236,6 +239,7 @@ pub(super) fn channel_rows(shared: &Shared, window: &Window) -> Vec<Value> {
             "protocol": channel.dialect.word(),
             "priority": channel.priority,
             "weight": channel.weight,
+            "canary": channel.canary_share(),
             "up": why_down(&live, channel.index, now).is_none(),
             "state": why_down(&live, channel.index, now).unwrap_or(idle),
             "cooling_ms": rest.map(|rest| rest.left.as_millis()),

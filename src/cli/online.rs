@@ -101,7 +101,10 @@ pub(super) fn status(
         reload["problems"].as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned),
     );
     let rows = channels.as_array().cloned().unwrap_or_default();
-    lines.push(table_or_json(&rows, &["channel", "type", "state", "priority", "weight", "inflight"], false));
+    let is_tried = rows.iter().any(|row| !row["canary"].is_null());
+    let canary: &[&str] = if is_tried { &["canary"] } else { &[] };
+    let columns = [&["channel", "type", "state", "priority", "weight"], canary, &["inflight"]].concat();
+    lines.push(table_or_json(&rows, &columns, false));
     print(&lines.join("\n"))
 }
 

@@ -274,7 +274,7 @@ fn numbered<'a, T>(things: &'a [T], name: &impl Fn(&T) -> String) -> Vec<(Label,
 /// What is said of a thing that is new.
 fn facts(what: &str, tree: &Value) -> Vec<Setting> {
     let told: &[&str] = match what {
-        "channel" => &["type", "priority", "weight"],
+        "channel" => &["type", "priority", "weight", "canary"],
         "key" => &["group"],
         _ => &[],
     };
@@ -284,7 +284,7 @@ fn facts(what: &str, tree: &Value) -> Vec<Setting> {
         after: tree[*name].clone(),
         is_secret: false,
     };
-    told.iter().map(fact).collect()
+    told.iter().filter(|name| !tree[**name].is_null()).map(fact).collect()
 }
 
 /// The settings that differ, and how many more there are than are listed.

@@ -182,6 +182,7 @@ pub(super) fn channel(channel: &Channel) -> Value {
         "model_map": model_map,
         "priority": channel.priority,
         "weight": channel.weight,
+        "canary": channel.canary.as_ref().map(super::snapshot::Canary::percent),
         "groups": groups,
         "enabled": channel.enabled,
         "allow_link_local": channel.allow_link_local,

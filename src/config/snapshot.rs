@@ -14,7 +14,7 @@ mod quota;
 mod tls;
 
 pub use self::channel::{
-    Balance, Channel, ClientAbort, Conduct, Endpoint, ForeignThinking, HttpVersion, Maker, Streams,
+    Balance, Canary, Channel, ClientAbort, Conduct, Endpoint, ForeignThinking, HttpVersion, Maker, Streams,
     UpstreamTimeouts,
 };
 

@@ -12,6 +12,7 @@ use crate::protocol::entry::Entry;
 use crate::protocol::inspect::Inspection;
 use crate::protocol::{Dialect, Operation};
 use crate::refusal::Refusal;
+use crate::stage::canary;
 use crate::stage::choose::Preference;
 use crate::stage::foreign::Thinking;
 use crate::stage::plan::Plan;
@@ -160,6 +161,7 @@ impl Gateway {
         asked.thinking.confine(&live, &mut plan)?;
         let session = self.session(exchange, key, &plan.model);
         plan.prefer(Preference { stream, session });
+        canary::draw(&mut plan, &self.registry);
         let size = (asked.operation, asked.body_bytes, asked.inspection);
         let amount = self.expect(exchange, (key, &mut plan), size);
         self.reserve(exchange, (key, &plan), permit, (asked.operation, asked.requested, amount)).await?;

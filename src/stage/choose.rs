@@ -1,8 +1,8 @@
 //! Which of the usable candidates is preferred, and what an attempt teaches the next choice.
 //!
 //! Without a session the tier's `balance` decides. A session's exchange goes where its last one was served, else where
-//! the rendezvous hash says (decision 0007). Invariants: lower priority numbers come first, whatever the
-//! weights; only a session with a warm cache stays at a lower tier than the best, and not for good; preference never brings back
+//! the rendezvous hash says (decision 0007). Invariants: a canary that the exchange was drawn for comes first, then lower
+//! priority numbers, whatever the weights; only a session with a warm cache stays at a lower tier than the best, and not for good; preference never brings back
 //! what is not usable; an exchange without a session is chosen for as if there were none.
 
 use super::plan::{Attempt, Turns};
@@ -51,8 +51,9 @@ impl Followed {
     }
 }
 
-/// Priority, and whether it takes a translation: what is lost there is not lost elsewhere.
-type Rank = (i32, bool);
+/// Whether it is no canary that the exchange was drawn for, priority, and whether it takes a translation: what is lost there
+/// is not lost elsewhere.
+type Rank = (bool, i32, bool);
 
 /// A chosen channel, and how a session's exchange came to it.
 pub(super) type Choice<'a> = (&'a Arc<Channel>, Option<Followed>);
@@ -66,6 +67,8 @@ pub(super) struct Facts<'a> {
     pub(super) candidates: &'a [Arc<Channel>],
     /// Those that are asked through translation, by position: after the others of their priority.
     pub(super) translating: &'a [usize],
+    /// The canaries it was drawn for, by position: before all others.
+    pub(super) first: &'a [usize],
     pub(super) turns: Turns,
     pub(super) preference: &'a Preference,
     pub(super) now: Nanos,
@@ -78,7 +81,8 @@ impl Facts<'_> {
 
     /// Who comes first: lower is better, and equals share by weight.
     fn rank(&self, channel: &Channel) -> Rank {
-        (channel.priority, self.translating.contains(&channel.index))
+        let is_first = self.first.contains(&channel.index);
+        (!is_first, channel.priority, self.translating.contains(&channel.index))
     }
 
     fn inflight(&self, channel: &Channel) -> u32 {

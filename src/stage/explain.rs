@@ -29,7 +29,12 @@ pub fn explain(live: &Live, key: &Arc<Key>, requested: &str, dialect: Option<Dia
     let mut ordered: Vec<_> = live.snapshot.channels.iter().collect();
     ordered.sort_by_key(|channel| {
         let is_out = reason(live, channel, (key, model, question), now).is_some();
-        (is_out, channel.priority, matches!(way(question, channel), Some(Way::Translate(_))))
+        (
+            is_out,
+            channel.canary.is_some(),
+            channel.priority,
+            matches!(way(question, channel), Some(Way::Translate(_))),
+        )
     });
     let candidates: Vec<Value> = ordered
         .into_iter()
@@ -42,9 +47,10 @@ pub fn explain(live: &Live, key: &Arc<Key>, requested: &str, dialect: Option<Dia
                 "translated": matches!(way(question, channel), Some(Way::Translate(_))),
                 "priority": channel.priority,
                 "weight": channel.weight,
+                "canary": channel.canary_share(),
                 "include_usage": channel.conduct.include_usage,
                 "eligible": why.is_none(),
-                "reason": why.unwrap_or_else(|| "eligible".to_owned()),
+                "reason": why.unwrap_or_else(|| eligible(channel)),
             })
         })
         .collect();
@@ -59,6 +65,13 @@ pub fn explain(live: &Live, key: &Arc<Key>, requested: &str, dialect: Option<Dia
         "candidates": candidates,
         "refusal": refusal.map(|refusal| json!({ "code": refusal.code.word(), "message": refusal.message })),
     })
+}
+
+fn eligible(channel: &Channel) -> String {
+    match &channel.canary {
+        Some(canary) => format!("eligible: canary, {} of exchanges come here first", canary.percent()),
+        None => "eligible".to_owned(),
+    }
 }
 
 /// What the channel would be asked in.
@@ -91,6 +104,9 @@ fn reason(
     }
     if channel.weight == 0 {
         return Some("weight 0: no new exchanges".to_owned());
+    }
+    if channel.canary_share() == Some(0.0) {
+        return Some("canary 0%: no new exchanges".to_owned());
     }
     if let Some(rest) = state.health.at(now) {
         return Some(format!("cooling for another {} s", rest.left.as_secs() + 1));

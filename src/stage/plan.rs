@@ -42,6 +42,8 @@ pub struct Plan {
     candidates: Vec<Arc<Channel>>,
     /// The candidates that are asked through translation, by position.
     translating: Vec<usize>,
+    /// The candidates on trial that this exchange was drawn for, by position: before all others.
+    first: Vec<usize>,
     /// Why the first of them could not be asked.
     untranslatable: Option<Refusal>,
     spent: Vec<Spent>,
@@ -129,6 +131,7 @@ impl Plan {
             requested,
             candidates,
             translating: Vec::new(),
+            first: Vec::new(),
             untranslatable: None,
             spent: Vec::new(),
             attempts_left: attempts,
@@ -187,6 +190,14 @@ impl Plan {
     /// Leaves out the candidates that cannot take this conversation.
     pub fn retain(&mut self, takes: impl Fn(&Channel) -> bool) {
         self.candidates.retain(|channel| takes(channel));
+        let left = |index: &usize| self.candidates.iter().any(|channel| channel.index == *index);
+        self.translating.retain(left);
+    }
+
+    /// Puts these before all others, whatever their priority.
+    pub fn put_first(&mut self, is_first: impl Fn(&Channel) -> bool) {
+        let first = self.candidates.iter().filter(|channel| is_first(channel));
+        self.first = first.map(|channel| channel.index).collect();
     }
 
     /// Says what else counts for the choice.
@@ -276,9 +287,9 @@ impl Plan {
             .iter()
             .filter(|channel| !full.contains(&channel.index) && self.usable(live, channel, now))
             .collect();
-        let (candidates, translating) = (&*self.candidates, &*self.translating);
+        let (candidates, translating, first) = (&*self.candidates, &*self.translating, &*self.first);
         let (turns, preference) = (self.turns, &self.preference);
-        let facts = Facts { live, registry, candidates, translating, turns, preference, now };
+        let facts = Facts { live, registry, candidates, translating, first, turns, preference, now };
         choose::channel(&usable, facts).map(|(channel, followed)| (Arc::clone(channel), followed))
     }
 

@@ -4,6 +4,7 @@
 //! Invariant: a plan has at least one candidate, and every candidate serves the model to the key's group and
 //! speaks the client's protocol or one that the request can be translated into.
 
+use super::canary;
 use super::plan::{Plan, Turns, unavailable};
 use crate::code::Code;
 use crate::config::snapshot::{Channel, Key, Profile};
@@ -75,7 +76,10 @@ pub fn route(live: &Live, key: &Key, wanted: Wanted<'_>) -> Result<Plan, Refusal
         return Err(unavailable(requested, None));
     }
     let turns = if wanted.model.is_some() { Turns::Weighted } else { Turns::First };
-    let plan = Plan::new((model, requested.to_owned()), candidates, turns, live.snapshot.attempts);
+    let mut plan = Plan::new((model, requested.to_owned()), candidates, turns, live.snapshot.attempts);
+    if turns == Turns::First {
+        canary::avoid(&mut plan);
+    }
     let translates = |channel: &Channel| matches!(way(question, channel), Some(Way::Translate(_)));
     Ok(plan.translating(translates).asked_by(&key.id))
 }

@@ -170,11 +170,10 @@ impl Thread {
         }
     }
 
-    /// Says when the target begins and ceases to fail, once each.
+    /// Says when the target begins and ceases to fail, once each. While it fails there is always something in the buffer.
     fn flush(&mut self, out: &mut BufWriter<Box<dyn Sink>>) {
-        let waiting = !out.buffer().is_empty();
         match out.flush() {
-            Ok(()) if self.failing && waiting => {
+            Ok(()) if self.failing => {
                 self.failing = false;
                 self.counts.up.set(1.0);
                 tracing::info!(lost = self.counts.dropped.get(), "the access log is written again");

@@ -107,6 +107,8 @@ pub struct ChannelLive<'a> {
     pub credentials: Vec<(String, bool)>,
     /// Requests that wait for a place.
     pub queued: u64,
+    /// The share of exchanges it gets on trial.
+    pub canary: Option<f64>,
 }
 
 /// A key at the moment of a scrape.
@@ -248,6 +250,7 @@ impl Metrics {
             set(&families.dns_names, &[state], count);
         }
         self.set_fleet(live.fleet);
+        families.channel_canary_ratio.reset();
         for gauges in [&families.channel_up, &families.channel_inflight, &families.queued_requests] {
             gauges.reset();
         }
@@ -263,6 +266,9 @@ impl Metrics {
                 set(&families.credential_up, &[name[0], credential], u64::from(*up));
             }
             set(&families.queued_requests, &name, channel.queued);
+            if let Some(share) = channel.canary {
+                families.channel_canary_ratio.with_label_values(&name).set(share);
+            }
         }
         self.set_keys(&live.keys);
         self.set_certificates(&live.certificates);

@@ -14,6 +14,7 @@ mod architecture;
 mod balances;
 mod bodies;
 mod burdens;
+mod canary;
 mod channel_types;
 mod clients;
 mod commands;

@@ -157,13 +157,13 @@ const seek = (text, value) => {
   return button;
 };
 
-const stateKind = (row) => (row.state === "disabled" || row.state === "weight 0" ? "off" : !row.up ? "bad" : row.state === "half-open" ? "warn" : "good");
+const stateKind = (row) => (row.state === "disabled" || row.state === "weight 0" || row.state === "canary 0%" ? "off" : !row.up ? "bad" : row.state === "half-open" ? "warn" : "good");
 const left = (ms) => (ms ? ` ${span(Math.ceil(ms / 1000))}` : "");
 
 // ---- the four tables
 
 const channelsTable = () => table("channels-table", [
-  column("channel", "name", (row) => [make("b", "", row.channel), " ", soft(row.type)]),
+  column("channel", "name", (row) => [make("b", "", row.channel), " ", soft(row.type), ...(row.canary === null ? [] : [" ", dot("warn", say("canary", percent(row.canary)))])]),
   column("state", "", (row) => [dot(stateKind(row), saidOf("s_", row.state)), row.cooling_ms ? soft(left(row.cooling_ms)) : ""]),
   column("weight", "num", (row) => [soft(`${row.priority} / `), String(row.weight)]),
   column("attempts", "num", (row) => number(row.recent?.attempts ?? 0), null, "h_attempts"),

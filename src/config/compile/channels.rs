@@ -7,7 +7,7 @@ use super::upstream::Upstream;
 use super::{At, Compiler, entries};
 use crate::config::file::{Channel as Written, File, Limits as WrittenLimits, present};
 use crate::config::problem::shown;
-use crate::config::snapshot::{Channel, Limits, Patterns, Streams, UpstreamTimeouts};
+use crate::config::snapshot::{Canary, Channel, Limits, Patterns, Streams, UpstreamTimeouts};
 use crate::id::{ChannelId, GroupId};
 use crate::protocol::Medium;
 use crate::secret::Secret;
@@ -59,6 +59,7 @@ impl Compiler<'_, '_> {
         let tls = self.channel_tls(at, written, sites.iter().any(|site| site.endpoint.tls));
         let allow_link_local = written.allow_link_local.unwrap_or(false);
         let egress_proxy = self.egress_proxy(at, written.egress_proxy.as_ref(), (enabled, allow_link_local));
+        let canary = self.canary(at, written);
         let channel = Channel {
             id: ChannelId::new(&written.name),
             index: 0,
@@ -81,6 +82,7 @@ impl Compiler<'_, '_> {
             model_map: written.model_map.clone().into_iter().collect(),
             priority: written.priority.unwrap_or(0),
             weight: written.weight.unwrap_or(1),
+            canary,
             groups,
             enabled,
             allow_link_local,
@@ -93,6 +95,27 @@ impl Compiler<'_, '_> {
             conduct,
         };
         Some(sites.into_iter().map(|site| site.of(&channel)).collect())
+    }
+
+    fn canary(&mut self, at: &At, written: &Written) -> Option<Canary> {
+        let at = at.key("canary");
+        let text = written.canary.as_deref()?;
+        let percent = text.strip_suffix('%').and_then(|number| number.parse::<f64>().ok());
+        let Some(percent) = percent.filter(|percent| (0.0..=100.0).contains(percent)) else {
+            let hint = "write for example canary = \"5%\"".to_owned();
+            self.problem(&at, format!("{} is no share between 0% and 100%", shown(text)), Some(hint));
+            return None;
+        };
+        if written.weight == Some(0) {
+            self.problem(&at, "has no effect: `weight = 0` takes no exchanges", None);
+        }
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "between 0 and a million"
+        )]
+        let share_ppm = (percent * 1e4).round() as u32;
+        Some(Canary { channel: ChannelId::new(&written.name), share_ppm })
     }
 
     /// What it serves: what is written, else what its type is known for.

@@ -83,6 +83,9 @@ pub(in super::super) struct Channel {
     /// Its share among channels of one priority; 1 if absent; 0: no new exchanges.
     #[schemars(range(min = 0, max = 1_000_000))]
     pub(in super::super) weight: Option<u32>,
+    /// On trial: the share of exchanges, such as 5%, that go to it before all others and fail over to them; absent: none.
+    #[schemars(extend("pattern" = "^[0-9]{1,3}([.][0-9]{1,4})?%$"))]
+    pub(in super::super) canary: Option<String>,
     /// The groups that may use it; absent: every group.
     pub(in super::super) groups: Option<List<String>>,
     /// Whether it is used; true if absent.

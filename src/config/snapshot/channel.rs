@@ -45,6 +45,8 @@ pub struct Channel {
     pub priority: i32,
     /// Share within one priority; 0: no new exchanges.
     pub weight: u32,
+    /// The share of exchanges that it gets on trial; `None`: it is none.
+    pub canary: Option<Canary>,
     /// Who may use it; `None`: every group.
     pub groups: Option<HashSet<GroupId>>,
     /// `false`: listed, never used.
@@ -65,6 +67,22 @@ pub struct Channel {
     pub timeouts: UpstreamTimeouts,
     /// How it is used.
     pub conduct: Conduct,
+}
+
+/// A channel on trial.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Canary {
+    /// The channel as written, of which this may be one address.
+    pub channel: ChannelId,
+    /// Of a million exchanges.
+    pub share_ppm: u32,
+}
+
+impl Canary {
+    /// As it is written: `5%`.
+    pub fn percent(&self) -> String {
+        format!("{}%", f64::from(self.share_ppm) / 1e4)
+    }
 }
 
 /// Whose models a channel serves, as far as they are asked otherwise.
@@ -110,9 +128,19 @@ impl Channel {
         Endpoint { base_path, version, ..self.endpoint.clone() }.base_url()
     }
 
+    /// Whether the configuration lets it take new exchanges.
+    pub fn is_in_service(&self) -> bool {
+        self.enabled && self.weight > 0 && self.canary.as_ref().is_none_or(|canary| canary.share_ppm > 0)
+    }
+
+    /// The share of exchanges that it gets on trial.
+    pub fn canary_share(&self) -> Option<f64> {
+        self.canary.as_ref().map(|canary| f64::from(canary.share_ppm) / 1e6)
+    }
+
     /// Whether it takes new exchanges of this group at all.
     pub fn open_to(&self, group: &GroupId) -> bool {
-        self.enabled && self.weight > 0 && self.groups.as_ref().is_none_or(|groups| groups.contains(group))
+        self.is_in_service() && self.groups.as_ref().is_none_or(|groups| groups.contains(group))
     }
 
     /// Whether it serves the model, by the name used here.

@@ -102,6 +102,8 @@ families! {
         "Attempts that failed and were followed by another one, by reason.";
     sticky_total: IntCounterVec, ["result"], NONE,
         "Answered requests of a session, by where they went: kept, moved or new.";
+    channel_canary_ratio: GaugeVec, ["channel"], NONE,
+        "The share of exchanges that a channel on trial gets before all others; only for those that are.";
     channel_up: GaugeVec, ["channel"], NONE,
         "1 where a channel takes new requests, 0 where it is cooling or off.";
     retry_budget_exhausted_total: IntCounterVec, [], NONE,

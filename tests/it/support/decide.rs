@@ -6,6 +6,7 @@ use tollgate::config::{self, FsSource};
 use tollgate::failure::{Failure, FailureKind, Sent};
 use tollgate::id::KeyId;
 use tollgate::protocol::{Dialect, Operation};
+use tollgate::stage::canary;
 use tollgate::stage::choose::{self, Followed, Preference};
 use tollgate::stage::plan::{Attempt, Next, Plan};
 use tollgate::stage::route::{self, Wanted};
@@ -44,6 +45,7 @@ impl Decides {
         let mut plan = route::route(&self.live, alice, wanted).expect("a plan");
         let remembered = |trace| self.registry.sticky().session(&KeyId::new(key), trace, "m", self.now);
         plan.prefer(Preference { stream: true, session: trace.map(remembered) });
+        canary::draw(&mut plan, &self.registry);
         plan
     }
 
