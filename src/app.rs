@@ -12,6 +12,8 @@ pub mod front;
 pub mod lanes;
 pub mod listeners;
 mod notify;
+#[cfg(feature = "otlp")]
+mod otlp;
 pub mod run;
 pub mod secrecy;
 pub mod secured;
@@ -64,6 +66,8 @@ pub struct Running {
     pub connections: Arc<Connections>,
     lanes: Lanes<Front>,
     fleet: fleet::Running,
+    #[cfg(feature = "otlp")]
+    exporter: otlp::Exporter,
     held: Held,
     stop: watch::Sender<bool>,
     stop_admin: watch::Sender<bool>,
@@ -109,6 +113,8 @@ pub async fn start_on(
     };
     let fleet = fleet::start(parts, shared.fleet.subscribe());
     fleet.settled().await;
+    #[cfg(feature = "otlp")]
+    let exporter = otlp::start(&shared);
     let (stop, stopped) = watch::channel(false);
     // Everybody's: they are as many as the process has descriptors for.
     let room = Arc::new(Room::of(descriptors::share()));
@@ -154,6 +160,8 @@ pub async fn start_on(
         connections,
         lanes,
         fleet,
+        #[cfg(feature = "otlp")]
+        exporter,
         held,
         stop,
         stop_admin,

@@ -27,6 +27,7 @@ pub mod room;
 pub mod seen;
 pub mod spend;
 pub mod status;
+pub mod traced;
 pub mod trial;
 pub mod tunnel;
 pub mod waiting;
@@ -174,6 +175,7 @@ impl Gateway {
         exchange: &mut Exchange,
         entry: Result<Entry, Refusal>,
     ) -> Result<Entry, Refusal> {
+        exchange.trace(client, &*self.world);
         let head = client.head();
         let path = head.uri.path();
         let server = &exchange.live.snapshot.server;

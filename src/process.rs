@@ -9,7 +9,7 @@ pub mod logging;
 pub mod reload;
 
 use crate::config::Snapshot;
-use crate::config::snapshot::Fleet;
+use crate::config::snapshot::{Fleet, Otlp};
 use crate::resolve::Resolver;
 use crate::state::{Live, Registry};
 use crate::telemetry::Telemetry;
@@ -37,6 +37,8 @@ pub struct Shared {
     pub under_way: Arc<AtomicI64>,
     /// What `[fleet]` says, for its task.
     pub fleet: watch::Sender<Option<Fleet>>,
+    /// What `[otlp]` says, for its task.
+    pub otlp: watch::Sender<Option<Arc<Otlp>>>,
     /// Whether the process has been told to stop.
     pub draining: Arc<AtomicBool>,
     /// Whether what is still under way shall end now: the deadline of the drain has passed.
@@ -60,6 +62,7 @@ impl Shared {
             world,
             under_way: Arc::new(AtomicI64::new(0)),
             fleet: watch::Sender::new(None),
+            otlp: watch::Sender::new(None),
             draining: Arc::new(AtomicBool::new(false)),
             over: watch::Sender::new(false),
             drain_asked: watch::Sender::new(false),
@@ -72,7 +75,8 @@ impl Shared {
     /// Makes a snapshot the configuration in force, everywhere.
     pub fn adopt(&self, snapshot: &Arc<Snapshot>) {
         let _in_runtime = self.runtime.enter();
-        self.resolver.follow(snapshot.channels.iter().map(|channel| channel.dialed().0));
+        let collector = snapshot.otlp.iter().map(|otlp| otlp.collector.dialed().0);
+        self.resolver.follow(snapshot.channels.iter().map(|channel| channel.dialed().0).chain(collector));
         let keys: Vec<&str> = snapshot.keys.iter().map(|key| key.id.as_str()).collect();
         let channels: Vec<&str> = snapshot.channels.iter().map(|channel| channel.id.as_str()).collect();
         let models = model_names(snapshot);
@@ -87,6 +91,13 @@ impl Shared {
         self.fleet.send_if_modified(|fleet| {
             let news = *fleet != snapshot.fleet;
             fleet.clone_from(&snapshot.fleet);
+            news
+        });
+        self.otlp.send_if_modified(|otlp| {
+            let news = *otlp != snapshot.otlp;
+            if news {
+                otlp.clone_from(&snapshot.otlp);
+            }
             news
         });
     }

@@ -18,6 +18,7 @@ pub mod signed;
 pub mod skim;
 pub mod splice;
 pub mod sse;
+pub mod trace_context;
 
 /// The family of addresses, error shapes and credential forms a client speaks; contract.md's word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -191,6 +192,38 @@ impl Operation {
             Self::Batches | Self::MessageBatches => "batches",
             Self::FineTuning => "fine_tuning",
             Self::Probe => "probe",
+        }
+    }
+
+    /// Its documented path, for traces: one for every address that means it.
+    pub fn route(self) -> &'static str {
+        match self {
+            Self::ChatCompletions => "/v1/chat/completions",
+            Self::Completions => "/v1/completions",
+            Self::Responses => "/v1/responses",
+            Self::Embeddings => "/v1/embeddings",
+            Self::Moderations => "/v1/moderations",
+            Self::Rerank => "/v1/rerank",
+            Self::ImageGenerations => "/v1/images/generations",
+            Self::ImageEdits => "/v1/images/edits",
+            Self::ImageVariations => "/v1/images/variations",
+            Self::Speech => "/v1/audio/speech",
+            Self::Transcriptions => "/v1/audio/transcriptions",
+            Self::Translations => "/v1/audio/translations",
+            Self::Messages => "/v1/messages",
+            Self::CountTokens => "/v1/messages/count_tokens",
+            Self::GenerateContent => "/v1beta/models/{model}:generateContent",
+            Self::StreamGenerateContent => "/v1beta/models/{model}:streamGenerateContent",
+            Self::GeminiCountTokens => "/v1beta/models/{model}:countTokens",
+            Self::EmbedContent => "/v1beta/models/{model}:embedContent",
+            Self::ListModels => "/v1/models",
+            Self::GetModel => "/v1/models/{model}",
+            Self::Files => "/v1/files",
+            Self::Uploads => "/v1/uploads",
+            Self::Batches => "/v1/batches",
+            Self::FineTuning => "/v1/fine_tuning/jobs",
+            Self::MessageBatches => "/v1/messages/batches",
+            Self::Probe => "/",
         }
     }
 

@@ -5,9 +5,11 @@
 //! its type, or an [`Excerpt`], which is also scrubbed of credentials. A [`Path`] has no query.
 
 pub mod losses;
+mod span;
 mod text;
 
 pub use losses::Losses;
+pub use span::Span;
 pub use text::{Excerpt, Path, Text};
 
 use crate::code::Code;
@@ -89,6 +91,8 @@ pub struct Record {
     pub losses: Losses,
     /// How many of a million like it are written to the access log: what it weighs there.
     pub sample_rate: u32,
+    /// Its place in a trace that spans programs, where traces are configured.
+    pub span: Option<Box<Span>>,
 }
 
 impl Record {
@@ -142,6 +146,8 @@ pub struct AttemptRecord {
     pub status: Option<u16>,
     /// What went wrong, where something did.
     pub failure: Option<AttemptFailure>,
+    /// When it began, counted from the exchange's beginning.
+    pub began: Duration,
     /// From choosing the channel to its end.
     pub took: Duration,
     /// The connection it went over.
@@ -368,6 +374,7 @@ pub(crate) mod tests {
             losses: Losses::default(),
             sample_rate: 1_000_000,
             upstream_error: None,
+            span: None,
         }
     }
 
@@ -389,6 +396,7 @@ pub(crate) mod tests {
             model_upstream: Some(Text::new("gpt-4.1")),
             status: None,
             failure: Some(AttemptFailure::from(&failure)),
+            began: Duration::from_micros(400),
             took: Duration::from_millis(3),
             over: Over::New,
             connect: None,
@@ -404,6 +412,7 @@ pub(crate) mod tests {
             model_upstream: Some(Text::new("gpt-4.1-2025-04-14")),
             status: Some(200),
             failure: None,
+            began: Duration::from_micros(4_000),
             took: Duration::from_micros(1_230_500),
             over: Over::Kept,
             connect: None,

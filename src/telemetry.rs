@@ -7,13 +7,17 @@ pub mod access;
 mod booked;
 pub mod failures;
 pub mod metrics;
+#[cfg(feature = "otlp")]
+pub mod otlp;
 pub mod recent;
 pub mod sampling;
+mod spool;
 
 pub use access::Access;
 pub use failures::LastFailures;
 pub use metrics::Metrics;
 pub use recent::Recent;
+pub use spool::{Finished, SPOOL_MAX, Spool};
 
 use crate::ledger::Ledger;
 use crate::record::Record;
@@ -32,6 +36,8 @@ pub struct Telemetry {
     pub sampling: ArcSwapOption<Sampling>,
     /// What was used and what it cost, beyond the end of the process; none unless it is configured.
     pub ledger: ArcSwapOption<Ledger>,
+    /// The way to the exporter of traces and metrics; none unless it is configured.
+    pub spool: ArcSwapOption<Spool>,
     /// The last exchanges, for `lookup` and the status page.
     pub recent: Recent,
     /// How each channel failed last, however long ago.
@@ -43,8 +49,9 @@ impl Telemetry {
     pub fn new(metrics: Metrics, access: Access) -> Self {
         let access = ArcSwap::from_pointee(access);
         let (recent, failures) = (Recent::default(), LastFailures::default());
-        let (sampling, ledger) = (ArcSwapOption::empty(), ArcSwapOption::empty());
-        Self { metrics, access, sampling, ledger, recent, failures }
+        let (sampling, ledger, spool) =
+            (ArcSwapOption::empty(), ArcSwapOption::empty(), ArcSwapOption::empty());
+        Self { metrics, access, sampling, ledger, spool, recent, failures }
     }
 
     /// Reports a finished exchange: counted, booked, logged, remembered.
@@ -59,7 +66,11 @@ impl Telemetry {
             access.send(access::line(&record));
         }
         self.failures.note(&record);
-        self.recent.push(Arc::new(record));
+        let record = Arc::new(record);
+        if let Some(spool) = &*self.spool.load() {
+            spool.offer(&record);
+        }
+        self.recent.push(record);
     }
 
     /// A reload may put another ledger into the place of the one that was just loaded: then that one books it.

@@ -49,6 +49,8 @@ impl Running {
         // What an exchange wrote last may still be on its way to the wire.
         let flush = if busy { FLUSH_MAX } else { FAREWELL_MAX };
         drop(timeout(flush, self.no_connection()).await);
+        #[cfg(feature = "otlp")]
+        self.exporter.leave().await;
         self.fleet.leave().await;
         let telemetry = Arc::clone(&self.shared.telemetry);
         let written = tokio::task::spawn_blocking(move || telemetry.stop()).await;

@@ -10,6 +10,7 @@ pub(super) mod examples;
 mod fleet;
 mod keys;
 pub(super) mod kinds;
+mod otlp;
 mod places;
 mod prices;
 mod profiles;
@@ -71,6 +72,7 @@ pub(super) fn compile(
     let history = compiler.history(files[0].history.as_ref());
     let fleet = compiler.fleet(files[0].fleet.as_ref());
     let upstream = compiler.upstream(files[0].upstream.as_ref());
+    let otlp = compiler.otlp(files[0].otlp.as_ref(), &upstream);
     compiler.groups(files);
     compiler.profiles(files);
     compiler.channels(files, &upstream);
@@ -87,6 +89,7 @@ pub(super) fn compile(
         ledger,
         history,
         fleet,
+        otlp,
         attempts: upstream.attempts,
         retry_budget_permille: upstream.retry_budget_permille,
         keys: keys.listed,

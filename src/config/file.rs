@@ -6,12 +6,14 @@
 
 mod channel;
 mod history;
+mod otlp;
 mod price;
 mod quota;
 mod tls;
 
 pub(super) use self::channel::{Channel, Upstream};
 pub(super) use self::history::History;
+pub(super) use self::otlp::Otlp;
 pub(super) use self::price::Price;
 pub(super) use self::quota::{Project, Quota};
 pub(super) use self::tls::TlsListener;
@@ -51,6 +53,8 @@ pub(super) struct File {
     pub(super) history: Option<History>,
     /// Limits shared by several replicas; absent: this process counts alone.
     pub(super) fleet: Option<Fleet>,
+    /// Traces and metrics for OpenTelemetry; absent: none.
+    pub(super) otlp: Option<Otlp>,
     /// Accounts at providers.
     #[serde(default)]
     pub(super) channel: List<Channel>,

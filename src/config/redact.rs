@@ -5,11 +5,12 @@
 
 use super::snapshot::{
     AccessTarget, Balance, Channel, ChannelTls, ClientAbort, Conduct, Fleet, ForeignThinking, Group,
-    HttpVersion, Key, Limits, Mapping, MappingFrom, Patterns, PriceRule, Profile, Project, Quota, Server,
+    HttpVersion, Key, Limits, Mapping, MappingFrom, Otlp, Patterns, PriceRule, Profile, Project, Quota, Server,
     Snapshot, TlsFiles, TlsListener, Tool, UpstreamTimeouts,
 };
 use crate::price::{Unit, decimal};
 use crate::protocol::Medium;
+use crate::protocol::trace_context::Sampling;
 use crate::tls::Identity;
 use serde_json::{Map, Value, json};
 use std::fmt::Display;
@@ -72,6 +73,7 @@ pub(super) fn process(snapshot: &Snapshot) -> Value {
             "keep": history.keep,
         })),
         "fleet": snapshot.fleet.as_ref().map(fleet),
+        "otlp": snapshot.otlp.as_deref().map(otlp),
     })
 }
 
@@ -95,6 +97,24 @@ fn fleet(fleet: &Fleet) -> Value {
         "prefix": fleet.prefix,
         "replicas": fleet.replicas,
         "timeout": wait(fleet.timeout),
+    })
+}
+
+/// Of a header nothing but its name and the end of its value.
+fn otlp(otlp: &Otlp) -> Value {
+    let headers = otlp.headers.iter().map(|(name, value)| (name.to_string(), json!(value.to_string())));
+    json!({
+        "endpoint": otlp.collector.endpoint.base_url(),
+        "headers": headers.collect::<Map<_, _>>(),
+        "ca": otlp.ca.as_ref().map(|path| path.display().to_string()),
+        "traces": otlp.traces.is_some(),
+        "metrics": otlp.metrics,
+        "sample_ratio": otlp.traces.map(Sampling::ratio),
+        "semconv": otlp.convention.word(),
+        "resource": otlp.resource.iter().map(|(name, value)| (name.clone(), json!(value))).collect::<Map<_, _>>(),
+        "timeout": wait(otlp.timeout),
+        "delay": wait(otlp.delay),
+        "interval": wait(otlp.interval),
     })
 }
 

@@ -8,6 +8,7 @@
 mod channel;
 mod egress;
 mod history;
+mod otlp;
 mod place;
 mod prices;
 mod quota;
@@ -20,6 +21,7 @@ pub use self::channel::{
 
 pub use self::egress::{EgressProxy, ProxyProtocol};
 pub use self::history::{History, LogSampling};
+pub use self::otlp::{Convention, Otlp};
 pub use self::place::{CredentialForm, Naming, Place, Places};
 pub use self::prices::{PriceRule, Prices};
 pub use self::quota::{Per, Project, Quota};
@@ -52,6 +54,8 @@ pub struct Snapshot {
     pub history: Option<History>,
     /// Where replicas count their limits together.
     pub fleet: Option<Fleet>,
+    /// Where traces and metrics go; `None`: nowhere.
+    pub otlp: Option<Arc<Otlp>>,
     /// How many channels one exchange may try.
     pub attempts: usize,
     /// Retries per thousand exchanges of recent traffic.

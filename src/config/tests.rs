@@ -2,6 +2,7 @@
 
 mod bad;
 mod good;
+mod otlp;
 mod prices;
 mod quotas;
 mod tls;

@@ -13,8 +13,8 @@ use http::header::CONTENT_LENGTH;
 use http::request::Parts;
 use pingora::ErrorType;
 use pingora::http::ResponseHeader;
-use pingora::protocols::GetSocketDigest as _;
 use pingora::protocols::http::ServerSession;
+use pingora::protocols::{GetSocketDigest as _, Ssl as _};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -58,6 +58,14 @@ impl Client<'_> {
             Self::Pingora(session) => {
                 session.client_addr().and_then(|address| address.as_inet()).map(SocketAddr::ip)
             }
+        }
+    }
+
+    /// Whether it came over TLS.
+    pub fn is_secured(&self) -> bool {
+        match self {
+            Self::Http1(request) => request.guarded().get_ssl_digest().is_some(),
+            Self::Pingora(session) => session.digest().is_some_and(|digest| digest.ssl_digest.is_some()),
         }
     }
 

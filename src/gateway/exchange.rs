@@ -276,6 +276,7 @@ impl Exchange {
             model_upstream: model.clone(),
             status: tried.status,
             failure: tried.failure.map(AttemptFailure::from),
+            began: Duration::from_nanos(self.attempt_began.saturating_sub(self.started)),
             took: tried.took,
             over: tried.over,
             connect: tried.connect,
@@ -436,6 +437,7 @@ fn blank(id: ExchangeId, unix_ms: u64) -> Record {
         upstream_error: None,
         losses: Losses::default(),
         sample_rate: crate::telemetry::sampling::WHOLE,
+        span: None,
     }
 }
 

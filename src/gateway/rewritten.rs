@@ -58,14 +58,16 @@ impl Rewritten {
                 requested: &accepted.requested,
                 strict: key.is_some_and(|key| key.strict_translation),
             };
-            let (outgoing, translation) = translated::translate(&original, attempt, into, setting)?;
+            let (mut outgoing, translation) = translated::translate(&original, attempt, into, setting)?;
+            exchange.propagate(&mut outgoing.headers, &attempt.channel);
             exchange.lost(&translation.losses);
             let (stripped, translation) = (Stripped::default(), Some(Box::new(translation)));
             return Ok(Self { outgoing, stripped, asks_usage: false, translation });
         }
         let stripped = accepted.thinking.stripped(&exchange.live, &attempt.channel);
         let ask_usage = accepted.ask_usage(&exchange.live, &attempt.channel, exchange.attempt_began);
-        let outgoing = rewrite(&accepted.original(head, (&stripped.edits, &capped, ask_usage)), attempt);
+        let mut outgoing = rewrite(&accepted.original(head, (&stripped.edits, &capped, ask_usage)), attempt);
+        exchange.propagate(&mut outgoing.headers, &attempt.channel);
         Ok(Self { outgoing, asks_usage: ask_usage.is_some(), stripped, translation: None })
     }
 }

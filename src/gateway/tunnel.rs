@@ -193,6 +193,7 @@ impl Gateway {
             over: Over::New,
             connect: None,
         };
+        exchange.attempt_began = tunnel.began;
         exchange.attempted(&tunnel.attempt, tried);
         if let Some(failure) = tunnel.failure {
             let jitter = self.world.random().to_le_bytes()[0];
@@ -242,6 +243,7 @@ pub(super) fn rewrite_head(
     let channel = &tunnel.attempt.channel;
     let mut headers = rewrite::forwarded(&original.headers, channel);
     rewrite::address(&mut headers, channel, tunnel.entry.operation, &tunnel.attempt.credential);
+    exchange.propagate(&mut headers, channel);
     // A download comes as the provider keeps it: nothing here reads it.
     headers.remove(ACCEPT_ENCODING);
     let target = rewrite::target(&tunnel.entry, channel, "");

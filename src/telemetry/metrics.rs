@@ -228,6 +228,21 @@ impl Metrics {
         }
     }
 
+    /// The counter of exchanges that the exporter of traces and metrics never saw.
+    pub fn spool_dropped(&self) -> IntCounter {
+        self.families.otlp_dropped_total.with_label_values(&["records", "queue_full"])
+    }
+
+    /// The OTLP collector took so much of a signal (`traces`, `metrics`).
+    pub fn otlp_exported(&self, signal: &'static str, count: u64) {
+        self.families.otlp_exported_total.with_label_values(&[signal]).inc_by(count);
+    }
+
+    /// So much of a signal never reached it; `reason` is `queue_full`, `refused` or `unreachable`.
+    pub fn otlp_dropped(&self, signal: &'static str, reason: &'static str, count: u64) {
+        self.families.otlp_dropped_total.with_label_values(&[signal, reason]).inc_by(count);
+    }
+
     /// The counters of what the ledger could not keep.
     pub fn ledger(&self) -> Counters {
         let families = &self.families;

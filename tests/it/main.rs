@@ -44,6 +44,8 @@ mod media;
 mod models;
 mod odd_streams;
 mod oracles;
+#[cfg(feature = "otlp")]
+mod otlp;
 mod pressure;
 mod prices;
 mod process;

@@ -218,7 +218,9 @@ fn record() -> Record {
         model_requested: Some(Text::new("gpt-4.1")),
         model_upstream: model(),
         channel: Some(ChannelId::new("c")),
+        span: None,
         attempts: vec![AttemptRecord {
+            began: Duration::ZERO,
             channel: ChannelId::new("c"),
             model_upstream: model(),
             status: Some(200),

@@ -44,9 +44,23 @@ const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
 /// Longer than any credential that fits into a request head.
 const SECRET_BYTES_MAX: usize = 16 << 10;
 
+/// What a secret may be made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// One word.
+    Word,
+    /// A header's whole value, such as `Bearer …`: words with spaces between them.
+    Value,
+}
+
 impl Compiler<'_, '_> {
     /// Looks for a secret.
     pub(super) fn secret(&mut self, at: &At, written: &SecretText) -> Found {
+        self.secret_of(at, written, Form::Word)
+    }
+
+    /// Looks for a secret of this form.
+    pub(super) fn secret_of(&mut self, at: &At, written: &SecretText, form: Form) -> Found {
         let text = match written {
             SecretText::Inline(text) => {
                 self.warn_inline(at);
@@ -61,7 +75,7 @@ impl Compiler<'_, '_> {
         };
         match text {
             Err(missing) => Found::Missing(missing),
-            Ok(text) => self.custody(at, written, &text),
+            Ok(text) => self.custody_of(at, written, (&text, form)),
         }
     }
 
@@ -118,6 +132,10 @@ impl Compiler<'_, '_> {
 
     /// A secret is one word of visible ASCII, since it travels in a header.
     pub(super) fn custody(&mut self, at: &At, written: &SecretText, text: &str) -> Found {
+        self.custody_of(at, written, (text, Form::Word))
+    }
+
+    pub(super) fn custody_of(&mut self, at: &At, written: &SecretText, (text, form): (&str, Form)) -> Found {
         let from = match written {
             SecretText::Inline(_) => String::new(),
             SecretText::Reference(SecretReference { env: Some(name), .. }) => {
@@ -134,9 +152,9 @@ impl Compiler<'_, '_> {
             Some("is empty")
         } else if text.len() > SECRET_BYTES_MAX {
             Some("is longer than 16 KiB")
-        } else if text.contains(char::is_whitespace) {
+        } else if text.contains(|c: char| c.is_whitespace() && (c != ' ' || form == Form::Word)) {
             Some("contains white space")
-        } else if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        } else if text.trim() != text || !text.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()) {
             Some("contains characters that a header cannot carry")
         } else {
             None

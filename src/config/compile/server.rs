@@ -253,7 +253,7 @@ impl Compiler<'_, '_> {
         Some(History { path: self.beside_the_entry(&written.path), keep })
     }
 
-    fn beside_the_entry(&self, path: &str) -> PathBuf {
+    pub(super) fn beside_the_entry(&self, path: &str) -> PathBuf {
         self.sheets[0].path.parent().unwrap_or(Path::new("")).join(path)
     }
 

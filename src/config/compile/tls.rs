@@ -117,6 +117,11 @@ impl Compiler<'_, '_> {
         }
     }
 
+    /// The authorities of a file that must be there.
+    pub(super) fn trusted(&mut self, at: &At, path: &str) -> Option<Arc<Roots>> {
+        self.roots(at, path, true)
+    }
+
     fn roots(&mut self, at: &At, path: &str, must_be_there: bool) -> Option<Arc<Roots>> {
         let bundle = self.tls_file(at, path, must_be_there)?;
         let roots = Roots::from_pem(&bundle).map_err(|what| format!("file {} {what}", shown(path)));

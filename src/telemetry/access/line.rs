@@ -106,6 +106,14 @@ fn more(record: &Record, json: &mut Json) {
     json.key("output_cap").number_or_null(record.output_cap);
     json.key("bill").text(record.bill().word());
     json.key("translated").text_or_null(last.and_then(|last| last.translated).map(Protocol::word));
+    match &record.span {
+        Some(span) => json.key("span").object(|json| {
+            json.key("trace_id").text(&format!("{:032x}", span.trace));
+            json.key("span_id").text(&format!("{:016x}", span.id));
+            json.key("sampled").flag(span.is_sampled());
+        }),
+        None => json.key("span").null(),
+    }
     json.key("losses").array(record.losses.words().iter(), |word, json| json.text(word));
     json.key("sample_rate").millionths(record.sample_rate);
 }

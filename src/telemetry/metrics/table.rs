@@ -176,6 +176,10 @@ families! {
         "Writes of access log lines that the target did not take; the lines wait in memory, up to 128 KiB, for the next try.";
     accesslog_up: GaugeVec, [], NONE,
         "Whether the access log's target took the last write: 1 yes, also without a log; 0 no, lines wait in memory or are lost.";
+    otlp_exported_total: IntCounterVec, ["signal"], NONE,
+        "Spans (traces) and exports (metrics) that the OTLP collector took.";
+    otlp_dropped_total: IntCounterVec, ["signal", "reason"], NONE,
+        "What did not reach the OTLP collector, by reason: finished exchanges whose queue was full (queue_full), spans and exports of metrics it refused (refused) or that could not be delivered in time (unreachable).";
     heads_refused_total: IntCounterVec, ["reason"], NONE,
         "Request heads that were answered before they were understood, by reason: malformed, framing, host, method, target_too_long, too_long, slow.";
     connections_refused_total: IntCounterVec, ["reason"], NONE,

@@ -31,7 +31,8 @@ impl Source for Documented<'_> {
     }
 
     fn env(&self, name: &str) -> Option<String> {
-        Some(format!("sk-environment-{name}"))
+        // OpenTelemetry's own variables count where no document names them.
+        (!name.starts_with("OTEL_")).then(|| format!("sk-environment-{name}"))
     }
 
     fn is_world_readable(&self, _: &Path) -> bool {

@@ -1,0 +1,46 @@
+//! Traces that span programs: an exchange takes its place in the client's, and each attempt says so to its provider.
+//!
+//! Invariant: where no traces are configured nothing is read and nothing written, and the client's headers pass as others do.
+
+use crate::config::snapshot::Channel;
+use crate::gateway::client::Client;
+use crate::gateway::exchange::Exchange;
+use crate::protocol::trace_context::{self, TRACEPARENT, TRACESTATE};
+use crate::record::Span;
+use crate::world::World;
+use http::header::{HeaderMap, HeaderName, HeaderValue};
+
+impl Exchange {
+    /// Takes its place in the trace that the client names, or in one that begins here.
+    pub(super) fn trace(&mut self, client: &Client<'_>, world: &dyn World) {
+        let Some(sampling) = self.live.snapshot.otlp.as_ref().and_then(|otlp| otlp.traces) else { return };
+        let head = client.head();
+        let random = [world.random(), world.random(), world.random()];
+        let span = Span {
+            method: head.method.clone(),
+            version: head.version,
+            secured: client.is_secured(),
+            ..Span::begin(trace_context::read(&head.headers), sampling, random)
+        };
+        self.record.span = Some(Box::new(span));
+    }
+
+    /// Names the attempt that is being made as the provider's parent; what the channel itself sets or removes stays so.
+    pub(super) fn propagate(&self, headers: &mut HeaderMap, channel: &Channel) {
+        let Some(span) = &self.record.span else { return };
+        let ours = |name: &HeaderName| {
+            !channel.remove_headers.contains(name) && channel.set_headers.iter().all(|(set, _)| set != name)
+        };
+        let place = self.record.attempts.len();
+        let parent = HeaderValue::from_str(&span.traceparent(place)).ok();
+        let state = span.state.as_deref().and_then(|state| HeaderValue::from_str(state).ok());
+        for (name, value) in [(TRACEPARENT, parent), (TRACESTATE, state)] {
+            let name = HeaderName::from_static(name);
+            match value {
+                _ if !ours(&name) => {}
+                Some(value) => drop(headers.insert(name, value)),
+                None => drop(headers.remove(name)),
+            }
+        }
+    }
+}
