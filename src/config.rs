@@ -15,6 +15,7 @@ pub mod load;
 mod node;
 pub mod problem;
 pub mod redact;
+mod reference;
 pub mod reload;
 pub mod schema;
 pub mod snapshot;
@@ -27,6 +28,7 @@ pub use load::{Loaded, admin_address, history_path, ledger_path, load, load_to_r
 pub use node::yaml;
 pub use problem::{Problem, Problems};
 pub use redact::redacted;
+pub use reference::reference;
 pub use reload::Watcher;
 pub use schema::schema;
 pub use snapshot::Snapshot;

@@ -8,17 +8,20 @@
 use super::file::File;
 use super::node::{Entry, Node, Place, Step, Value};
 use super::problem::{Findings, Problem, did_you_mean, shown};
+use super::reference::for_editors;
 use serde_json::{Map, Value as Json};
 use std::path::Path;
 
 /// The JSON Schema of a configuration file, pretty printed.
 pub fn schema() -> String {
-    let mut text = format!("{:#}", generated());
+    let mut schema = generated();
+    for_editors(&mut schema);
+    let mut text = format!("{schema:#}");
     text.push('\n');
     text
 }
 
-fn generated() -> Json {
+pub(super) fn generated() -> Json {
     let mut root = schemars::schema_for!(File).to_value();
     without_null(&mut root);
     root

@@ -67,6 +67,30 @@ fn complete(block: &Block) -> String {
     text
 }
 
+/// The rows are written from the schema; their order is the page's own, and a new setting comes last.
+#[test]
+fn the_reference_is_written_from_the_schema() {
+    let path = "docs/configuration.md";
+    let (page, reference) = (Page::read(path), tollgate::config::reference());
+    let mut text = page.text.clone();
+    for (name, rows) in page.tables("settings: ") {
+        let mut left = reference.get(&name).unwrap_or_else(|| panic!("there is no {name}")).clone();
+        let listed = rows.iter().filter_map(|row| left.remove(row[0].trim_matches('`')));
+        let listed: Vec<String> = listed.collect();
+        let written: String = listed.into_iter().chain(left.into_values()).map(|row| row + "\n").collect();
+        let begin =
+            format!("<!-- settings: {name} -->\n| key | type | default | meaning |\n|---|---|---|---|\n");
+        let (before, behind) = text.split_once(&begin).unwrap_or_else(|| panic!("{name} has its head"));
+        let end = behind.split_inclusive('\n').take_while(|line| line.starts_with('|')).map(str::len).sum();
+        text = format!("{before}{begin}{written}{}", &behind[end..]);
+    }
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(repository(path), &text).expect("it can be written");
+        return;
+    }
+    assert!(text == page.text, "{path} is out of date: run this test with UPDATE=1");
+}
+
 #[test]
 fn the_reference_has_every_setting_and_no_other() {
     let page = Page::read("docs/configuration.md");

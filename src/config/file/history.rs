@@ -7,9 +7,11 @@ use serde::Deserialize;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct History {
-    /// The directory, which is made where it is not there; of the gateway's user alone.
+    /// A directory; it is made where there is none, with mode 0700. Each gateway has its own.
+    #[schemars(extend("x-type" = "path", "x-default" = "required"))]
     pub(in crate::config) path: String,
-    /// How many good configurations are kept; 20 if absent.
+    /// How many good configurations are kept.
     #[schemars(range(min = 1, max = 1000))]
+    #[schemars(extend("x-type" = "1 to 1,000", "x-default" = "`20`"))]
     pub(in crate::config) keep: Option<u32>,
 }

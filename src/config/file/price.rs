@@ -10,48 +10,63 @@ use serde::Deserialize;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in super::super) struct Price {
-    /// The model as its provider calls it, or as it is called here: a name, or a pattern with `*`.
+    /// The model as the provider is asked for it, or, if none matches that, as it is called here (before `model_map`). Not as the client asked for it.
+    #[schemars(extend("x-type" = "name or pattern"))]
     pub(in super::super) model: String,
-    /// Only at this channel; at every one if absent.
+    /// Only what this channel answers.
+    #[schemars(extend("x-type" = "channel name", "x-default" = "every channel"))]
     pub(in super::super) channel: Option<String>,
-    /// Prompt tokens.
+    /// Prompt tokens; US dollars per million, with up to nine digits after the point, exactly. So are the others, but the last three.
     #[schemars(range(min = 0.0, max = 100_000.0))]
+    #[schemars(extend("x-default" = "unknown"))]
     pub(in super::super) input: Option<f64>,
     /// Completion tokens.
     #[schemars(range(min = 0.0, max = 100_000.0))]
+    #[schemars(extend("x-default" = "unknown"))]
     pub(in super::super) output: Option<f64>,
-    /// Prompt tokens read from the provider's cache; as `input` if absent.
+    /// Prompt tokens from the provider's cache.
     #[schemars(range(min = 0.0, max = 100_000.0))]
+    #[schemars(extend("x-default" = "`input`"))]
     pub(in super::super) cache_read: Option<f64>,
-    /// Prompt tokens written to the provider's cache; as `input` if absent.
+    /// Prompt tokens written to it.
     #[schemars(range(min = 0.0, max = 100_000.0))]
+    #[schemars(extend("x-default" = "`input`"))]
     pub(in super::super) cache_write: Option<f64>,
-    /// Prompt tokens written to the cache for an hour; as `cache_write` if absent.
+    /// Those written for an hour (Anthropic).
     #[schemars(range(min = 0.0, max = 100_000.0))]
+    #[schemars(extend("x-default" = "`cache_write`"))]
     pub(in super::super) cache_write_1h: Option<f64>,
-    /// Completion tokens that were reasoning; as `output` if absent.
+    /// Completion tokens that were reasoning.
     #[schemars(range(min = 0.0, max = 100_000.0))]
+    #[schemars(extend("x-default" = "`output`"))]
     pub(in super::super) reasoning: Option<f64>,
-    /// Sound in the prompt; as `input` if absent.
+    /// Sound in the prompt.
     #[schemars(range(min = 0.0, max = 100_000.0))]
+    #[schemars(extend("x-default" = "`input`"))]
     pub(in super::super) input_audio: Option<f64>,
-    /// Pictures in the prompt; as `input` if absent.
+    /// Pictures in the prompt.
     #[schemars(range(min = 0.0, max = 100_000.0))]
+    #[schemars(extend("x-default" = "`input`"))]
     pub(in super::super) input_image: Option<f64>,
-    /// Sound in the answer; as `output` if absent.
+    /// Sound in the answer.
     #[schemars(range(min = 0.0, max = 100_000.0))]
+    #[schemars(extend("x-default" = "`output`"))]
     pub(in super::super) output_audio: Option<f64>,
-    /// Pictures in the answer; as `output` if absent.
+    /// Pictures in the answer.
     #[schemars(range(min = 0.0, max = 100_000.0))]
+    #[schemars(extend("x-default" = "`output`"))]
     pub(in super::super) output_image: Option<f64>,
-    /// A thousand searches of the web by the provider; none if absent.
+    /// A thousand searches the provider did (Anthropic).
     #[schemars(range(min = 0.0, max = 100.0))]
+    #[schemars(extend("x-default" = "none"))]
     pub(in super::super) web_search: Option<f64>,
-    /// A thousand seconds of sound, where it is billed by time; unknown if absent.
+    /// A thousand seconds of sound, where a provider bills transcriptions by time (`whisper-1`: 0.1).
     #[schemars(range(min = 0.0, max = 100.0))]
+    #[schemars(extend("x-default" = "unknown"))]
     pub(in super::super) audio_second: Option<f64>,
-    /// A thousand requests, beside their tokens; none if absent.
+    /// A thousand requests, beside their tokens.
     #[schemars(range(min = 0.0, max = 100.0))]
+    #[schemars(extend("x-default" = "none"))]
     pub(in super::super) request: Option<f64>,
 }
 

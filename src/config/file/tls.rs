@@ -8,16 +8,20 @@ use serde::Deserialize;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in super::super) struct TlsListener {
-    /// The address. Changing it takes a restart.
+    /// Where. No other listener may have it.
+    #[schemars(extend("x-type" = "address"))]
     pub(in super::super) listen: String,
-    /// The file with its certificate and the chain to an authority, PEM; also for clients that name no certificate's name.
+    /// The certificate, then the chain to an authority: what certbot calls `fullchain.pem`.
+    #[schemars(extend("x-type" = "path"))]
     pub(in super::super) cert: String,
-    /// The file with the certificate's private key, PEM.
+    /// Its private key: PKCS#8, PKCS#1 or SEC1, without a passphrase. May be the same file.
+    #[schemars(extend("x-type" = "path"))]
     pub(in super::super) key: String,
-    /// Further certificates, chosen by the name that the client asks for.
+    /// Further certificates.
     #[serde(default)]
     pub(in super::super) certs: List<CertPair>,
-    /// The file with the authorities that must vouch for a client's own certificate, PEM; absent: none is asked for.
+    /// Mutual TLS: the authorities, one of which must have signed the client's certificate. Absent: no certificate is asked for. Keys are needed all the same.
+    #[schemars(extend("x-type" = "path"))]
     pub(in super::super) client_ca: Option<String>,
 }
 
@@ -26,7 +30,9 @@ pub(in super::super) struct TlsListener {
 #[serde(deny_unknown_fields)]
 pub(in super::super) struct CertPair {
     /// The file with the certificate and its chain, PEM.
+    #[schemars(extend("x-type" = "path"))]
     pub(in super::super) cert: String,
     /// The file with its private key, PEM.
+    #[schemars(extend("x-type" = "path"))]
     pub(in super::super) key: String,
 }
