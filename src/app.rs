@@ -33,6 +33,7 @@ use crate::gateway::guard::{Rate, Rules};
 use crate::gateway::peer::Upstream;
 use crate::gateway::pipeline::Pipeline;
 use crate::gateway::room::Room;
+use crate::gateway::tokens::{self, Tokens};
 use crate::process::Shared;
 use crate::process::reload::Reloader;
 use crate::telemetry::{Access, Metrics, Telemetry};
@@ -119,7 +120,8 @@ pub async fn start_on(
     // Everybody's: they are as many as the process has descriptors for.
     let room = Arc::new(Room::of(descriptors::share()));
     let kept_max = descriptors::kept(threads.count());
-    let lanes = threads.lanes(|| front(&shared, &room, kept_max));
+    let upstream = upstreams(&shared, stopped.clone());
+    let lanes = threads.lanes(|| front(&shared, &room, upstream(kept_max)));
     let connections = Arc::new(Connections::default());
     let mut public = Vec::new();
     for address in &snapshot.server.listen {
@@ -245,12 +247,23 @@ impl Securing {
     }
 }
 
+/// Ways to the providers, each with so many connections kept; their tokens are one another's, and fetched from now on.
+fn upstreams(shared: &Shared, stopped: watch::Receiver<bool>) -> impl Fn(usize) -> Upstream + use<> {
+    let (resolver, world) = (Arc::clone(&shared.resolver), Arc::clone(&shared.world));
+    let tokens = Arc::new(Tokens::default());
+    let upstream = move |kept_max| {
+        Upstream::new(Arc::clone(&resolver), Arc::clone(&world), Arc::clone(&tokens), kept_max)
+    };
+    tokio::spawn(tokens::keep(upstream(1), Arc::clone(&shared.live), stopped));
+    upstream
+}
+
 /// What one thread serves with: the counters are everybody's, the connections to providers its own.
-fn front(shared: &Shared, room: &Arc<Room>, kept_max: usize) -> Front {
+fn front(shared: &Shared, room: &Arc<Room>, upstream: Upstream) -> Front {
     let gateway = Arc::new(Gateway {
         live: Arc::clone(&shared.live),
         registry: Arc::clone(&shared.registry),
-        upstream: Upstream::new(Arc::clone(&shared.resolver), Arc::clone(&shared.world), kept_max),
+        upstream,
         telemetry: Arc::clone(&shared.telemetry),
         world: Arc::clone(&shared.world),
         under_way: Arc::clone(&shared.under_way),

@@ -60,6 +60,7 @@ pub fn judge(failure: &Failure) -> Verdict {
     match failure.kind {
         FailureKind::RateLimited => Verdict::RestCredential(asked.unwrap_or(RATE_LIMITED_REST)),
         FailureKind::Unauthorized => Verdict::RestCredential(AWAY_UNAUTHORIZED),
+        FailureKind::NoToken => Verdict::RestCredential(AWAY_NO_TOKEN),
         FailureKind::Unpaid => Verdict::RestCredential(AWAY_UNPAID),
         // A 403 is as often about this one request as about the account: no client may switch a channel off.
         FailureKind::Forbidden => Verdict::Forbidden,
@@ -111,6 +112,8 @@ const MONTHS: [&str; 12] =
 const RATE_LIMITED_REST: Duration = Duration::from_secs(2);
 /// A refused credential rests this long before it is tried again, unless a reload replaces it.
 const AWAY_UNAUTHORIZED: Duration = Duration::from_secs(600);
+/// Who issues tokens is back sooner than this, or not soon.
+const AWAY_NO_TOKEN: Duration = Duration::from_secs(10);
 /// An account that cannot pay is asked again after this: topping up is a matter of minutes, and asking is free.
 const AWAY_UNPAID: Duration = Duration::from_secs(300);
 /// The longest rest a provider can impose.
@@ -152,6 +155,7 @@ mod tests {
         for (kind, asked, verdict) in [
             (FailureKind::Unauthorized, None, Verdict::RestCredential(AWAY_UNAUTHORIZED)),
             (FailureKind::Unauthorized, Some(second), Verdict::RestCredential(AWAY_UNAUTHORIZED)),
+            (FailureKind::NoToken, None, Verdict::RestCredential(AWAY_NO_TOKEN)),
             (FailureKind::Unpaid, None, Verdict::RestCredential(AWAY_UNPAID)),
             (FailureKind::Forbidden, Some(9 * second), Verdict::Forbidden),
             (FailureKind::ModelRefused, None, Verdict::NotServed),

@@ -43,6 +43,8 @@ pub enum FailureKind {
     Garbage,
     /// 401: our credential is refused.
     Unauthorized,
+    /// Nobody issued the access token that the provider asks for.
+    NoToken,
     /// 403: our credential may not do this.
     Forbidden,
     /// 429.
@@ -98,7 +100,9 @@ impl Failure {
     /// The word in the log's attempt, the `failovers_total` metric, and the answer if no candidate is left.
     pub fn code(&self) -> Code {
         match self.kind {
-            FailureKind::Dns | FailureKind::Connect | FailureKind::Reset => Code::UpstreamUnreachable,
+            FailureKind::Dns | FailureKind::Connect | FailureKind::Reset | FailureKind::NoToken => {
+                Code::UpstreamUnreachable
+            }
             FailureKind::ConnectTimeout
             | FailureKind::SendTimeout
             | FailureKind::FirstByteTimeout
@@ -123,8 +127,8 @@ impl Failure {
 
     /// Whether a byte of the request went up: without a connection none did.
     pub fn was_sent(&self) -> bool {
-        use FailureKind::{Connect, ConnectTimeout, Dns, Untranslatable};
-        !matches!(self.kind, Dns | Connect | ConnectTimeout | Untranslatable)
+        use FailureKind::{Connect, ConnectTimeout, Dns, NoToken, Untranslatable};
+        !matches!(self.kind, Dns | Connect | ConnectTimeout | NoToken | Untranslatable)
     }
 
     /// The `reason` label of `failovers_total`.
@@ -139,6 +143,7 @@ impl Failure {
             FailureKind::IdleTimeout => "idle_timeout",
             FailureKind::Garbage => "garbage",
             FailureKind::Unauthorized => "unauthorized",
+            FailureKind::NoToken => "no_token",
             FailureKind::Forbidden => "forbidden",
             FailureKind::RateLimited => "rate_limited",
             FailureKind::Overloaded => "overloaded",

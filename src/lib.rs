@@ -28,6 +28,7 @@ pub mod protocol;
 pub mod record;
 pub mod translate;
 
+pub mod cloud;
 pub mod code;
 pub mod failure;
 pub mod id;

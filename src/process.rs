@@ -76,7 +76,7 @@ impl Shared {
     pub fn adopt(&self, snapshot: &Arc<Snapshot>) {
         let _in_runtime = self.runtime.enter();
         let collector = snapshot.otlp.iter().map(|otlp| otlp.collector.dialed().0);
-        self.resolver.follow(snapshot.channels.iter().map(|channel| channel.dialed().0).chain(collector));
+        self.resolver.follow(snapshot.channels.iter().flat_map(|channel| channel.hosts()).chain(collector));
         let keys: Vec<&str> = snapshot.keys.iter().map(|key| key.id.as_str()).collect();
         let channels: Vec<&str> = snapshot.channels.iter().map(|channel| channel.id.as_str()).collect();
         let models = model_names(snapshot);

@@ -11,6 +11,7 @@ pub mod choose;
 pub mod estimate;
 pub mod explain;
 pub mod foreign;
+pub mod hosted;
 pub mod identify;
 pub mod models;
 pub mod plan;

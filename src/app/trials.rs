@@ -45,8 +45,9 @@ pub fn trials(
 ) -> Result<Vec<Row>, String> {
     runtime()?.block_on(async {
         let resolver = Arc::new(Resolver::default());
-        resolver.follow(snapshot.channels.iter().map(|channel| channel.dialed().0));
-        let upstream = Upstream::new(resolver, Arc::new(System::start()), descriptors::kept(1));
+        resolver.follow(snapshot.channels.iter().flat_map(|channel| channel.hosts()));
+        let upstream =
+            Upstream::new(resolver, Arc::new(System::start()), Arc::default(), descriptors::kept(1));
         let places = Arc::new(Semaphore::new(AT_ONCE_MAX));
         let mut under_way = JoinSet::new();
         for channel in channels {

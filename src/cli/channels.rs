@@ -130,6 +130,8 @@ fn what_to_do(result: &str) -> Value {
         "connect" => "check host and port, and the firewall between",
         "tls" => "check the server's certificate, or give its authority as ca",
         "path" => "check the path of base_url, and the type",
+        "token" =>
+            "no access token was issued: check the credential, the clock, and the way to who issues it",
         "key" => "the provider refuses this key: replace it, or its rights",
         "model" => "check the model's name at the provider (model_map), and that the account has it",
         "quota" => "the account cannot pay: top it up, or raise its limit",

@@ -5,6 +5,7 @@
 
 pub(super) mod address;
 mod channels;
+mod clouds;
 mod egress;
 pub(super) mod examples;
 mod fleet;

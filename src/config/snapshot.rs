@@ -9,6 +9,7 @@ mod channel;
 mod egress;
 mod history;
 mod otlp;
+mod identity;
 mod place;
 mod prices;
 mod quota;
@@ -22,6 +23,7 @@ pub use self::channel::{
 pub use self::egress::{EgressProxy, ProxyProtocol};
 pub use self::history::{History, LogSampling};
 pub use self::otlp::{Convention, Otlp};
+pub use self::identity::{Google, Identity};
 pub use self::place::{CredentialForm, Naming, Place, Places};
 pub use self::prices::{PriceRule, Prices};
 pub use self::quota::{Per, Project, Quota};

@@ -163,6 +163,7 @@ impl Accepted {
             capped,
             ask_usage,
             requested: &self.requested,
+            stream: self.inspection.stream,
         }
     }
 

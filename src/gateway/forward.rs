@@ -31,6 +31,7 @@ use crate::record::Over;
 use crate::refusal::Refusal;
 use crate::secret::Secret;
 use crate::stage::plan::Plan;
+use crate::stage::rewrite::Outgoing;
 use crate::stage::translated::Translation;
 use crate::state::bodies::Bodies;
 use bytes::Bytes;
@@ -227,6 +228,37 @@ pub async fn attempt(upstream: &Upstream, target: &Target<'_>, reply: &mut Reply
 }
 
 async fn run(upstream: &Upstream, target: &Target<'_>, link: &mut Link) -> Outcome {
+    let outgoing = &target.rewritten.outgoing;
+    if target.channel.identities.is_empty() {
+        return carry(upstream, target, (outgoing, link)).await;
+    }
+    Box::pin(run_signed(upstream, target, link)).await
+}
+
+/// The same, as somebody who has to say more than a key; where that was out of date it is said anew, once.
+async fn run_signed(upstream: &Upstream, target: &Target<'_>, link: &mut Link) -> Outcome {
+    let mut again = true;
+    loop {
+        let channel = (target.channel, target.credential);
+        let signed = match upstream.signed(channel, &target.rewritten.outgoing).await {
+            Ok(signed) => signed,
+            Err(failure) => return Outcome::Failed(failure),
+        };
+        let mut outcome = carry(upstream, target, (&signed.outgoing, &mut *link)).await;
+        if again && upstream.was_out_of_date(&signed, &outcome) {
+            (again, *link) = (false, Link::default());
+            continue;
+        }
+        signed.conceal(&mut outcome);
+        return outcome;
+    }
+}
+
+async fn carry(
+    upstream: &Upstream,
+    target: &Target<'_>,
+    (outgoing, link): (&Outgoing, &mut Link),
+) -> Outcome {
     let channel = (target.channel, target.credential);
     loop {
         let wire = match upstream.connect(channel, link).await {
@@ -234,7 +266,7 @@ async fn run(upstream: &Upstream, target: &Target<'_>, link: &mut Link) -> Outco
             Err(failure) => return Outcome::Failed(failure),
         };
         let began = upstream.now();
-        let lost = match exchange(upstream, wire, target).await {
+        let lost = match exchange(upstream, wire, (target, outgoing)).await {
             Ok(answer) => return judge::judge(upstream, answer, target).await,
             Err(NoAnswer::Failed(failure)) => return Outcome::Failed(failure),
             Err(NoAnswer::Lost(lost)) => lost,
@@ -252,10 +284,14 @@ async fn run(upstream: &Upstream, target: &Target<'_>, link: &mut Link) -> Outco
 }
 
 /// Sends the request and reads the head of the answer, whichever comes first.
-async fn exchange(upstream: &Upstream, mut wire: Wire, target: &Target<'_>) -> Result<Answer, NoAnswer> {
+async fn exchange(
+    upstream: &Upstream,
+    mut wire: Wire,
+    (target, outgoing): (&Target<'_>, &Outgoing),
+) -> Result<Answer, NoAnswer> {
     let timeouts = &target.channel.timeouts;
     let limit = if target.streams() { timeouts.first_byte } else { timeouts.response };
-    wire.begin(&target.rewritten.outgoing)?;
+    wire.begin(outgoing)?;
     let early = send(&mut wire, limit.min(SEND_STALL_MAX)).await?;
     // After a send that broke, an answer is either there or never comes.
     let wait = if early.is_some() || wire.is_sent() { limit } else { limit.min(AFTER_BROKEN_SEND) };

@@ -11,6 +11,7 @@ use crate::config::is_link_local;
 use crate::config::snapshot::{Channel, HttpVersion};
 use crate::failure::{Failure, FailureKind, Sent};
 use crate::gateway::forward::{Link, Origin};
+use crate::gateway::tokens::Tokens;
 use crate::gateway::wire::{Http1, Http2, Wire};
 use crate::limit::Nanos;
 use crate::resolve::Resolver;
@@ -35,6 +36,7 @@ pub struct Upstream {
     lines: Arc<Lines>,
     resolver: Arc<Resolver>,
     world: Arc<dyn World>,
+    tokens: Arc<Tokens>,
 }
 
 impl std::fmt::Debug for Upstream {
@@ -44,9 +46,19 @@ impl std::fmt::Debug for Upstream {
 }
 
 impl Upstream {
-    /// An empty pool, which keeps so many idle connections of either HTTP.
-    pub fn new(resolver: Arc<Resolver>, world: Arc<dyn World>, kept_max: usize) -> Self {
-        Self { lines: Arc::new(Lines::new(Arc::clone(&world), kept_max)), resolver, world }
+    /// An empty pool, which keeps so many idle connections of either HTTP; the tokens are everybody's.
+    pub fn new(resolver: Arc<Resolver>, world: Arc<dyn World>, tokens: Arc<Tokens>, kept_max: usize) -> Self {
+        Self { lines: Arc::new(Lines::new(Arc::clone(&world), kept_max)), resolver, world, tokens }
+    }
+
+    /// The access tokens of the process.
+    pub(super) fn tokens(&self) -> &Tokens {
+        &self.tokens
+    }
+
+    /// Seconds since the Unix epoch.
+    pub(super) fn unix(&self) -> u64 {
+        self.world.unix_ms() / 1000
     }
 
     /// A connection to this channel, kept or new; several addresses are tried in turn and share the time, the first

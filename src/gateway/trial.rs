@@ -11,6 +11,7 @@ use crate::gateway::status;
 use crate::gateway::wire::{AnswerHead, Lost, Wire};
 use crate::protocol::Protocol;
 use crate::secret::Secret;
+use crate::stage::rewrite::Outgoing;
 use crate::stage::trial::Question;
 use http::header::CONTENT_TYPE;
 use serde_json::Value;
@@ -47,6 +48,8 @@ pub enum Verdict {
     Tls,
     /// Nothing is at this path: the base URL is wrong.
     Path,
+    /// Nobody issues the access token that the provider asks for.
+    Token,
     /// The key is refused.
     Key,
     /// The model is not there, or not for this key.
@@ -73,6 +76,7 @@ impl Verdict {
             Self::Connect => "connect",
             Self::Tls => "tls",
             Self::Path => "path",
+            Self::Token => "token",
             Self::Key => "key",
             Self::Model => "model",
             Self::Quota => "quota",
@@ -91,6 +95,14 @@ pub async fn trial(
     question: &Question,
     slow: Duration,
 ) -> Trial {
+    let mut signed = None;
+    if !channel.identities.is_empty() {
+        match upstream.signed((channel, credential), &question.outgoing).await {
+            Ok(made) => signed = Some(made),
+            Err(failure) => return unsigned(&failure),
+        }
+    }
+    let outgoing = signed.as_ref().map_or(&question.outgoing, |signed| &signed.outgoing);
     let mut link = Link::default();
     let wire = match upstream.connect((channel, credential), &mut link).await {
         Ok(wire) => wire,
@@ -100,12 +112,15 @@ pub async fn trial(
     let limit = if question.stream { channel.timeouts.first_byte } else { channel.timeouts.response };
     let limit = limit.min(slow.max(WAIT_MAX));
     let mut heard = Heard::default();
-    let ended = timeout(limit, answer(wire, question, &mut heard)).await;
+    let ended = timeout(limit, answer(wire, (question, outgoing), &mut heard)).await;
     let first = Duration::from_nanos(upstream.now().saturating_sub(began));
     let (found, detail) = concluded(channel, question, &heard, ended.ok());
     let verdict = if found == Verdict::Ok && first > slow { Verdict::Slow } else { found };
     let is_answer = matches!(verdict, Verdict::Ok | Verdict::Slow);
-    let said = || one_line(&status::detail(&heard.body, credential));
+    let said = || {
+        let said = one_line(&status::detail(&heard.body, credential));
+        signed.as_ref().map_or(said.clone(), |signed| signed.concealed(&said))
+    };
     Trial {
         verdict,
         status: heard.head.as_ref().map(|head| head.status.as_u16()),
@@ -134,6 +149,11 @@ fn concluded(
     }
 }
 
+fn unsigned(failure: &Failure) -> Trial {
+    let detail = one_line(&failure.detail);
+    Trial { verdict: Verdict::Token, status: None, connect: None, first: None, detail }
+}
+
 fn unreached(channel: &Channel, failure: &Failure) -> Trial {
     let verdict = match failure.kind {
         _ if TLS_FAILURES.iter().any(|begin| failure.detail.starts_with(begin)) => Verdict::Tls,
@@ -152,8 +172,12 @@ struct Heard {
 }
 
 /// Asks, and reads as much of the answer as says how it is.
-async fn answer(mut wire: Wire, question: &Question, heard: &mut Heard) -> Result<(), Lost> {
-    wire.begin(&question.outgoing)?;
+async fn answer(
+    mut wire: Wire,
+    (question, outgoing): (&Question, &Outgoing),
+    heard: &mut Heard,
+) -> Result<(), Lost> {
+    wire.begin(outgoing)?;
     let head = match wire.sent_or_answered().await? {
         Some(head) => head,
         None => wire.head().await?,

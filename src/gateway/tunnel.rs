@@ -246,7 +246,7 @@ pub(super) fn rewrite_head(
     exchange.propagate(&mut headers, channel);
     // A download comes as the provider keeps it: nothing here reads it.
     headers.remove(ACCEPT_ENCODING);
-    let target = rewrite::target(&tunnel.entry, channel, "");
+    let target = rewrite::target(&tunnel.entry, channel, ("", false));
     let mut rewritten =
         RequestHeader::build(original.method.clone(), target.as_bytes(), Some(headers.len() + 2))?;
     for name in [CONTENT_LENGTH, TRANSFER_ENCODING, CONTENT_ENCODING] {

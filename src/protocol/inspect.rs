@@ -8,6 +8,7 @@
 mod blocks;
 mod cap;
 mod form;
+mod hosted;
 mod members;
 mod multipart;
 mod peek;
@@ -16,6 +17,7 @@ mod usage;
 mod wording;
 
 pub use self::cap::OutputCap;
+pub use self::hosted::{Envelope, envelope, unwrapped_count};
 pub use self::session::{Sessions, Turn, codex_turn, session_id};
 pub use self::wording::Wording;
 

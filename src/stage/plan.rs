@@ -431,6 +431,7 @@ pub fn upstream_failed(failure: &Failure, soonest: Option<Duration>) -> Refusal 
         FailureKind::Unauthorized | FailureKind::Forbidden => {
             "The AI provider refused this gateway's own credential. Your API key is fine; tell the operator."
         }
+        FailureKind::NoToken => "This gateway has no access token for the AI provider at the moment.",
         FailureKind::RateLimited => "The AI provider is limiting requests for this model.",
         FailureKind::Untranslatable => "The request cannot be carried over to the model's provider.",
         FailureKind::Unfit => "The request's path or headers hold characters that HTTP does not allow.",

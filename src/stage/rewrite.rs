@@ -13,6 +13,7 @@ use crate::protocol::inspect::ModelField;
 use crate::protocol::key_forms;
 use crate::protocol::splice::{self, Edit, splice};
 use crate::secret::Secret;
+use crate::stage::hosted::{self, Hosted};
 use crate::stage::plan::Attempt;
 use bytes::Bytes;
 use http::Method;
@@ -21,7 +22,7 @@ use http::header::{
 };
 
 /// A request ready to be sent.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Outgoing {
     /// The method.
     pub method: Method,
@@ -54,13 +55,17 @@ pub struct Original<'a> {
     pub ask_usage: Option<&'a Edit>,
     /// The model by the client's name.
     pub requested: &'a str,
+    /// Whether a stream is asked for.
+    pub stream: bool,
 }
 
 /// Writes the request for one attempt.
 pub fn rewrite(original: &Original<'_>, attempt: &Attempt) -> Outgoing {
     let channel = &attempt.channel;
     let mut edits = original.stripped.to_vec();
-    if let Some(field) = original.model.filter(|_| attempt.model_upstream != original.requested) {
+    let hosted = Hosted::of(channel, original.entry.operation);
+    let model = original.model.filter(|_| attempt.model_upstream != original.requested);
+    if let Some(field) = model.filter(|_| !hosted.is_some_and(Hosted::says_model)) {
         // Gemini's bodies may repeat the path's model, with the path's prefix.
         let prefix = if field.name.starts_with(RESOURCE) { RESOURCE } else { "" };
         let name = format!("{prefix}{}", attempt.model_upstream);
@@ -69,6 +74,9 @@ pub fn rewrite(original: &Original<'_>, attempt: &Attempt) -> Outgoing {
     for edit in original.capped.iter().chain(original.ask_usage) {
         splice::insert(&mut edits, edit.clone());
     }
+    for edit in hosted.iter().flat_map(|hosted| hosted.edits(original.headers, original.body)) {
+        splice::insert(&mut edits, edit);
+    }
     let body = splice(original.body, &edits);
     let length: usize = body.iter().map(Bytes::len).sum();
     let mut headers = forwarded(original.headers, channel);
@@ -76,15 +84,19 @@ pub fn rewrite(original: &Original<'_>, attempt: &Attempt) -> Outgoing {
     address(&mut headers, channel, original.entry.operation, &attempt.credential);
     Outgoing {
         method: original.method.clone(),
-        target: target(original.entry, channel, &attempt.model_upstream),
+        target: target(original.entry, channel, (&attempt.model_upstream, original.stream)),
         headers,
         body,
     }
 }
 
 /// Path and query at this channel.
-pub fn target(entry: &Entry, channel: &Channel, model: &str) -> String {
+pub fn target(entry: &Entry, channel: &Channel, (model, stream): (&str, bool)) -> String {
     let place = channel.place_of(entry.operation);
+    let hosted = Hosted::of(channel, entry.operation);
+    if let Some(target) = hosted.and_then(|hosted| hosted.target(&place.base_path, model, stream)) {
+        return target;
+    }
     let deployed = place.naming == Naming::Deployment && has_deployment(entry.operation);
     let below = if deployed { entry::encoded(model) } else { String::new() };
     let deployment = if deployed { "/deployments/" } else { "" };
@@ -140,6 +152,7 @@ pub fn address(headers: &mut HeaderMap, channel: &Channel, operation: Operation,
         CredentialForm::XApiKey => named("x-api-key"),
         CredentialForm::XGoogApiKey => named("x-goog-api-key"),
         CredentialForm::ApiKey => named("api-key"),
+        CredentialForm::Identity => return hosted::clean(headers, channel, operation),
     };
     if let (Ok(mut value), false) = (HeaderValue::from_str(&value), text.is_empty()) {
         value.set_sensitive(true);

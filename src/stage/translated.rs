@@ -8,9 +8,10 @@ use crate::code::Code;
 use crate::protocol::Protocol;
 use crate::protocol::entry::Entry;
 use crate::protocol::inspect::Wording;
-use crate::protocol::splice::splice;
+use crate::protocol::splice::{self, splice};
 use crate::protocol::{Dialect, Operation};
 use crate::refusal::Refusal;
+use crate::stage::hosted;
 use crate::stage::plan::Attempt;
 use crate::stage::rewrite::{self, Original, Outgoing};
 use crate::stage::way::Into;
@@ -125,11 +126,12 @@ fn written(
     if protocol == Protocol::Anthropic {
         headers.entry("anthropic-version").or_insert(HeaderValue::from_static(ANTHROPIC_VERSION));
     }
-    headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
     let entry = entry(translation);
+    let body = hosted::body(channel, entry.operation, (&headers, body.freeze()));
+    headers.insert(CONTENT_LENGTH, HeaderValue::from(splice::concat_len(&body)));
     rewrite::address(&mut headers, channel, entry.operation, &attempt.credential);
-    let target = rewrite::target(&entry, channel, &attempt.model_upstream);
-    Outgoing { method: Method::POST, target, headers, body: vec![body.freeze()] }
+    let target = rewrite::target(&entry, channel, (&attempt.model_upstream, translation.into.stream));
+    Outgoing { method: Method::POST, target, headers, body }
 }
 
 /// The address at the channel.

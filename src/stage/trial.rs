@@ -5,10 +5,11 @@
 
 use crate::config::snapshot::{Channel, Maker, Patterns};
 use crate::protocol::entry::Entry;
+use crate::protocol::splice;
 use crate::protocol::{Dialect, Operation, Protocol};
 use crate::secret::Secret;
+use crate::stage::hosted;
 use crate::stage::rewrite::{self, Outgoing};
-use bytes::Bytes;
 use http::Method;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
 use serde_json::{Value, json};
@@ -40,17 +41,17 @@ pub fn question(channel: &Channel, credential: &Secret, model: Option<&str>) -> 
     if entry.dialect == Dialect::Anthropic {
         headers.entry("anthropic-version").or_insert(HeaderValue::from_static(ANTHROPIC_VERSION));
     }
-    let body = body.map(|body| Bytes::from(body.to_string()));
+    let body = body.map(|body| hosted::body(channel, operation, (&headers, body.to_string().into())));
     if let Some(body) = &body {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(splice::concat_len(body)));
     }
     rewrite::address(&mut headers, channel, operation, credential);
     let outgoing = Outgoing {
         method: if body.is_some() { Method::POST } else { Method::GET },
-        target: rewrite::target(&entry, channel, model.as_deref().unwrap_or_default()),
+        target: rewrite::target(&entry, channel, (model.as_deref().unwrap_or_default(), stream)),
         headers,
-        body: body.into_iter().collect(),
+        body: body.unwrap_or_default(),
     };
     Question { operation, model, stream, outgoing }
 }

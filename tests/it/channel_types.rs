@@ -128,9 +128,9 @@ const TYPES: &[Row] = &[
     ),
 ];
 
-/// Types that have tests of their own: Gemini's address names the model, and the token of Claude Code goes to one
-/// host only.
-const APART: [&str; 2] = ["gemini", "claude-code"];
+/// Types that have tests of their own: Gemini's address names the model, the token of Claude Code goes to one host only,
+/// and clouds ask for more than a key (`clouds`).
+const APART: [&str; 3] = ["gemini", "claude-code", "vertex"];
 
 async fn compatible() -> Provider {
     let options = Options { compatible: true, ..Options::default() };
@@ -341,9 +341,16 @@ fn the_documents_say_of_each_type_where_its_protocols_are() {
     assert_eq!(listed, types());
     for row in rows {
         let kind = row[1].trim_matches('`');
-        let base = if kind == "azure-openai" { "base_url = \"https://r.openai.azure.com\"\n" } else { "" };
+        let more = match kind {
+            "azure-openai" => "base_url = \"https://r.openai.azure.com\"\n",
+            "vertex" => {
+                "project = \"p\"\nlocation = \"global\"\nallow_link_local = true\nprotocols = [\"gemini\", \"anthropic\", \"chat\"]\n"
+            }
+            _ => "",
+        };
+        let key = if kind == "vertex" { "metadata" } else { "sk-up-0123456789" };
         let decides = Decides::new(&format!(
-            "[[channel]]\nname = \"c\"\ntype = \"{kind}\"\napi_keys = [\"sk-up-0123456789\"]\n{base}"
+            "[[channel]]\nname = \"c\"\ntype = \"{kind}\"\napi_keys = [\"{key}\"]\n{more}"
         ));
         let channel = &decides.live.snapshot.channels[0];
         let places = channel

@@ -17,6 +17,7 @@ mod burdens;
 mod canary;
 mod channel_types;
 mod clients;
+mod clouds;
 mod commands;
 
 mod crossing;

@@ -2,6 +2,7 @@
 
 pub(crate) mod ask;
 pub(crate) mod client;
+pub(crate) mod cloud;
 pub(crate) mod decide;
 pub(crate) mod leaver;
 pub(crate) mod process;

@@ -138,6 +138,7 @@ fn rewriting() -> Step {
             stripped: &[],
             capped: &[],
             ask_usage: inspection.ask_usage.as_ref(),
+            stream: false,
             requested: "gpt-4.1",
         };
         black_box(rewrite(&original, &attempt));

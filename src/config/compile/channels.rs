@@ -1,5 +1,6 @@
 //! Channels: endpoint, credentials, headers, deadlines.
 
+use super::clouds::Account;
 use super::kinds::{self, Kind, Quirk};
 use super::secrets::Found;
 use super::server::SECRET_HEADERS;
@@ -44,7 +45,7 @@ impl Compiler<'_, '_> {
     fn at_every_site(&mut self, at: &At, written: &Written, defaults: &Upstream) -> Option<Vec<Channel>> {
         let kind = kinds::kind(&written.kind)?; // the schema knows no other
         let enabled = written.enabled.unwrap_or(true);
-        let credentials = self.credentials(at, written, (kind, enabled));
+        let (credentials, accounts) = self.credentials(at, written, (kind, enabled));
         let models = self.models(at, written, kind);
         self.model_map(at, written, models.as_ref());
         let groups = self.allowed_groups(at, written);
@@ -54,13 +55,14 @@ impl Compiler<'_, '_> {
         let timeouts = self.channel_timeouts(at, written, &defaults.timeouts);
         let mut conduct = self.conduct(at, &written.into(), &defaults.conduct);
         conduct.include_usage &= written.include_usage.is_some() || !kind.has(Quirk::NoStreamOptions);
-        let sites = self.sites(at, written, kind);
+        let located = self.located(at, written, (kind, &accounts)).ok()?;
+        let sites = self.sites(at, written, (kind, located.as_ref()));
         let site = sites.first()?.clone();
         let tls = self.channel_tls(at, written, sites.iter().any(|site| site.endpoint.tls));
         let allow_link_local = written.allow_link_local.unwrap_or(false);
         let egress_proxy = self.egress_proxy(at, written.egress_proxy.as_ref(), (enabled, allow_link_local));
         let canary = self.canary(at, written);
-        let channel = Channel {
+        let mut channel = Channel {
             id: ChannelId::new(&written.name),
             index: 0,
             kind: kind.name,
@@ -78,6 +80,7 @@ impl Compiler<'_, '_> {
             endpoint: site.endpoint,
             tls,
             credentials,
+            identities: Vec::new(),
             models,
             model_map: written.model_map.clone().into_iter().collect(),
             priority: written.priority.unwrap_or(0),
@@ -94,6 +97,7 @@ impl Compiler<'_, '_> {
             timeouts,
             conduct,
         };
+        channel.identities = self.identities(accounts, &channel);
         Some(sites.into_iter().map(|site| site.of(&channel)).collect())
     }
 
@@ -128,29 +132,41 @@ impl Compiler<'_, '_> {
 
     /// The provider's keys. What a channel that is switched off lacks does not matter yet; a server that asks for
     /// none is sent none.
-    fn credentials(&mut self, at: &At, written: &Written, (kind, enabled): (&Kind, bool)) -> Vec<Secret> {
+    fn credentials(
+        &mut self,
+        at: &At,
+        written: &Written,
+        (kind, enabled): (&Kind, bool),
+    ) -> (Vec<Secret>, Vec<(At, Account)>) {
         let at = at.key("api_keys");
         let listed = written.api_keys.as_deref().unwrap_or_default();
         if kind.has(Quirk::Keyless) && listed.is_empty() {
-            return vec![Secret::new("")];
+            return (vec![Secret::new("")], Vec::new());
         }
         if enabled && listed.is_empty() {
             let hint = "for example api_keys = [{ env = \"OPENAI_API_KEY\" }]".to_owned();
             self.problem(&at, "an enabled channel needs at least one key of its provider", Some(hint));
         }
-        let mut credentials: Vec<Secret> = Vec::new();
+        let (mut credentials, mut accounts): (Vec<Secret>, Vec<_>) = (Vec::new(), Vec::new());
         for (index, text) in present(listed) {
             let at = at.item(index);
-            match self.secret(&at, text) {
+            let (found, account) = match kind.cloud {
+                Some(cloud) => self.account(&at, text, cloud),
+                None => (self.secret(&at, text), None),
+            };
+            match found {
                 Found::Secret(secret) if credentials.contains(&secret) => {
                     self.warning(&at, "is the same key as one before it", None);
                 }
-                Found::Secret(secret) => credentials.push(secret),
+                Found::Secret(secret) => {
+                    credentials.push(secret);
+                    accounts.extend(account.map(|account| (at, account)));
+                }
                 Found::Missing(what) if enabled => self.problem(&at, what, None),
                 Found::Missing(_) | Found::Refused => {}
             }
         }
-        credentials
+        (credentials, accounts)
     }
 
     fn model_map(&mut self, at: &At, written: &Written, models: Option<&Patterns>) {

@@ -5,7 +5,7 @@
 
 mod rows;
 
-use crate::config::snapshot::CredentialForm;
+use crate::config::snapshot::{CredentialForm, Naming};
 use crate::protocol::{Dialect, Operation, Protocol};
 
 /// One channel type.
@@ -25,6 +25,8 @@ pub(in crate::config) struct Kind {
     pub(in crate::config) operations: Option<&'static [Operation]>,
     /// Where rerank is, if elsewhere.
     pub(in crate::config) rerank: Option<Root>,
+    /// Whose projects, regions and credentials it has.
+    pub(in crate::config) cloud: Option<Cloud>,
     /// In what it differs.
     pub(in crate::config) quirks: &'static [Quirk],
     /// What it serves where the operator does not say; empty: everything.
@@ -39,8 +41,30 @@ pub(in crate::config) struct Speaks {
     pub(in crate::config) credential: CredentialForm,
     /// Whether it counts the tokens of a request without answering it.
     pub(in crate::config) counts: bool,
-    /// Whether its provider has it for some of its models only, so that it is spoken where the operator says so.
-    pub(in crate::config) of_some_models: bool,
+    /// How its path names the model.
+    pub(in crate::config) naming: Naming,
+    /// Of which of its models its provider has it.
+    pub(in crate::config) of: Of,
+}
+
+/// Of which models a provider has a protocol: what of it is spoken where the operator does not say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::config) enum Of {
+    /// All of them.
+    All,
+    /// Some, and nobody can tell which: it is spoken where the operator says so.
+    Some,
+    /// Claude, by its name.
+    Claude,
+    /// All but Claude.
+    Others,
+}
+
+/// A cloud: where a request goes depends on where the operator's account is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::config) enum Cloud {
+    /// Projects, locations, and tokens that are issued.
+    Google,
 }
 
 /// What stands before an operation's own path.

@@ -14,7 +14,7 @@ pub(super) fn places(kind: &Kind, endpoint: &Endpoint) -> Places {
     let credential = kind.speaks.first().map_or(CredentialForm::Bearer, |speaks| speaks.credential);
     let spoken = kind.speaks.iter().filter_map(|speaks| {
         let place = base.place(speaks.root, speaks.credential)?;
-        Some((speaks.protocol, place))
+        Some((speaks.protocol, Place { naming: speaks.naming, ..place }))
     });
     // Where only the first protocol is known, what belongs to none is looked for beside it.
     let first = kind.speaks.first().map_or(kind.other, |speaks| speaks.root);

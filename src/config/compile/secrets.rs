@@ -42,7 +42,23 @@ enum Place<'a> {
 /// Where systemd says that it put the credentials of the service.
 const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
 /// Longer than any credential that fits into a request head.
-const SECRET_BYTES_MAX: usize = 16 << 10;
+pub(super) const SECRET_BYTES_MAX: usize = 16 << 10;
+
+/// Where it is from, at the beginning of a message about it.
+pub(super) fn from(written: &SecretText) -> String {
+    match written {
+        SecretText::Inline(_) => String::new(),
+        SecretText::Reference(SecretReference { env: Some(name), .. }) => {
+            format!("environment variable {} ", shown(name))
+        }
+        SecretText::Reference(SecretReference { credential: Some(name), .. }) => {
+            format!("credential {} ", shown(name))
+        }
+        SecretText::Reference(reference) => {
+            format!("file {} ", shown(reference.file.as_deref().unwrap_or_default()))
+        }
+    }
+}
 
 /// What a secret may be made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,6 +77,14 @@ impl Compiler<'_, '_> {
 
     /// Looks for a secret of this form.
     pub(super) fn secret_of(&mut self, at: &At, written: &SecretText, form: Form) -> Found {
+        match self.text(at, written) {
+            Ok(text) => self.custody_of(at, written, (&text, form)),
+            Err(found) => found,
+        }
+    }
+
+    /// What stands where a secret is, whatever it is.
+    pub(super) fn text(&mut self, at: &At, written: &SecretText) -> Result<String, Found> {
         let text = match written {
             SecretText::Inline(text) => {
                 self.warn_inline(at);
@@ -70,13 +94,10 @@ impl Compiler<'_, '_> {
                 Some(Place::Variable(name)) => self.variable(name),
                 Some(Place::File(path)) => self.secret_file(at, path),
                 Some(Place::Credential(name)) => self.service_credential(name),
-                None => return Found::Refused,
+                None => return Err(Found::Refused),
             },
         };
-        match text {
-            Err(missing) => Found::Missing(missing),
-            Ok(text) => self.custody_of(at, written, (&text, form)),
-        }
+        text.map_err(Found::Missing)
     }
 
     /// Where a reference points; what points nowhere is reported.
@@ -136,18 +157,7 @@ impl Compiler<'_, '_> {
     }
 
     pub(super) fn custody_of(&mut self, at: &At, written: &SecretText, (text, form): (&str, Form)) -> Found {
-        let from = match written {
-            SecretText::Inline(_) => String::new(),
-            SecretText::Reference(SecretReference { env: Some(name), .. }) => {
-                format!("environment variable {} ", shown(name))
-            }
-            SecretText::Reference(SecretReference { credential: Some(name), .. }) => {
-                format!("credential {} ", shown(name))
-            }
-            SecretText::Reference(reference) => {
-                format!("file {} ", shown(reference.file.as_deref().unwrap_or_default()))
-            }
-        };
+        let from = from(written);
         let wrong = if text.is_empty() {
             Some("is empty")
         } else if text.len() > SECRET_BYTES_MAX {

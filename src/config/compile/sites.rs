@@ -3,7 +3,8 @@
 //! Invariant: with `base_urls` every address is a channel of its own, named after it, so that one server that is down,
 //! slow or full is nobody else's trouble; what else is written of the channel holds for each.
 
-use super::kinds::{Kind, Quirk};
+use super::clouds::Located;
+use super::kinds::{Kind, Of, Quirk, Speaks};
 use super::{At, Compiler, address, places};
 use crate::config::file::{Channel as Written, present};
 use crate::config::snapshot::{Channel, Endpoint, Maker, Places};
@@ -44,12 +45,18 @@ struct Told<'a> {
     at: &'a At,
     written: &'a Written,
     kind: &'static Kind,
+    located: Option<&'a Located>,
 }
 
 impl Compiler<'_, '_> {
     /// Every address of a channel that leads anywhere; those that do not are reported.
-    pub(super) fn sites(&mut self, at: &At, written: &Written, kind: &'static Kind) -> Vec<Site> {
-        let told = Told { at, written, kind };
+    pub(super) fn sites(
+        &mut self,
+        at: &At,
+        written: &Written,
+        (kind, located): (&'static Kind, Option<&Located>),
+    ) -> Vec<Site> {
+        let told = Told { at, written, kind, located };
         if written.api_version.is_some() && !kind.has(Quirk::ApiVersion) {
             let what = format!("means nothing to type {}", kind.name);
             self.problem(&at.key("api_version"), what, None);
@@ -99,7 +106,7 @@ impl Compiler<'_, '_> {
                 self.are_spoken(asked, &places, told);
                 asked.to_vec()
             }
-            None => by_default(kind, &places, maker),
+            None => self.by_default(&places, maker, told),
         };
         let counts = |protocol: &Protocol| kind.speaks(*protocol).is_some_and(|row| row.counts);
         let counting = protocols.iter().copied().filter(counts).collect();
@@ -108,7 +115,7 @@ impl Compiler<'_, '_> {
 
     /// What it is to speak, in that order, where that is written; words that are not known the schema has refused.
     fn protocols(&mut self, told: Told<'_>) -> Option<Vec<Protocol>> {
-        let Told { at, written, kind } = told;
+        let Told { at, written, kind, .. } = told;
         let at = at.key("protocols");
         let listed = written.protocols.as_ref()?;
         let mut protocols = Vec::new();
@@ -151,7 +158,8 @@ impl Compiler<'_, '_> {
             let hint = format!("this type's credential goes to {own} and nowhere else; leave it out");
             self.warning(at, "is not used", Some(hint));
         }
-        let Some(url) = url.or(kind.origin) else {
+        let own = told.located.map(Located::origin);
+        let Some(url) = url.or(own.as_deref()).or(kind.origin) else {
             let hint = "for example https://my-resource.openai.azure.com".to_owned();
             self.problem(at, format!("is needed: type {} has no address of its own", kind.name), Some(hint));
             return None;
@@ -174,6 +182,9 @@ impl Compiler<'_, '_> {
     /// Where at the endpoint it is asked for what.
     fn places(&mut self, at: &At, endpoint: &Endpoint, told: Told<'_>) -> Places {
         let mut places = places::places(told.kind, endpoint);
+        if let Some(located) = told.located {
+            located.fill(&mut places);
+        }
         if !told.kind.has(Quirk::ApiVersion) {
             return places;
         }
@@ -188,13 +199,30 @@ impl Compiler<'_, '_> {
         }
         places
     }
+
+    /// What a channel speaks where nobody says it: at a cloud its models do.
+    fn by_default(&mut self, places: &Places, maker: Maker, told: Told<'_>) -> Vec<Protocol> {
+        let kind = told.kind;
+        let parts = kind.speaks.iter().any(|row| row.of == Of::Claude);
+        let Some(of) = (if parts { whose(told.written) } else { Some(Of::All) }) else {
+            let hint = "Claude is asked for at one address and the others at another: say which protocol is \
+                        spoken, or list the models, Claude in a channel of its own";
+            self.problem(&told.at.key("protocols"), "is needed", Some(hint.to_owned()));
+            return Vec::new();
+        };
+        let is_spoken = |row: &&Speaks| row.of == Of::All || row.of == of;
+        let spoken = kind.speaks.iter().filter(|row| is_spoken(row) && places.speak(row.protocol));
+        let mut protocols: Vec<Protocol> = spoken.map(|speaks| speaks.protocol).collect();
+        // There responses carry what chat completions cannot: thinking that is given back, beside tools.
+        protocols.sort_by_key(|protocol| *protocol != Protocol::Responses || maker != Maker::OpenAi);
+        protocols
+    }
 }
 
-/// What a channel of this type speaks where nobody says it.
-fn by_default(kind: &Kind, places: &Places, maker: Maker) -> Vec<Protocol> {
-    let spoken = kind.speaks.iter().filter(|speaks| !speaks.of_some_models && places.speak(speaks.protocol));
-    let mut protocols: Vec<Protocol> = spoken.map(|speaks| speaks.protocol).collect();
-    // There responses carry what chat completions cannot: thinking that is given back, beside tools.
-    protocols.sort_by_key(|protocol| *protocol != Protocol::Responses || maker != Maker::OpenAi);
-    protocols
+/// Whose the listed models are, by their names at the provider; `None`: there are none, or of both kinds.
+fn whose(written: &Written) -> Option<Of> {
+    let listed = present(written.models.as_deref().unwrap_or_default());
+    let mut claude = listed.map(|(_, name)| written.model_map.get(name).unwrap_or(name).contains("claude"));
+    let first = claude.next()?;
+    claude.all(|another| another == first).then_some(if first { Of::Claude } else { Of::Others })
 }

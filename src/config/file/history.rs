@@ -8,7 +8,7 @@ use serde::Deserialize;
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct History {
     /// A directory; it is made where there is none, with mode 0700. Each gateway has its own.
-    #[schemars(extend("x-type" = "path", "x-default" = "required"))]
+    #[schemars(extend("x-type" = "path"))]
     pub(in crate::config) path: String,
     /// How many good configurations are kept.
     #[schemars(range(min = 1, max = 1000))]

@@ -1,6 +1,6 @@
 //! Channels of a snapshot: where they are, what they serve, and how they are used.
 
-use super::{ChannelTls, EgressProxy, Limits, Patterns, Place, Places};
+use super::{ChannelTls, EgressProxy, Identity, Limits, Patterns, Place, Places};
 use crate::id::{ChannelId, GroupId};
 use crate::protocol::{Dialect, Operation, Protocol};
 use crate::secret::Secret;
@@ -37,6 +37,8 @@ pub struct Channel {
     pub tls: ChannelTls,
     /// The provider's keys, never empty for an enabled channel.
     pub credentials: Vec<Secret>,
+    /// What stands behind each of them, where that is more than the text of a header.
+    pub identities: Vec<Identity>,
     /// What it serves; `None`: every model.
     pub models: Option<Patterns>,
     /// Name here → name at the provider.
@@ -104,6 +106,18 @@ impl Channel {
     pub fn dialed(&self) -> (&str, u16) {
         let direct = (self.endpoint.host.as_str(), self.endpoint.port);
         self.egress_proxy.as_ref().map_or(direct, |proxy| (&proxy.host, proxy.port))
+    }
+
+    /// What stands behind a credential, where that is more than the text of a header.
+    pub fn identity(&self, credential: &Secret) -> Option<&Identity> {
+        let at = self.credentials.iter().position(|known| known == credential)?;
+        self.identities.get(at)
+    }
+
+    /// Every host that connections are opened to on its behalf.
+    pub fn hosts(&self) -> impl Iterator<Item = &str> {
+        let issuers = self.identities.iter().filter_map(Identity::issuer);
+        issuers.chain([self]).map(|channel| channel.dialed().0)
     }
 
     /// Whether it has this operation, which belongs to no protocol, in this dialect.

@@ -56,6 +56,10 @@ pub enum Naming {
     InBody,
     /// `deployments/{model}` before the operation: Azure's dated API.
     Deployment,
+    /// As Gemini's own, at Google's cloud, which counts what stands in the body itself.
+    Publisher,
+    /// `models/{model}:rawPredict`: Anthropic's protocol at Google, whose body says the version in the model's place.
+    RawPredict,
 }
 
 /// How a credential is sent.
@@ -71,4 +75,6 @@ pub enum CredentialForm {
     ApiKey,
     /// The token of `claude setup-token`: `Authorization: Bearer …`, and the beta that lets it in.
     ClaudeToken,
+    /// What an [`super::Identity`] makes of it when the request is sent.
+    Identity,
 }

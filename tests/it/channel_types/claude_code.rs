@@ -63,6 +63,7 @@ fn a_request_with_the_token_of_claude_code_is_the_clients_own_but_for_the_creden
             capped: &[],
             ask_usage: None,
             requested: "m",
+            stream: false,
         };
         let outgoing = rewrite(&original, &attempt);
         assert_eq!(outgoing.target, "/v1/messages?beta=true");

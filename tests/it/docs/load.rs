@@ -21,6 +21,9 @@ impl Source for Documented<'_> {
             "included.toml" => self.included.to_owned(),
             "channels.toml" => read("deploy/kustomize/base/channels.toml"),
             _ if path.extension().is_some_and(|ending| ending == "pem") => pem().to_owned(),
+            _ if path.extension().is_some_and(|ending| ending == "json") => {
+                read("tests/fixtures/cloud/service-account.json")
+            }
             _ => format!("sk-file-{}\n", name.replace('/', "-")),
         };
         Ok(text.into_bytes())

@@ -1,7 +1,10 @@
 //! The table of channel types.
 
-use super::{Kind, Quirk, Root, Speaks};
-use crate::config::snapshot::CredentialForm::{self, ApiKey, Bearer, ClaudeToken, XApiKey, XGoogApiKey};
+use super::{Cloud, Kind, Of, Quirk, Root, Speaks};
+use crate::config::snapshot::CredentialForm::{
+    self, ApiKey, Bearer, ClaudeToken, Identity, XApiKey, XGoogApiKey,
+};
+use crate::config::snapshot::Naming;
 use crate::protocol::{Dialect, Operation as Op, Protocol};
 
 /// In the order of the documentation.
@@ -144,7 +147,7 @@ pub(super) const KINDS: &[Kind] = &[
         speaks: &[
             chat(DASHSCOPE),
             messages(root("/apps/anthropic", "v1"), XApiKey),
-            Speaks { of_some_models: true, ..responses(DASHSCOPE) },
+            Speaks { of: Of::Some, ..responses(DASHSCOPE) },
         ],
         other: DASHSCOPE,
         operations: Some(&[Op::Completions, Op::Embeddings, Op::Files, Op::Batches]),
@@ -268,6 +271,30 @@ pub(super) const KINDS: &[Kind] = &[
         quirks: &[Quirk::Keyless],
         ..COMPATIBLE
     },
+    // https://cloud.google.com/vertex-ai/generative-ai/docs/model-reference/inference,
+    // https://platform.claude.com/docs/en/build-with-claude/claude-on-vertex-ai,
+    // https://cloud.google.com/vertex-ai/generative-ai/docs/migrate/openai/overview
+    Kind {
+        name: "vertex",
+        dialect: Dialect::Gemini,
+        speaks: &[
+            Speaks {
+                counts: true,
+                naming: Naming::Publisher,
+                of: Of::Others,
+                ..spoken(Protocol::Gemini, VERTEX_GOOGLE, Identity)
+            },
+            Speaks {
+                counts: true,
+                naming: Naming::RawPredict,
+                of: Of::Claude,
+                ..messages(VERTEX_ANTHROPIC, Identity)
+            },
+            Speaks { of: Of::Some, ..spoken(Protocol::Chat, VERTEX_OPENAI, Identity) },
+        ],
+        cloud: Some(Cloud::Google),
+        ..COMPATIBLE
+    },
 ];
 
 /// What most rows have in common: OpenAI's shapes, and nothing that is not named.
@@ -279,6 +306,7 @@ const COMPATIBLE: Kind = Kind {
     other: V1,
     operations: Some(&[]),
     rerank: None,
+    cloud: None,
     quirks: &[],
     models: &[],
 };
@@ -293,6 +321,10 @@ const DASHSCOPE: Root = root("/compatible-mode", "v1");
 const ARK: Root = root("/api", "v3");
 const GROQ: Root = root("/openai", "v1");
 const COHERE: Root = root("/compatibility", "v1");
+/// What stands in braces the operator says.
+const VERTEX_GOOGLE: Root = root("/v1/projects/{project}/locations/{location}/publishers/google", "");
+const VERTEX_ANTHROPIC: Root = root("/v1/projects/{project}/locations/{location}/publishers/anthropic", "");
+const VERTEX_OPENAI: Root = root("/v1/projects/{project}/locations/{location}/endpoints/openapi", "");
 
 const fn root(path: &'static str, version: &'static str) -> Root {
     Root { path, version: Some(version) }
@@ -311,5 +343,5 @@ const fn messages(root: Root, credential: CredentialForm) -> Speaks {
 }
 
 const fn spoken(protocol: Protocol, root: Root, credential: CredentialForm) -> Speaks {
-    Speaks { protocol, root, credential, counts: false, of_some_models: false }
+    Speaks { protocol, root, credential, counts: false, naming: Naming::InBody, of: Of::All }
 }

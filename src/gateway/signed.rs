@@ -1,0 +1,74 @@
+//! A request with the word of who asks, where that is made when it is sent.
+//!
+//! Invariant: what was put in is in nothing that is told of the attempt.
+
+use crate::config::snapshot::{Channel, Google, Identity};
+use crate::failure::{Failure, FailureKind, Sent};
+use crate::gateway::forward::Outcome;
+use crate::gateway::peer::Upstream;
+use crate::gateway::status;
+use crate::secret::Secret;
+use crate::stage::rewrite::Outgoing;
+use http::header::{AUTHORIZATION, HeaderValue};
+use std::sync::Arc;
+
+/// A request that says who asks.
+#[derive(Debug)]
+pub struct Signed {
+    /// What is sent.
+    pub outgoing: Outgoing,
+    /// What is secret of it.
+    secrets: Vec<Secret>,
+    /// Whose token it has, where that had been kept.
+    kept: Option<Arc<Google>>,
+}
+
+impl Signed {
+    /// Takes its secrets out of what is told of the attempt.
+    pub fn conceal(&self, outcome: &mut Outcome) {
+        match outcome {
+            Outcome::Failed(failure) => failure.detail = self.concealed(&failure.detail),
+            Outcome::Answered(answer) if !answer.head.status.is_success() => {
+                self.secrets.iter().for_each(|secret| status::mask(&mut answer.held, secret));
+            }
+            _ => {}
+        }
+    }
+
+    /// The text without its secrets.
+    pub fn concealed(&self, text: &str) -> String {
+        self.secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret.expose(), "…"))
+    }
+}
+
+impl Upstream {
+    /// The request as this credential sends it.
+    pub async fn signed(
+        &self,
+        (channel, credential): (&Channel, &Secret),
+        outgoing: &Outgoing,
+    ) -> Result<Signed, Failure> {
+        let mut outgoing = outgoing.clone();
+        let Some(Identity::Google(google)) = channel.identity(credential) else {
+            let why = "this credential is not the channel's";
+            return Err(Failure::new(FailureKind::NoToken, Sent::NotBegun, why));
+        };
+        let (token, is_kept) = self.tokens().bearer(self, google).await?;
+        if let Ok(mut value) = HeaderValue::from_str(&format!("Bearer {}", token.expose())) {
+            value.set_sensitive(true);
+            outgoing.headers.insert(AUTHORIZATION, value);
+        }
+        let kept = is_kept.then(|| Arc::clone(google));
+        Ok(Signed { outgoing, secrets: vec![token], kept })
+    }
+
+    /// Whether the provider refuses a token that had been kept: it is forgotten, and one more may be issued.
+    pub fn was_out_of_date(&self, signed: &Signed, outcome: &Outcome) -> bool {
+        let refused = matches!(outcome, Outcome::Failed(failure) if failure.status == Some(401));
+        let Some(google) = signed.kept.as_ref().filter(|_| refused) else { return false };
+        if let Some(token) = signed.secrets.first() {
+            self.tokens().forget(google, token);
+        }
+        true
+    }
+}

@@ -1,0 +1,87 @@
+//! Anthropic's models at a cloud: the same protocol, with the model in the path and the version in the body.
+//!
+//! What goes where is what Anthropic's own clients for the clouds do (`lib/vertex` of `anthropic` of `PyPI`).
+//! Invariant: of the body only the members change that stand elsewhere there; an answer is Anthropic's own.
+
+use crate::config::snapshot::{Channel, Naming};
+use crate::protocol::Operation;
+use crate::protocol::entry;
+use crate::protocol::inspect::{Envelope, envelope, unwrapped_count};
+use crate::protocol::splice::{Edit, splice};
+use bytes::Bytes;
+use http::HeaderMap;
+
+/// A request that a cloud wants otherwise than its protocol's own provider.
+#[derive(Debug, Clone, Copy)]
+pub enum Hosted {
+    /// Of Anthropic's, at Google.
+    RawPredict {
+        /// Whether tokens are counted and nothing is answered.
+        counts: bool,
+    },
+    /// To count tokens, of Gemini's, at Google.
+    Counted,
+}
+
+impl Hosted {
+    /// `None`: it is an ordinary one.
+    pub fn of(channel: &Channel, operation: Operation) -> Option<Self> {
+        match channel.place_of(operation).naming {
+            Naming::RawPredict => Some(Self::RawPredict { counts: operation.counts() }),
+            Naming::Publisher => operation.counts().then_some(Self::Counted),
+            Naming::InBody | Naming::Deployment => None,
+        }
+    }
+
+    /// Whether the path names the model, and not the body.
+    pub fn says_model(self) -> bool {
+        !matches!(self, Self::RawPredict { counts: true })
+    }
+
+    /// What changes in the body.
+    pub fn edits(self, _headers: &HeaderMap, body: &[u8]) -> Vec<Edit> {
+        match self {
+            Self::RawPredict { counts } => {
+                let envelope_of =
+                    |model| Envelope { version: VERTEX_VERSION, model, stream: true, betas: Vec::new() };
+                envelope(body, &envelope_of(counts))
+            }
+            Self::Counted => {
+                let inner = unwrapped_count(body);
+                inner.map(|inner| Edit { at: 0..body.len(), with: inner }).into_iter().collect()
+            }
+        }
+    }
+
+    /// The path, where it is another; what the client's query says (`beta=true`) is said by headers there.
+    pub fn target(self, base_path: &str, model: &str, stream: bool) -> Option<String> {
+        let verb = if stream { "streamRawPredict" } else { "rawPredict" };
+        match self {
+            Self::Counted => None,
+            Self::RawPredict { counts: true } => Some(format!("{base_path}/models/count-tokens:rawPredict")),
+            Self::RawPredict { counts: false } => {
+                // Its models have `@` before their date, which is no less a part of a path than a letter.
+                let model = entry::encoded(model).replace("%40", "@");
+                Some(format!("{base_path}/models/{model}:{verb}"))
+            }
+        }
+    }
+}
+
+/// A body as it goes to this channel.
+pub fn body(channel: &Channel, operation: Operation, (headers, body): (&HeaderMap, Bytes)) -> Vec<Bytes> {
+    match Hosted::of(channel, operation) {
+        Some(hosted) => splice(&body, &hosted.edits(headers, &body)),
+        None => vec![body],
+    }
+}
+
+/// Takes off what the body says now.
+pub fn clean(headers: &mut HeaderMap, channel: &Channel, operation: Operation) {
+    if let Some(Hosted::RawPredict { .. }) = Hosted::of(channel, operation) {
+        headers.remove("anthropic-version");
+    }
+}
+
+/// The one version there is.
+const VERTEX_VERSION: &str = "vertex-2023-10-16";
