@@ -2,4 +2,5 @@
 //!
 //! Invariants: time is an argument, nothing is sent from here, and nothing that is secret can be printed.
 
+pub mod aws;
 pub mod google;

@@ -45,6 +45,8 @@ pub struct Signed<'a> {
     pub content_type: Option<&'a str>,
     /// The body.
     pub body: &'a [Bytes],
+    /// Whether a key goes into Anthropic's own header.
+    pub anthropics: bool,
 }
 
 /// Where it is asked.
@@ -132,8 +134,13 @@ impl Account {
     ) -> Option<Vec<(HeaderName, HeaderValue)>> {
         let (id, secret, session) = match self {
             Self::ApiKey(key) => {
-                let value = HeaderValue::from_str(&format!("Bearer {}", key.expose())).ok()?;
-                return Some(vec![(AUTHORIZATION, sensitive(value))]);
+                let bearer = format!("Bearer {}", key.expose());
+                let (name, value) = if signed.anthropics {
+                    (HeaderName::from_static("x-api-key"), key.expose())
+                } else {
+                    (AUTHORIZATION, bearer.as_str())
+                };
+                return Some(vec![(name, sensitive(HeaderValue::from_str(value).ok()?))]);
             }
             Self::Keys { id, secret, session } => (id, secret, session),
         };

@@ -22,8 +22,8 @@ pub use self::channel::{
 
 pub use self::egress::{EgressProxy, ProxyProtocol};
 pub use self::history::{History, LogSampling};
+pub use self::identity::{Aws, Google, Identity};
 pub use self::otlp::{Convention, Otlp};
-pub use self::identity::{Google, Identity};
 pub use self::place::{CredentialForm, Naming, Place, Places};
 pub use self::prices::{PriceRule, Prices};
 pub use self::quota::{Per, Project, Quota};

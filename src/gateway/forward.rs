@@ -296,12 +296,15 @@ async fn exchange(
     // After a send that broke, an answer is either there or never comes.
     let wait = if early.is_some() || wire.is_sent() { limit } else { limit.min(AFTER_BROKEN_SEND) };
     let deadline = upstream.now().saturating_add(u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX));
-    let head = match early {
+    let mut head = match early {
         Some(head) => head,
         None => timeout(wait, wire.head()).await.map_err(|_| NoAnswer::late(&wire, target.streams()))??,
     };
     if !wire.is_sent() && !head.status.is_success() {
         wire.stop_sending();
+    }
+    if !target.channel.identities.is_empty() {
+        wire = wire.decoded(&mut head);
     }
     Ok(Answer { head, held: Vec::new(), reading: Reading::Whole, complete: false, wire, deadline })
 }

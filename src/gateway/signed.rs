@@ -2,14 +2,15 @@
 //!
 //! Invariant: what was put in is in nothing that is told of the attempt.
 
-use crate::config::snapshot::{Channel, Google, Identity};
+use crate::cloud::aws;
+use crate::config::snapshot::{Aws, Channel, Google, Identity};
 use crate::failure::{Failure, FailureKind, Sent};
 use crate::gateway::forward::Outcome;
 use crate::gateway::peer::Upstream;
 use crate::gateway::status;
 use crate::secret::Secret;
 use crate::stage::rewrite::Outgoing;
-use http::header::{AUTHORIZATION, HeaderValue};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue};
 use std::sync::Arc;
 
 /// A request that says who asks.
@@ -48,10 +49,17 @@ impl Upstream {
         (channel, credential): (&Channel, &Secret),
         outgoing: &Outgoing,
     ) -> Result<Signed, Failure> {
+        let no_word = |why| Failure::new(FailureKind::NoToken, Sent::NotBegun, why);
         let mut outgoing = outgoing.clone();
-        let Some(Identity::Google(google)) = channel.identity(credential) else {
-            let why = "this credential is not the channel's";
-            return Err(Failure::new(FailureKind::NoToken, Sent::NotBegun, why));
+        let google = match channel.identity(credential) {
+            Some(Identity::Google(google)) => google,
+            Some(Identity::Aws(aws)) => {
+                let headers = sign(aws, (channel, &outgoing), self.unix());
+                let headers = headers.ok_or_else(|| no_word("the request cannot be signed"))?;
+                outgoing.headers.extend(headers);
+                return Ok(Signed { outgoing, secrets: aws.account.secrets(), kept: None });
+            }
+            None => return Err(no_word("this credential is not the channel's")),
         };
         let (token, is_kept) = self.tokens().bearer(self, google).await?;
         if let Ok(mut value) = HeaderValue::from_str(&format!("Bearer {}", token.expose())) {
@@ -71,4 +79,20 @@ impl Upstream {
         }
         true
     }
+}
+
+fn sign(
+    aws: &Aws,
+    (channel, outgoing): (&Channel, &Outgoing),
+    unix: u64,
+) -> Option<Vec<(HeaderName, HeaderValue)>> {
+    let signed = aws::Signed {
+        method: outgoing.method.as_str(),
+        authority: &channel.endpoint.authority,
+        target: &outgoing.target,
+        content_type: outgoing.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()),
+        body: &outgoing.body,
+        anthropics: outgoing.headers.contains_key("anthropic-version"),
+    };
+    aws.account.sign(&signed, &aws.scope, unix)
 }

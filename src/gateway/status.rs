@@ -1,10 +1,13 @@
 //! What a provider's error status means here, and what of its text may go into our log.
 
+use crate::cloud::aws::events;
 use crate::failure::{FailureKind, Sent};
 use crate::protocol::observe::Fault;
 use crate::protocol::{Dialect, observe};
 use crate::secret::Secret;
 use bytes::{Bytes, BytesMut};
+use http::HeaderMap;
+use serde_json::json;
 
 /// The failure behind a status of 300 or more; `None`: it is about the request itself, the client's to see.
 /// `mapped`: the name the model was sent under, where that is another than it was asked for.
@@ -27,6 +30,68 @@ pub fn failure_kind(dialect: Dialect, status: u16, body: &[u8], mapped: Option<&
         408 | 300..=399 | 500.. => Some(FailureKind::ServerError),
         _ => None,
     }
+}
+
+/// AWS's word for what went wrong, which stands in a header of its own and in nobody else's; those that are not told apart
+/// here are one.
+pub fn exception(headers: &HeaderMap) -> Option<&'static str> {
+    let said = headers.get("x-amzn-errortype")?.to_str().ok()?;
+    // A namespace may follow it.
+    let said = said.split(':').next().unwrap_or_default();
+    let known = EXCEPTIONS.iter().copied().find(|known| known.eq_ignore_ascii_case(said));
+    Some(known.unwrap_or("Exception"))
+}
+
+const EXCEPTIONS: [&str; 12] = [
+    "AccessDeniedException",
+    "ExpiredTokenException",
+    "IncompleteSignatureException",
+    "InvalidSignatureException",
+    "MissingAuthenticationTokenException",
+    "ModelErrorException",
+    "ModelTimeoutException",
+    "ResourceNotFoundException",
+    "ServiceQuotaExceededException",
+    "ThrottlingException",
+    "UnrecognizedClientException",
+    "ValidationException",
+];
+
+/// The failure behind an exception of AWS's; `None`: it is about the request itself. As listed at
+/// <https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_InvokeModel.html#API_runtime_InvokeModel_Errors> and
+/// <https://docs.aws.amazon.com/bedrock/latest/APIReference/CommonErrors.html>.
+pub fn aws_failure_kind(exception: &str, status: u16, body: &[u8]) -> Option<FailureKind> {
+    let says = |words: &str| memchr::memmem::find(body, words.as_bytes()).is_some();
+    match exception {
+        "ExpiredTokenException"
+        | "IncompleteSignatureException"
+        | "InvalidSignatureException"
+        | "MissingAuthenticationTokenException"
+        | "UnrecognizedClientException" => Some(FailureKind::Unauthorized),
+        "ModelErrorException" | "ModelTimeoutException" => Some(FailureKind::ServerError),
+        "ResourceNotFoundException" => Some(FailureKind::ModelRefused),
+        "ServiceQuotaExceededException" | "ThrottlingException" => Some(FailureKind::RateLimited),
+        // Nothing in these words is the client's.
+        "ValidationException" if says(r#""message":"The provided model identifier is invalid"#) => {
+            Some(FailureKind::ModelRefused)
+        }
+        "ValidationException" if says(r#""message":"Invocation of model ID "#) => {
+            Some(FailureKind::ModelRefused)
+        }
+        _ => match status {
+            424 => Some(FailureKind::ServerError),
+            _ => failure_kind(Dialect::Anthropic, status, body, None),
+        },
+    }
+}
+
+/// An exception of AWS's as Anthropic's clients read it.
+pub fn in_anthropics_words(exception: &str, body: &[u8]) -> Bytes {
+    let said: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+    let message =
+        said["message"].as_str().or(said["Message"].as_str()).map_or_else(|| text(body), str::to_owned);
+    let kind = events::kind(exception);
+    json!({ "type": "error", "error": { "type": kind, "message": message } }).to_string().into()
 }
 
 /// The failure behind a stream whose first event is an error: what the same error would have been as a status.

@@ -153,7 +153,10 @@ pub async fn keep(upstream: Upstream, live: Arc<ArcSwap<Live>>, mut stopped: wat
         let channels = snapshot.channels.iter().filter(|channel| channel.enabled);
         let used: Vec<Arc<Google>> = channels
             .flat_map(|channel| &channel.identities)
-            .map(|Identity::Google(google)| Arc::clone(google))
+            .filter_map(|identity| match identity {
+                Identity::Google(google) => Some(Arc::clone(google)),
+                Identity::Aws(_) => None,
+            })
             .collect();
         let known: HashSet<KeyDigest> = used.iter().map(|google| google.digest).collect();
         // Who still asks for one that goes here, in an exchange from before a reload, has it issued again.

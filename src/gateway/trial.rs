@@ -178,10 +178,11 @@ async fn answer(
     heard: &mut Heard,
 ) -> Result<(), Lost> {
     wire.begin(outgoing)?;
-    let head = match wire.sent_or_answered().await? {
+    let mut head = match wire.sent_or_answered().await? {
         Some(head) => head,
         None => wire.head().await?,
     };
+    let mut wire = wire.decoded(&mut head);
     let stream = question.stream && head.status.is_success();
     heard.head = Some(head);
     while heard.body.len() < READ_BYTES_MAX && !(stream && first_event(&heard.body).is_some()) {
@@ -221,7 +222,11 @@ fn judged(channel: &Channel, question: &Question, head: &AnswerHead, body: &[u8]
         return Verdict::Path;
     }
     let about_model = || !is_page(head) && model.is_some_and(|model| names(body, model));
-    match (status::failure_kind(dialect, code, body, model), code) {
+    let kind = match status::exception(&head.headers) {
+        Some(exception) => status::aws_failure_kind(exception, code, body),
+        None => status::failure_kind(dialect, code, body, model),
+    };
+    match (kind, code) {
         (Some(kind), _) => of_kind(kind),
         (None, 404) if about_model() => Verdict::Model,
         (None, 404 | 405) => Verdict::Path,

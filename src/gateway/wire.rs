@@ -6,9 +6,11 @@
 //! by what the reader asks for; a connection serves again only when both directions are complete and nothing
 //! unasked came.
 
+mod decoded;
 mod http1;
 mod http2;
 
+use self::decoded::Decoded;
 pub use self::http1::Http1;
 pub use self::http2::Http2;
 
@@ -26,6 +28,8 @@ pub enum Wire {
     Http1(Box<Http1>),
     /// A stream of a shared connection, Pingora's.
     Http2(Box<Http2>),
+    /// One of them, with an answer whose events come in frames.
+    Decoded(Box<Decoded>),
 }
 
 /// The head of an answer.
@@ -80,6 +84,7 @@ impl Wire {
         match self {
             Self::Http1(wire) => wire.begin(outgoing),
             Self::Http2(wire) => wire.begin(outgoing),
+            Self::Decoded(decoded) => decoded.wire.begin(outgoing),
         }
     }
 
@@ -109,12 +114,22 @@ impl Wire {
     pub async fn read(&mut self) -> Result<Option<Bytes>, Lost> {
         poll_fn(|context| {
             let _sent = self.poll_send(context);
-            match self {
-                Self::Http1(wire) => wire.poll_body(context),
-                Self::Http2(wire) => wire.poll_body(context),
-            }
+            self.poll_body(context)
         })
         .await
+    }
+
+    fn poll_body(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Lost>> {
+        match self {
+            Self::Http1(wire) => wire.poll_body(context),
+            Self::Http2(wire) => wire.poll_body(context),
+            Self::Decoded(decoded) => decoded.poll_body(context),
+        }
+    }
+
+    /// The same, with the events of an answer whose head says that they come in AWS's frames.
+    pub fn decoded(self, head: &mut AnswerHead) -> Self {
+        if decoded::is_framed(head) { Self::Decoded(Box::new(Decoded::new(self))) } else { self }
     }
 
     /// How many bytes of the request have been handed on; a stall is when this stands still.
@@ -122,6 +137,7 @@ impl Wire {
         match self {
             Self::Http1(wire) => wire.moved(),
             Self::Http2(wire) => wire.moved(),
+            Self::Decoded(decoded) => decoded.wire.moved(),
         }
     }
 
@@ -130,6 +146,7 @@ impl Wire {
         match self {
             Self::Http1(wire) => wire.sending() == Sending::Whole,
             Self::Http2(wire) => wire.sending() == Sending::Whole,
+            Self::Decoded(decoded) => decoded.wire.is_sent(),
         }
     }
 
@@ -138,6 +155,7 @@ impl Wire {
         match self {
             Self::Http1(wire) => wire.stop_sending(),
             Self::Http2(wire) => wire.stop_sending(),
+            Self::Decoded(decoded) => decoded.wire.stop_sending(),
         }
     }
 
@@ -146,6 +164,7 @@ impl Wire {
         match self {
             Self::Http1(wire) => wire.is_complete(),
             Self::Http2(wire) => wire.is_complete(),
+            Self::Decoded(decoded) => decoded.wire.is_complete(),
         }
     }
 
@@ -156,6 +175,7 @@ impl Wire {
             // The connection serves on whatever becomes of one stream, but a stream that is reset although it
             // was about to end looks like an attack, or like a client that left.
             Self::Http2(wire) => wire.sending() == Sending::Whole,
+            Self::Decoded(decoded) => decoded.wire.is_worth_finishing(),
         }
     }
 
@@ -163,11 +183,7 @@ impl Wire {
     pub fn finish_now(&mut self) {
         let mut context = Context::from_waker(Waker::noop());
         for _ in 0..FINISHING_READS_MAX {
-            let read = match self {
-                Self::Http1(wire) => wire.poll_body(&mut context),
-                Self::Http2(wire) => wire.poll_body(&mut context),
-            };
-            if !matches!(read, Poll::Ready(Ok(Some(_)))) {
+            if !matches!(self.poll_body(&mut context), Poll::Ready(Ok(Some(_)))) {
                 return;
             }
         }
@@ -178,6 +194,7 @@ impl Wire {
         match self {
             Self::Http1(wire) => wire.release(),
             Self::Http2(wire) => drop(wire),
+            Self::Decoded(decoded) => decoded.wire.release(),
         }
     }
 
@@ -185,6 +202,7 @@ impl Wire {
         match self {
             Self::Http1(wire) => wire.poll_send(context),
             Self::Http2(wire) => wire.poll_send(context),
+            Self::Decoded(decoded) => decoded.wire.poll_send(context),
         }
     }
 
@@ -192,6 +210,7 @@ impl Wire {
         match self {
             Self::Http1(wire) => wire.poll_head(context),
             Self::Http2(wire) => wire.poll_head(context),
+            Self::Decoded(decoded) => decoded.wire.poll_head(context),
         }
     }
 }

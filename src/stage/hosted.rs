@@ -1,6 +1,6 @@
 //! Anthropic's models at a cloud: the same protocol, with the model in the path and the version in the body.
 //!
-//! What goes where is what Anthropic's own clients for the clouds do (`lib/vertex` of `anthropic` of `PyPI`).
+//! What goes where is what Anthropic's own clients for the clouds do (`lib/vertex` and `lib/bedrock` of `anthropic` of `PyPI`).
 //! Invariant: of the body only the members change that stand elsewhere there; an answer is Anthropic's own.
 
 use crate::config::snapshot::{Channel, Naming};
@@ -21,6 +21,8 @@ pub enum Hosted {
     },
     /// To count tokens, of Gemini's, at Google.
     Counted,
+    /// Of Anthropic's, at AWS, which counts no tokens.
+    Invoke,
 }
 
 impl Hosted {
@@ -29,6 +31,7 @@ impl Hosted {
         match channel.place_of(operation).naming {
             Naming::RawPredict => Some(Self::RawPredict { counts: operation.counts() }),
             Naming::Publisher => operation.counts().then_some(Self::Counted),
+            Naming::Invoke => Some(Self::Invoke),
             Naming::InBody | Naming::Deployment => None,
         }
     }
@@ -39,8 +42,12 @@ impl Hosted {
     }
 
     /// What changes in the body.
-    pub fn edits(self, _headers: &HeaderMap, body: &[u8]) -> Vec<Edit> {
+    pub fn edits(self, headers: &HeaderMap, body: &[u8]) -> Vec<Edit> {
         match self {
+            Self::Invoke => {
+                let betas = betas(headers);
+                envelope(body, &Envelope { version: BEDROCK_VERSION, model: false, stream: false, betas })
+            }
             Self::RawPredict { counts } => {
                 let envelope_of =
                     |model| Envelope { version: VERTEX_VERSION, model, stream: true, betas: Vec::new() };
@@ -58,6 +65,10 @@ impl Hosted {
         let verb = if stream { "streamRawPredict" } else { "rawPredict" };
         match self {
             Self::Counted => None,
+            Self::Invoke => {
+                let verb = if stream { "invoke-with-response-stream" } else { "invoke" };
+                Some(format!("{base_path}/model/{}/{verb}", entry::encoded(model)))
+            }
             Self::RawPredict { counts: true } => Some(format!("{base_path}/models/count-tokens:rawPredict")),
             Self::RawPredict { counts: false } => {
                 // Its models have `@` before their date, which is no less a part of a path than a letter.
@@ -78,10 +89,21 @@ pub fn body(channel: &Channel, operation: Operation, (headers, body): (&HeaderMa
 
 /// Takes off what the body says now.
 pub fn clean(headers: &mut HeaderMap, channel: &Channel, operation: Operation) {
-    if let Some(Hosted::RawPredict { .. }) = Hosted::of(channel, operation) {
+    let hosted = Hosted::of(channel, operation);
+    if matches!(hosted, Some(Hosted::RawPredict { .. } | Hosted::Invoke)) {
         headers.remove("anthropic-version");
     }
+    if let Some(Hosted::Invoke) = hosted {
+        headers.remove("anthropic-beta");
+    }
+}
+
+/// The betas that a client asks for.
+fn betas(headers: &HeaderMap) -> Vec<&str> {
+    let lines = headers.get_all("anthropic-beta").iter().filter_map(|line| line.to_str().ok());
+    lines.flat_map(|line| line.split(',')).map(str::trim).filter(|beta| !beta.is_empty()).collect()
 }
 
 /// The one version there is.
 const VERTEX_VERSION: &str = "vertex-2023-10-16";
+const BEDROCK_VERSION: &str = "bedrock-2023-05-31";

@@ -130,7 +130,7 @@ const TYPES: &[Row] = &[
 
 /// Types that have tests of their own: Gemini's address names the model, the token of Claude Code goes to one host only,
 /// and clouds ask for more than a key (`clouds`).
-const APART: [&str; 3] = ["gemini", "claude-code", "vertex"];
+const APART: [&str; 5] = ["gemini", "claude-code", "vertex", "bedrock", "bedrock-mantle"];
 
 async fn compatible() -> Provider {
     let options = Options { compatible: true, ..Options::default() };
@@ -345,6 +345,9 @@ fn the_documents_say_of_each_type_where_its_protocols_are() {
             "azure-openai" => "base_url = \"https://r.openai.azure.com\"\n",
             "vertex" => {
                 "project = \"p\"\nlocation = \"global\"\nallow_link_local = true\nprotocols = [\"gemini\", \"anthropic\", \"chat\"]\n"
+            }
+            "bedrock" | "bedrock-mantle" => {
+                "region = \"us-east-1\"\nprotocols = [\"anthropic\", \"chat\", \"responses\"]\n"
             }
             _ => "",
         };

@@ -3,6 +3,7 @@
 //! No real cloud was asked: the fronts here take what the clouds' documents and Anthropic's own clients for them say, and
 //! nothing else; behind them is the fake provider.
 
+mod bedrock;
 mod vertex;
 
 use crate::support::KEY;

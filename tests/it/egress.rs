@@ -13,7 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 /// How a proxy behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub(crate) enum Kind {
     Http,
     /// With the login `u@x` / `p:w`.
     HttpLogin,
@@ -32,14 +32,14 @@ enum Kind {
 }
 
 /// A proxy that leads every name to one address.
-struct Proxy {
-    addr: SocketAddr,
+pub(crate) struct Proxy {
+    pub(crate) addr: SocketAddr,
     /// The names and ports it was asked for.
     asked: Arc<Mutex<Vec<String>>>,
 }
 
 impl Proxy {
-    async fn start(kind: Kind, to: SocketAddr) -> Self {
+    pub(crate) async fn start(kind: Kind, to: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let addr = listener.local_addr().expect("it has an address");
         let asked: Arc<Mutex<Vec<String>>> = Arc::default();
@@ -52,7 +52,7 @@ impl Proxy {
         Self { addr, asked }
     }
 
-    fn asked(&self) -> Vec<String> {
+    pub(crate) fn asked(&self) -> Vec<String> {
         self.asked.lock().expect("nobody panics").clone()
     }
 }

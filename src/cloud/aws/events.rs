@@ -115,7 +115,8 @@ fn said(payload: &[u8]) -> String {
 
 fn error(exception: &str, message: &str, out: &mut BytesMut) {
     let kind = kind(exception);
-    let event = json!({ "type": "error", "error": { "type": kind, "message": format!("{exception}: {message}") } });
+    let event =
+        json!({ "type": "error", "error": { "type": kind, "message": format!("{exception}: {message}") } });
     out.extend_from_slice(format!("event: error\ndata: {event}\n\n").as_bytes());
 }
 
@@ -157,7 +158,8 @@ mod tests {
 
     fn event(json: &str) -> Vec<u8> {
         let payload = json!({ "bytes": STANDARD.encode(json), "p": "abcd" }).to_string();
-        let headers = [(":event-type", "chunk"), (":content-type", "application/json"), (":message-type", "event")];
+        let headers =
+            [(":event-type", "chunk"), (":content-type", "application/json"), (":message-type", "event")];
         frame(&headers, &payload)
     }
 

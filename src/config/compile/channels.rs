@@ -97,7 +97,7 @@ impl Compiler<'_, '_> {
             timeouts,
             conduct,
         };
-        channel.identities = self.identities(accounts, &channel);
+        channel.identities = self.identities(accounts, (&channel, located.as_ref()));
         Some(sites.into_iter().map(|site| site.of(&channel)).collect())
     }
 

@@ -6,27 +6,30 @@
 use super::kinds::{Cloud, Kind};
 use super::secrets::{Found, SECRET_BYTES_MAX, from};
 use super::{At, Compiler, address};
-use crate::cloud::google;
+use crate::cloud::{aws, google};
 use crate::config::file::{Channel as Written, SecretText};
-use crate::config::snapshot::{Channel, ChannelTls, Google, HttpVersion, Identity, Places};
+use crate::config::snapshot::{Aws, Channel, ChannelTls, Google, HttpVersion, Identity, Places};
 use crate::secret::{KeyDigest, Secret};
 use std::sync::Arc;
 
 /// What a credential turned out to be.
 pub(super) enum Account {
     Google(google::Account),
+    Aws(aws::Account),
 }
 
 impl Account {
     fn name(&self) -> &Secret {
         match self {
             Self::Google(account) => &account.name,
+            Self::Aws(account) => account.name(),
         }
     }
 
     fn project(&self) -> Option<&str> {
         match self {
             Self::Google(account) => account.project.as_deref(),
+            Self::Aws(_) => None,
         }
     }
 }
@@ -37,18 +40,21 @@ pub(super) struct Said;
 
 /// Where the operator's account is.
 pub(super) struct Located {
+    cloud: Cloud,
     project: String,
+    /// Of AWS the region.
     location: String,
 }
 
 impl Located {
     /// The provider's address for it.
     pub(super) fn origin(&self) -> String {
-        match self.location.as_str() {
-            "global" => "https://aiplatform.googleapis.com".to_owned(),
+        match (self.cloud, self.location.as_str()) {
+            (Cloud::Aws { origin, .. }, region) => origin.replace("{region}", region),
+            (Cloud::Google, "global") => "https://aiplatform.googleapis.com".to_owned(),
             // https://cloud.google.com/vertex-ai/generative-ai/docs/learn/locations: two that are many regions.
-            many @ ("us" | "eu") => format!("https://aiplatform.{many}.rep.googleapis.com"),
-            region => format!("https://{region}-aiplatform.googleapis.com"),
+            (Cloud::Google, many @ ("us" | "eu")) => format!("https://aiplatform.{many}.rep.googleapis.com"),
+            (Cloud::Google, region) => format!("https://{region}-aiplatform.googleapis.com"),
         }
     }
 
@@ -69,8 +75,8 @@ impl Compiler<'_, '_> {
         written: &SecretText,
         cloud: Cloud,
     ) -> (Found, Option<Account>) {
-        let Cloud::Google = cloud;
-        if matches!(written, SecretText::Inline(word) if word == google::MACHINE) {
+        let is_google = cloud == Cloud::Google;
+        if is_google && matches!(written, SecretText::Inline(word) if word == google::MACHINE) {
             let account = Account::Google(google::Account::of_machine());
             return (Found::Secret(account.name().clone()), Some(account));
         }
@@ -80,16 +86,18 @@ impl Compiler<'_, '_> {
         };
         let read = match text.len() {
             0 => Err("is empty".to_owned()),
-            1..=SECRET_BYTES_MAX => google::Account::parse(&text),
+            1..=SECRET_BYTES_MAX if is_google => google::Account::parse(&text).map(Account::Google),
+            1..=SECRET_BYTES_MAX => aws::Account::parse(&text).map(Account::Aws),
             _ => Err("is longer than 16 KiB".to_owned()),
         };
         match read {
             Ok(account) => {
                 self.reads.count(KeyDigest::of(&text).to_string().as_bytes());
-                (Found::Secret(account.name.clone()), Some(Account::Google(account)))
+                (Found::Secret(account.name().clone()), Some(account))
             }
             Err(what) => {
-                self.problem(at, format!("{}{what}", from(written)), Some(GOOGLES.to_owned()));
+                let hint = if is_google { GOOGLES } else { AWSS };
+                self.problem(at, format!("{}{what}", from(written)), Some(hint.to_owned()));
                 (Found::Refused, None)
             }
         }
@@ -102,12 +110,22 @@ impl Compiler<'_, '_> {
         written: &Written,
         (kind, accounts): (&Kind, &[(At, Account)]),
     ) -> Result<Option<Located>, Said> {
-        let settings = [("project", &written.project), ("location", &written.location)];
-        if kind.cloud.is_none() {
-            for (name, _) in settings.iter().filter(|(_, written)| written.is_some()) {
-                self.problem(&at.key(name), format!("means nothing to type {}", kind.name), None);
-            }
-            return Ok(None);
+        let known: &[&str] = match kind.cloud {
+            None => &[],
+            Some(Cloud::Google) => &["project", "location"],
+            Some(Cloud::Aws { .. }) => &["region"],
+        };
+        let settings =
+            [("project", &written.project), ("location", &written.location), ("region", &written.region)];
+        for (name, _) in settings.iter().filter(|(name, said)| said.is_some() && !known.contains(name)) {
+            self.problem(&at.key(name), format!("means nothing to type {}", kind.name), None);
+        }
+        let Some(cloud) = kind.cloud else { return Ok(None) };
+        if let Cloud::Aws { .. } = cloud {
+            let region = written.region.as_deref();
+            let location = self.name_of_cloud(at, ("region", region, "for example us-east-1"));
+            let location = location.ok_or(Said)?;
+            return Ok(Some(Located { cloud, project: String::new(), location }));
         }
         let own = accounts.first().and_then(|(_, account)| account.project());
         let project = written.project.as_deref().or(own);
@@ -119,7 +137,7 @@ impl Compiler<'_, '_> {
         let location = written.location.as_deref();
         let location = self.name_of_cloud(at, ("location", location, "for example global or europe-west1"));
         let (project, location) = (project.ok_or(Said)?, location.ok_or(Said)?);
-        Ok(Some(Located { project, location }))
+        Ok(Some(Located { cloud, project, location }))
     }
 
     /// A name that goes into an address.
@@ -145,9 +163,18 @@ impl Compiler<'_, '_> {
     }
 
     /// What asks for a channel's credentials; those that cannot are reported.
-    pub(super) fn identities(&mut self, accounts: Vec<(At, Account)>, channel: &Channel) -> Vec<Identity> {
-        let identity = |(at, account)| match account {
-            Account::Google(account) => self.google(&at, account, channel),
+    pub(super) fn identities(
+        &mut self,
+        accounts: Vec<(At, Account)>,
+        (channel, located): (&Channel, Option<&Located>),
+    ) -> Vec<Identity> {
+        let identity = |(at, account)| match (account, located?.cloud) {
+            (Account::Google(account), _) => self.google(&at, account, channel),
+            (Account::Aws(account), Cloud::Aws { service, .. }) => {
+                let scope = aws::Scope { region: located?.location.clone(), service };
+                Some(Identity::Aws(Arc::new(Aws { account, scope })))
+            }
+            (Account::Aws(_), Cloud::Google) => None,
         };
         accounts.into_iter().filter_map(identity).collect()
     }
@@ -186,5 +213,7 @@ impl Compiler<'_, '_> {
 
 const GOOGLES: &str =
     "the JSON of a service account, of `gcloud auth application-default login`, or \"metadata\"";
+const AWSS: &str =
+    "a key of Bedrock's, ID:SECRET or ID:SECRET:SESSION, or the JSON of credential_process or aws sts";
 /// Google's projects have 30 bytes, with a domain's name before them more.
 const NAME_BYTES_MAX: usize = 100;

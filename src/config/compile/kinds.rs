@@ -65,6 +65,13 @@ pub(in crate::config) enum Of {
 pub(in crate::config) enum Cloud {
     /// Projects, locations, and tokens that are issued.
     Google,
+    /// Regions, and requests that are signed in the name of this service.
+    Aws {
+        /// The name.
+        service: &'static str,
+        /// Its hosts, with the region left open.
+        origin: &'static str,
+    },
 }
 
 /// What stands before an operation's own path.

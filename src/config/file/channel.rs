@@ -83,11 +83,13 @@ pub(in super::super) struct Channel {
     /// Of [Azure](channels.md#azure) only.
     #[schemars(extend("x-type" = "date, `preview`, `latest`", "x-default" = "the v1 API"))]
     pub(in super::super) api_version: Option<String>,
-    /// Of [`vertex`](channels.md#vertex) only: the project that pays.
+    /// Of [`vertex`](channels.md#google-vertex-ai) only: the project that pays.
     #[schemars(extend("x-default" = "that of the first credential"))]
     pub(in super::super) project: Option<String>,
     /// Of `vertex`: `global`, a multi-region (`us`, `eu`) or a region.
     pub(in super::super) location: Option<String>,
+    /// Of [Bedrock](channels.md#amazon-bedrock), `bedrock` and `bedrock-mantle`, only: the region of AWS.
+    pub(in super::super) region: Option<String>,
     /// What it speaks. A client of another protocol is [translated](translation.md) into the first. `openai`: `["chat", "responses"]`, at OpenAI itself `["responses", "chat"]`; write `["chat"]` for a compatible server without responses.
     #[schemars(extend("items" = { "type": "string", "enum": ["chat", "responses", "anthropic", "gemini"] }))]
     #[schemars(extend("x-type" = "list of `chat`, `responses`, `anthropic`, `gemini`", "x-default" = "by `type`"))]

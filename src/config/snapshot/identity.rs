@@ -3,6 +3,7 @@
 //! Invariant: an identity that exists can ask: its key signs, its address leads somewhere.
 
 use super::Channel;
+use crate::cloud::aws;
 use crate::cloud::google::Account;
 use crate::secret::KeyDigest;
 use std::sync::Arc;
@@ -12,6 +13,17 @@ use std::sync::Arc;
 pub enum Identity {
     /// An account of Google's, which is known by the tokens that are issued to it.
     Google(Arc<Google>),
+    /// An account of AWS's, which signs or has a key of Bedrock's own.
+    Aws(Arc<Aws>),
+}
+
+/// An account of AWS's.
+#[derive(Debug)]
+pub struct Aws {
+    /// The account.
+    pub account: aws::Account,
+    /// Where it asks.
+    pub scope: aws::Scope,
 }
 
 /// An account of Google's, and who issues its tokens.
@@ -32,6 +44,7 @@ impl Identity {
     pub fn issuer(&self) -> Option<&Channel> {
         match self {
             Self::Google(google) => Some(&google.issuer),
+            Self::Aws(_) => None,
         }
     }
 }

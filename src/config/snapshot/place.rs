@@ -60,6 +60,8 @@ pub enum Naming {
     Publisher,
     /// `models/{model}:rawPredict`: Anthropic's protocol at Google, whose body says the version in the model's place.
     RawPredict,
+    /// `model/{model}/invoke`: Anthropic's protocol at AWS, whose body says the version in the model's place.
+    Invoke,
 }
 
 /// How a credential is sent.

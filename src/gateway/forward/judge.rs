@@ -12,8 +12,8 @@ use crate::gateway::wire::{AnswerHead, Wire};
 use crate::protocol::encoding;
 use crate::protocol::observe::{self, Phase, Progress, StreamObserver};
 use bytes::Bytes;
-use http::HeaderMap;
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue};
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -42,6 +42,15 @@ pub(super) async fn judge(upstream: &Upstream, mut answer: Answer, target: &Targ
         Some(FailureKind::Unverified)
     } else if target.rewritten.asks_usage && observe::is_usage_refused(status, &body) {
         Some(FailureKind::UsageRefused)
+    } else if let Some(exception) = status::exception(&answer.head.headers) {
+        let kind = status::aws_failure_kind(exception, status, &body);
+        if kind.is_none() && target.translation().is_none() {
+            answer.head.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            answer.head.headers.remove(CONTENT_LENGTH);
+            answer.held = vec![status::in_anthropics_words(exception, &body)];
+            answer.complete = true;
+        }
+        kind
     } else {
         status::failure_kind(target.dialect(), status, &body, mapped)
     };
@@ -219,7 +228,7 @@ async fn until_event(wire: &mut Wire, held: &mut Vec<Bytes>, observer: &mut Pass
 
 /// Whether the body is server-sent events.
 fn is_event_stream(headers: &HeaderMap) -> bool {
-    let content_type = headers.get(CONTENT_TYPE).map_or(&b""[..], http::HeaderValue::as_bytes);
+    let content_type = headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
     let essence = content_type.split(|byte| *byte == b';').next().unwrap_or_default();
     essence.trim_ascii().eq_ignore_ascii_case(b"text/event-stream")
 }

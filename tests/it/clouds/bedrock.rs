@@ -75,7 +75,8 @@ impl Aws {
     }
 
     fn claude(&self) -> String {
-        let map = format!("models = [\"claude-sonnet-5\"]\nmodel_map = {{ \"claude-sonnet-5\" = \"{CLAUDE}\" }}");
+        let map =
+            format!("models = [\"claude-sonnet-5\"]\nmodel_map = {{ \"claude-sonnet-5\" = \"{CLAUDE}\" }}");
         self.channel(&format!("{ID}:{SECRET}"), &map)
     }
 
@@ -104,12 +105,20 @@ impl At {
         if let Err((exception, why)) = self.proved(&came) {
             return refusal(exception, 403, &why);
         }
-        let front = if self.service == "bedrock" { self.runtime(&came, upstream).await } else { mantle(&came, upstream).await };
+        let front = if self.service == "bedrock" {
+            self.runtime(&came, upstream).await
+        } else {
+            mantle(&came, upstream).await
+        };
         front.unwrap_or_else(|why| refusal("ValidationException", 400, &why))
     }
 
     /// Whether who asks has proved it.
     fn proved(&self, came: &Came) -> Result<(), (&'static str, String)> {
+        if self.service == "bedrock-mantle" && came.header("x-api-key") == Some(API_KEY) {
+            let wrong = ("AccessDeniedException", "x-api-key means nothing here".to_owned());
+            return came.target.starts_with("/anthropic/").then_some(()).ok_or(wrong);
+        }
         let authorization = came.header("authorization").unwrap_or_default();
         if let Some(bearer) = authorization.strip_prefix("Bearer ") {
             let said = || ("UnrecognizedClientException", format!("no such key: {bearer}"));
@@ -118,7 +127,9 @@ impl At {
         let expected = signature(came, self.service);
         if authorization != expected {
             let token = came.header("x-amz-security-token").unwrap_or_default();
-            let said = format!("The request signature we calculated does not match; {token}\n{authorization}\n{expected}");
+            let said = format!(
+                "The request signature we calculated does not match; {token}\n{authorization}\n{expected}"
+            );
             return Err(("InvalidSignatureException", said));
         }
         Ok(())
@@ -129,7 +140,8 @@ impl At {
             let path = format!("/v1/{path}");
             return Ok(behind(upstream, &path, &[("authorization", "Bearer k")], &came.json()).await);
         }
-        let path = came.target.strip_prefix("/model/").ok_or_else(|| format!("no such place: {}", came.target))?;
+        let path =
+            came.target.strip_prefix("/model/").ok_or_else(|| format!("no such place: {}", came.target))?;
         let (model, verb) = path.split_once('/').ok_or("no verb")?;
         let stream = match verb {
             "invoke" => false,
@@ -169,7 +181,8 @@ impl At {
     fn framed(&self, reply: &Reply) -> Reply {
         let spoils = *self.spoils.lock().expect("nobody panics");
         let text = String::from_utf8_lossy(&reply.body).into_owned();
-        let events = text.split("\n\n").filter_map(|event| event.lines().find_map(|line| line.strip_prefix("data: ")));
+        let events =
+            text.split("\n\n").filter_map(|event| event.lines().find_map(|line| line.strip_prefix("data: ")));
         let mut body = Vec::new();
         for (at, event) in events.enumerate() {
             let payload = json!({ "bytes": STANDARD.encode(event), "p": "abcdefgh" }).to_string();
@@ -262,13 +275,20 @@ async fn claude_is_invoked_with_a_signature_and_its_frames_are_its_own_stream() 
             assert_eq!(came.target, format!("/model/{model}/{verb}"));
             let betas = json!(BETAS.split(',').collect::<Vec<_>>());
             let version = format!("\"anthropic_version\":\"bedrock-2023-05-31\",\"anthropic_beta\":{betas}");
-            let body = claude_codes("claude-sonnet-5", stream).replacen("\"model\":\"claude-sonnet-5\"", &version, 1);
+            let body = claude_codes("claude-sonnet-5", stream).replacen(
+                "\"model\":\"claude-sonnet-5\"",
+                &version,
+                1,
+            );
             assert_eq!(came.text(), body.replace(&format!(",\"stream\":{stream}"), ""));
             if stream {
                 assert_eq!(answer.header("content-type"), Some("text/event-stream; charset=utf-8"));
                 let direct = Speech::Messages.spoken_by("claude-sonnet-5", true, Fault::None).await;
                 let events = |text: &str| {
-                    text.lines().filter(|line| line.starts_with("event: ")).map(str::to_owned).collect::<Vec<_>>()
+                    text.lines()
+                        .filter(|line| line.starts_with("event: "))
+                        .map(str::to_owned)
+                        .collect::<Vec<_>>()
                 };
                 assert_eq!(events(&answer.text()), events(&direct.text()));
                 assert!(answer.text().contains("\"claude-sonnet-5\""), "{}", answer.text());
@@ -285,17 +305,25 @@ async fn claude_is_invoked_with_a_signature_and_its_frames_are_its_own_stream() 
 async fn whoever_asks_reaches_each_of_its_protocols() {
     for service in ["bedrock", "bedrock-mantle"] {
         let aws = Aws::start(service).await;
-        let others = aws.channel(API_KEY, "models = [\"openai.gpt-oss\"]").replace(&format!("name = \"{service}"), "name = \"others");
+        let others = aws
+            .channel(API_KEY, "models = [\"openai.gpt-oss\"]")
+            .replace(&format!("name = \"{service}"), "name = \"others");
         let responses = aws
             .channel(&format!("{ID}:{SECRET}"), "models = [\"openai.gpt-6\"]\nprotocols = [\"responses\"]")
             .replace(&format!("name = \"{service}"), "name = \"responses");
-        let gateway = Gateway::start(&(aws.claude() + &others + &responses + &key())).await;
+        let keyed = aws
+            .claude()
+            .replace(&format!("{ID}:{SECRET}"), API_KEY)
+            .replace(&format!("name = \"{service}"), "name = \"keyed")
+            .replace("claude-sonnet-5\"", "claude-keyed\"");
+        let gateway = Gateway::start(&(aws.claude() + &keyed + &others + &responses + &key())).await;
         let (claude, root) = match service {
             "bedrock" => ("/model/us.anthropic.claude-sonnet-5-20260101-v1%3A0/invoke", "/openai/v1"),
             _ => ("/anthropic/v1/messages", "/v1"),
         };
         for (model, path) in [
             ("claude-sonnet-5", claude.to_owned()),
+            ("claude-keyed", claude.to_owned()),
             ("openai.gpt-oss", format!("{root}/chat/completions")),
             ("openai.gpt-6", format!("{root}/responses")),
         ] {
@@ -317,7 +345,12 @@ async fn what_the_provider_says_is_somebodys_and_nobody_reads_a_secret() {
         ("ThrottlingException", 429, "Too many requests", "rate_limited"),
         ("ServiceQuotaExceededException", 400, "quota", "rate_limited"),
         ("AccessDeniedException", 403, "no", "forbidden"),
-        ("UnrecognizedClientException", 403, "The security token included in the request is invalid.", "unauthorized"),
+        (
+            "UnrecognizedClientException",
+            403,
+            "The security token included in the request is invalid.",
+            "unauthorized",
+        ),
         ("ExpiredTokenException", 403, SESSION, "unauthorized"),
         ("ModelErrorException", 424, "x", "server_error"),
         ("ModelTimeoutException", 408, "x", "server_error"),
@@ -325,11 +358,17 @@ async fn what_the_provider_says_is_somebodys_and_nobody_reads_a_secret() {
         ("InternalServerException", 500, "x", "server_error"),
         ("ResourceNotFoundException", 404, "x", "model_refused"),
         ("ValidationException", 400, "The provided model identifier is invalid.", "model_refused"),
-        ("ValidationException", 400, "Invocation of model ID x with on-demand throughput isn\u{2019}t supported.", "model_refused"),
+        (
+            "ValidationException",
+            400,
+            "Invocation of model ID x with on-demand throughput isn\u{2019}t supported.",
+            "model_refused",
+        ),
     ] {
         let aws = Aws::start("bedrock").await;
         let second = provider().await;
-        let other = channel("anthropic", "anthropic", &second, "priority = 1\nmodels = [\"claude-sonnet-5\"]");
+        let other =
+            channel("anthropic", "anthropic", &second, "priority = 1\nmodels = [\"claude-sonnet-5\"]");
         let text = aws.claude().replace(SECRET, &format!("{SECRET}:{SESSION}"));
         let gateway = Gateway::start(&(text + &other + &key())).await;
         aws.instead(exception, status, message);
@@ -337,7 +376,10 @@ async fn what_the_provider_says_is_somebodys_and_nobody_reads_a_secret() {
         assert_eq!((answer.status, answer.ended), (200, Ended::Whole), "{exception}: {}", answer.text());
         let line = gateway.log.line().await;
         assert_eq!(line["attempts"][0]["reason"], reason, "{exception}: {line}");
-        assert!(!gateway.log.text().contains("SESSION") && !gateway.log.text().contains("SECRETKEY"), "{line}");
+        assert!(
+            !gateway.log.text().contains("SESSION") && !gateway.log.text().contains("SECRETKEY"),
+            "{line}"
+        );
     }
 }
 
@@ -367,7 +409,8 @@ async fn a_stream_that_goes_wrong_before_its_first_event_is_answered_by_another(
         let aws = Aws::start("bedrock").await;
         *aws.at.spoils.lock().expect("nobody panics") = Some(spoils);
         let second = provider().await;
-        let other = channel("anthropic", "anthropic", &second, "priority = 1\nmodels = [\"claude-sonnet-5\"]");
+        let other =
+            channel("anthropic", "anthropic", &second, "priority = 1\nmodels = [\"claude-sonnet-5\"]");
         let gateway = Gateway::start(&(aws.claude() + &other + &key())).await;
         let answer = claude_code(gateway.addr(), "claude-sonnet-5", true).await;
         assert_eq!((answer.status, answer.ended), (200, Ended::Whole), "{spoils:?}: {}", answer.text());
@@ -413,7 +456,10 @@ async fn a_failure_at_anthropic_leads_there() {
 
 /// What loading this channel says.
 fn said(channel: &str) -> String {
-    let text = format!("[server]\nlisten = [\"127.0.0.1:0\"]\n[[channel]]\nname = \"c\"\ntype = \"bedrock\"\n{channel}\n{}", key());
+    let text = format!(
+        "[server]\nlisten = [\"127.0.0.1:0\"]\n[[channel]]\nname = \"c\"\ntype = \"bedrock\"\n{channel}\n{}",
+        key()
+    );
     match config::load(std::path::Path::new("t.toml"), &TextSource(&text)) {
         Ok(loaded) => config::redacted(&loaded.snapshot).to_string(),
         Err(problems) => problems.to_string(),
@@ -423,11 +469,23 @@ fn said(channel: &str) -> String {
 #[test]
 fn what_is_wrong_with_a_channel_is_said_with_its_way_out() {
     for (channel, words) in [
-        ("models = [\"claude-x\"]\napi_keys = [\"ABSKkey-0123456789\"]", "region: is needed (for example us-east-1)"),
+        (
+            "models = [\"claude-x\"]\napi_keys = [\"ABSKkey-0123456789\"]",
+            "region: is needed (for example us-east-1)",
+        ),
         ("region = \"us-east-1\"\napi_keys = [\"ABSKkey-0123456789\"]", "protocols: is needed"),
-        ("region = \"us-east-1\"\nlocation = \"x\"\nmodels = [\"claude-x\"]\napi_keys = [\"ABSKkey-0123456789\"]", "location: means nothing to type bedrock"),
-        ("region = \"us-east-1\"\nmodels = [\"claude-x\"]\napi_keys = [\"A:secret-text:b:c\"]", "api_keys[0]: has more than two colons (a key of Bedrock's, ID:SECRET"),
-        ("region = \"eu-west-3\"\nmodels = [\"claude-x\"]\napi_keys = [\"AKIAEXAMPLE0001:secret-text\"]", "https://bedrock-runtime.eu-west-3.amazonaws.com"),
+        (
+            "region = \"us-east-1\"\nlocation = \"x\"\nmodels = [\"claude-x\"]\napi_keys = [\"ABSKkey-0123456789\"]",
+            "location: means nothing to type bedrock",
+        ),
+        (
+            "region = \"us-east-1\"\nmodels = [\"claude-x\"]\napi_keys = [\"A:secret-text:b:c\"]",
+            "api_keys[0]: has more than two colons (a key of Bedrock's, ID:SECRET",
+        ),
+        (
+            "region = \"eu-west-3\"\nmodels = [\"claude-x\"]\napi_keys = [\"AKIAEXAMPLE0001:secret-text\"]",
+            "https://bedrock-runtime.eu-west-3.amazonaws.com",
+        ),
     ] {
         let said = said(channel);
         assert!(said.contains(words), "{channel}:\n{said}");
@@ -450,7 +508,8 @@ async fn a_trial_says_whether_the_key_or_the_model_is_wrong() {
         let path = path.display().to_string();
         let run = move || tollgate(&["channels", "test", "bedrock", "--format", "json", "-c", &path]);
         let run = tokio::task::spawn_blocking(run).await.expect("it ends");
-        let rows: Value = serde_json::from_str(&run.stdout).unwrap_or_else(|error| panic!("{error}: {run:?}"));
+        let rows: Value =
+            serde_json::from_str(&run.stdout).unwrap_or_else(|error| panic!("{error}: {run:?}"));
         assert_eq!(rows[0]["result"], result, "{rows}");
         assert_eq!(rows[0]["credential"], "0001", "{rows}");
     }

@@ -1,6 +1,7 @@
 //! `vertex`: tokens that are issued, and the paths and bodies of Google's cloud.
 
 use super::{BETAS, claude_code, claude_codes};
+use crate::egress::{Kind, Proxy};
 use crate::support::client::{self, Ended};
 use crate::support::cloud::{Came, Reply, behind, serve};
 use crate::support::process::tollgate;
@@ -376,6 +377,22 @@ async fn a_failure_there_leads_to_anthropic_and_one_at_anthropic_leads_there() {
         assert_eq!((answer.status, answer.ended), (200, Ended::Whole), "{}", answer.text());
         assert!(answer.text().contains("message_stop"), "{}", answer.text());
     }
+}
+
+#[tokio::test]
+async fn tokens_are_fetched_through_the_channels_own_proxy() {
+    let google = Google::start().await;
+    let issuer = "http://issuer.invalid/token";
+    issuer.clone_into(&mut google.at.token_uri.lock().expect("nobody panics"));
+    let mut account = service_account();
+    account["token_uri"] = json!(issuer);
+    std::fs::write(google.dir.path().join("sa.json"), account.to_string()).expect("it is written");
+    let proxy = Proxy::start(Kind::Http, google.addr).await;
+    let text = google.claude().replace(&format!("http://{}", google.addr), "http://provider.invalid");
+    let text = format!("{text}egress_proxy = \"http://{}\"\n{}", proxy.addr, key());
+    let gateway = Gateway::start(&text).await;
+    assert_eq!(claude_code(gateway.addr(), "claude-sonnet-5", true).await.status, 200);
+    assert_eq!(proxy.asked(), ["issuer.invalid:80", "provider.invalid:80"]);
 }
 
 /// What loading this channel says.

@@ -295,6 +295,39 @@ pub(super) const KINDS: &[Kind] = &[
         cloud: Some(Cloud::Google),
         ..COMPATIBLE
     },
+    // https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_InvokeModel.html,
+    // https://platform.claude.com/docs/en/build-with-claude/claude-on-amazon-bedrock-legacy,
+    // https://docs.aws.amazon.com/bedrock/latest/userguide/inference-responses-api.html of /openai/v1
+    Kind {
+        name: "bedrock",
+        dialect: Dialect::Anthropic,
+        speaks: &[
+            Speaks { naming: Naming::Invoke, of: Of::Claude, ..messages(root("", ""), Identity) },
+            Speaks { of: Of::Others, ..spoken(Protocol::Chat, GROQ, Identity) },
+            Speaks { of: Of::Some, ..spoken(Protocol::Responses, GROQ, Identity) },
+        ],
+        cloud: Some(Cloud::Aws {
+            service: "bedrock",
+            origin: "https://bedrock-runtime.{region}.amazonaws.com",
+        }),
+        ..COMPATIBLE
+    },
+    // https://docs.aws.amazon.com/bedrock/latest/userguide/inference-messages-api.html, …/inference-responses-api.html;
+    // what it signs as is said by Anthropic's own client (`lib/bedrock/_mantle.py` of anthropic of PyPI).
+    Kind {
+        name: "bedrock-mantle",
+        dialect: Dialect::Anthropic,
+        speaks: &[
+            Speaks { counts: true, of: Of::Claude, ..messages(root("/anthropic", "v1"), Identity) },
+            Speaks { of: Of::Others, ..spoken(Protocol::Chat, V1, Identity) },
+            Speaks { of: Of::Some, ..spoken(Protocol::Responses, V1, Identity) },
+        ],
+        cloud: Some(Cloud::Aws {
+            service: "bedrock-mantle",
+            origin: "https://bedrock-mantle.{region}.api.aws",
+        }),
+        ..COMPATIBLE
+    },
 ];
 
 /// What most rows have in common: OpenAI's shapes, and nothing that is not named.
