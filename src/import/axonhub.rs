@@ -79,6 +79,11 @@ fn channel(written: &Value, draft: &mut Draft) -> Option<Channel> {
         );
     }
     channel.base_url = url.and_then(|url| providers::base_url(&url, provider));
+    let provider = providers::at_address(provider, channel.base_url.as_deref());
+    channel.kind = provider.kind;
+    if let Some(protocol) = provider.protocol {
+        channel.settings.insert("protocols", format!("[\"{protocol}\"]"));
+    }
     if channel.base_url.is_none() {
         channel.base_url = provider.base_url.map(str::to_owned);
         if !provider.hosted {

@@ -5,7 +5,7 @@
 //! of the second.
 
 use super::draft::{Channel, Credential, Draft, Group, Key, KeySecret, Limits, Price, Quota, What};
-use super::providers::{self, OPENAI, Provider};
+use super::providers::{self, AZURE, Provider};
 use super::read::{self, flag, is_set, number, positive, text, texts};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -60,14 +60,18 @@ fn deployment(at: &str, entry: &Value, credentials: &Value, draft: &mut Draft) -
     };
     let (word, model) = provider_word(&params, &model);
     let azure = matches!(word.as_str(), "azure" | "azure_text");
-    let Some(provider) = (if azure { Some(OPENAI) } else { providers::of_litellm(&word) }) else {
+    if CLOUDS.contains(&word.as_str()) {
+        draft.lost(at, "a credential of a cloud has another form here: write a channel of type vertex or bedrock by hand");
+        return None;
+    }
+    let Some(provider) = (if azure { Some(AZURE) } else { providers::of_litellm(&word) }) else {
         draft.lost(at, format!("there is no type of channel for the provider {word}"));
         return None;
     };
     let model = wildcard(&at, &named, model, &word, draft)?;
     let mut channel = Channel { name: word.clone(), kind: provider.kind, ..Channel::default() };
     address(&at, &params, (provider, azure), &mut channel, draft);
-    let key = text(&params, "api_key").map_or_else(|| usual_key(provider, azure), |key| secret(&key));
+    let key = text(&params, "api_key").map_or_else(|| usual_key(provider), |key| secret(&key));
     channel.api_keys = vec![key];
     settings(&at, &params, &mut channel, draft);
     if named.contains('*') {
@@ -115,6 +119,9 @@ fn provider_word(params: &Value, model: &str) -> (String, String) {
         _ => ("openai".to_owned(), model.to_owned()),
     }
 }
+
+/// Who asks there is said in settings of their own.
+const CLOUDS: [&str; 4] = ["bedrock", "bedrock_converse", "vertex_ai", "vertex_ai_beta"];
 
 /// Providers whose word is known and that no type of channel speaks to.
 const NO_CHANNEL: [&str; 19] = [
@@ -325,11 +332,11 @@ fn secret(written: &str) -> Credential {
     }
 }
 
-fn usual_key(provider: Provider, azure: bool) -> Credential {
-    if !provider.hosted || provider.base_url.is_some_and(|url| url.contains("localhost")) {
+fn usual_key(provider: Provider) -> Credential {
+    if !provider.hosted || provider.kind == "ollama" {
         return Credential::Text("none".to_owned());
     }
-    Credential::Variable(if azure { "AZURE_API_KEY" } else { provider.variable }.to_owned())
+    Credential::Variable(provider.variable.to_owned())
 }
 
 /// The master key, as an ordinary key; the rest of what is said of the server.

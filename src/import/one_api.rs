@@ -7,7 +7,7 @@
 //! differently from 26 on.
 
 use super::draft::{Channel, Credential, Draft, Key, KeySecret, Quota, What, variable};
-use super::providers::{self, OPENAI, Provider};
+use super::providers::{self, Provider};
 use super::read::{as_text, flag, inner, is_set, positive, split, text, whole};
 use serde_json::{Deserializer, Value};
 use std::collections::{BTreeMap, BTreeSet};
@@ -80,7 +80,7 @@ fn channel(row: &Value, newer: bool, draft: &mut Draft) {
     let at = format!("channels.{named}");
     let azure = number == AZURE;
     let found = if newer { providers::of_new_api(number) } else { providers::of_one_api(number) };
-    let Some(provider) = (if azure { Some(OPENAI) } else { found }) else {
+    let Some(provider) = (if azure { Some(providers::AZURE) } else { found }) else {
         draft.lost(at, format!("there is no type of channel for its type {number}"));
         return;
     };
