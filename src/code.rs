@@ -27,6 +27,8 @@ pub enum Code {
     UnknownEndpoint,
     /// No channel of the key's group serves the model.
     ModelNotFound,
+    /// No task of this id was made with this key, or what made it is gone.
+    TaskNotFound,
     /// The operation exists, with another method.
     MethodNotAllowed,
     /// The request cannot be understood.
@@ -79,7 +81,7 @@ pub enum Code {
 
 impl Code {
     /// Every code, for tables and tests.
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 35] = [
         Self::MissingApiKey,
         Self::MalformedApiKey,
         Self::InvalidApiKey,
@@ -90,6 +92,7 @@ impl Code {
         Self::StreamNotAllowed,
         Self::UnknownEndpoint,
         Self::ModelNotFound,
+        Self::TaskNotFound,
         Self::MethodNotAllowed,
         Self::InvalidRequest,
         Self::RequestTimeout,
@@ -139,6 +142,7 @@ impl Code {
             Self::StreamNotAllowed => ("stream_not_allowed", 403),
             Self::UnknownEndpoint => ("unknown_endpoint", 404),
             Self::ModelNotFound => ("model_not_found", 404),
+            Self::TaskNotFound => ("task_not_found", 404),
             Self::MethodNotAllowed => ("method_not_allowed", 405),
             Self::InvalidRequest => ("invalid_request", 400),
             Self::RequestTimeout => ("request_timeout", 408),

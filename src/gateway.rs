@@ -30,6 +30,7 @@ pub mod spend;
 pub mod status;
 pub mod traced;
 pub mod tokens;
+pub mod task;
 pub mod trial;
 pub mod tunnel;
 pub mod waiting;
@@ -230,6 +231,9 @@ impl Gateway {
         exchange: &mut Exchange,
         entry: Entry,
     ) -> Result<Accepted, Stop> {
+        if entry.operation.is_of_task() {
+            return self.accept_task(client, exchange, entry).await;
+        }
         let key = self.identify(client, exchange, &entry)?;
         let live = Arc::clone(&exchange.live);
         let groups: Vec<_> = key.in_groups().cloned().collect();
@@ -254,14 +258,25 @@ impl Gateway {
         let asked = Asked::of(&entry, (&requested, body.len()), &inspection, &thinking);
         let (plan, others) = self.bear(exchange, bearer, &asked).await?;
         exchange.record.overhead.request = elapsed(read_at, self.world.now());
-        let usage_refused_by = Vec::new();
-        Ok(Accepted { entry, body, inspection, requested, plan, others, thinking, usage_refused_by, share })
+        let (usage_refused_by, task) = (Vec::new(), None);
+        Ok(Accepted {
+            entry,
+            body,
+            inspection,
+            requested,
+            plan,
+            others,
+            thinking,
+            usage_refused_by,
+            task,
+            share,
+        })
     }
 
     /// rewrite → forward → observe, one attempt at a time; ends with the first answer, or with none left.
     async fn serve(&self, client: &mut Client<'_>, exchange: &mut Exchange, mut accepted: Accepted) -> Sent {
         let live = Arc::clone(&exchange.live);
-        let mut again = None;
+        let mut again = self.first(exchange, &mut accepted);
         loop {
             let next = again.take().map(Next::Attempt);
             let next = next.unwrap_or_else(|| accepted.plan.next(&live, &self.registry, self.world.now()));
@@ -331,6 +346,7 @@ impl Gateway {
             early_ping: accepted.early_ping(&attempt.channel),
             rename: accepted.rename(attempt),
             model_upstream: &attempt.model_upstream,
+            task: accepted.task.as_ref(),
             bodies: self.registry.bodies(),
             now_unix: self.world.unix_ms() / 1000,
         };
@@ -359,6 +375,7 @@ impl Gateway {
         let relayed = Relayed {
             operation: accepted.entry.operation,
             rename: accepted.rename(&attempt).map(str::to_owned),
+            binding: accepted.binding(exchange, &attempt),
             channel: Arc::clone(&attempt.channel),
             streams: self.registry.streams(),
             share: self.registry.bodies().share(),

@@ -48,13 +48,15 @@ pub enum Unit {
     WebSearch,
     /// A second of sound, where sound is billed by time.
     AudioSecond,
+    /// A second of film.
+    VideoSecond,
     /// The request itself.
     Request,
 }
 
 impl Unit {
     /// Every unit, in the order of its number.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Input,
         Self::Output,
         Self::CacheRead,
@@ -71,6 +73,7 @@ impl Unit {
         Self::OutputVideo,
         Self::WebSearch,
         Self::AudioSecond,
+        Self::VideoSecond,
         Self::Request,
     ];
 
@@ -93,6 +96,7 @@ impl Unit {
             Self::OutputVideo => "output_video",
             Self::WebSearch => "web_search",
             Self::AudioSecond => "audio_second",
+            Self::VideoSecond => "video_second",
             Self::Request => "request",
         }
     }
@@ -106,7 +110,12 @@ impl Unit {
                 Some(Self::Input)
             }
             Self::Reasoning | Self::OutputAudio | Self::OutputImage | Self::OutputVideo => Some(Self::Output),
-            Self::Input | Self::Output | Self::WebSearch | Self::AudioSecond | Self::Request => None,
+            Self::Input
+            | Self::Output
+            | Self::WebSearch
+            | Self::AudioSecond
+            | Self::VideoSecond
+            | Self::Request => None,
         }
     }
 
@@ -138,7 +147,7 @@ impl Rates {
 
     /// Nano-dollars; `None`: something was used that has no rate.
     fn amount(&self, usage: &Usage) -> Option<u64> {
-        // Seventeen times 2^64 units at most 2^47: far from 2^128.
+        // Eighteen times 2^64 units at most 2^50: far from 2^128.
         let mut sum: u128 = 0;
         for (unit, count) in parts(usage) {
             match self.effective(unit) {
@@ -175,6 +184,7 @@ pub fn parts(usage: &Usage) -> [(Unit, u64); Unit::ALL.len()] {
         (Unit::Output, output),
         (Unit::WebSearch, usage.web_searches),
         (Unit::AudioSecond, usage.audio_seconds),
+        (Unit::VideoSecond, usage.video_seconds),
         (Unit::Request, 1),
     ]
 }

@@ -19,6 +19,7 @@ pub mod skim;
 pub mod splice;
 pub mod sse;
 pub mod trace_context;
+pub mod task;
 
 /// The family of addresses, error shapes and credential forms a client speaks; contract.md's word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -142,6 +143,14 @@ pub enum Operation {
     Transcriptions,
     /// `POST audio/translations`: a form.
     Translations,
+    /// `POST videos`: a form, or JSON; its answer is a task.
+    Videos,
+    /// `POST videos/{id}/remix`, `videos/edits`, `videos/extensions`: another one out of one that was made.
+    VideoRemix,
+    /// `GET` and `DELETE videos/{id}`.
+    Video,
+    /// `GET videos/{id}/content`: what was made.
+    VideoContent,
     /// `POST messages`.
     Messages,
     /// `POST messages/count_tokens`.
@@ -184,6 +193,7 @@ impl Operation {
             Self::Rerank => "rerank",
             Self::ImageGenerations | Self::ImageEdits | Self::ImageVariations => "images",
             Self::Speech | Self::Transcriptions | Self::Translations => "audio",
+            Self::Videos | Self::VideoRemix | Self::Video | Self::VideoContent => "videos",
             Self::Messages => "messages",
             Self::CountTokens | Self::GeminiCountTokens => "count_tokens",
             Self::GenerateContent | Self::StreamGenerateContent => "generate_content",
@@ -247,7 +257,7 @@ impl Operation {
 
     /// Whether repeating it after the provider may have begun could create a thing twice.
     pub fn creates(self) -> bool {
-        self.is_tunnel() || self.medium() == Some(Medium::Images)
+        self.is_tunnel() || matches!(self.medium(), Some(Medium::Images | Medium::Videos))
     }
 
     /// What it makes or reads beside text, or does instead, which keys and groups may have a rate of its own for.
@@ -255,6 +265,8 @@ impl Operation {
         match self {
             Self::ImageGenerations | Self::ImageEdits | Self::ImageVariations => Some(Medium::Images),
             Self::Speech | Self::Transcriptions | Self::Translations => Some(Medium::Audio),
+            Self::Videos | Self::VideoRemix => Some(Medium::Videos),
+            Self::Video | Self::VideoContent => Some(Medium::Polls),
             _ if self.counts() => Some(Medium::Counts),
             _ => None,
         }
@@ -262,12 +274,20 @@ impl Operation {
 
     /// Whether its body is a form with files (`multipart/form-data`), of which the model is a part.
     pub fn takes_form(self) -> bool {
-        matches!(self, Self::ImageEdits | Self::ImageVariations | Self::Transcriptions | Self::Translations)
+        matches!(
+            self,
+            Self::ImageEdits
+                | Self::ImageVariations
+                | Self::Transcriptions
+                | Self::Translations
+                | Self::Videos
+                | Self::VideoRemix
+        )
     }
 
     /// Whether its body may be JSON.
     pub fn takes_json(self) -> bool {
-        !self.takes_form() || self == Self::ImageEdits
+        !self.takes_form() || matches!(self, Self::ImageEdits | Self::Videos | Self::VideoRemix)
     }
 
     /// Whether its body is read, inspected and replayed (an exchange), as opposed to a tunnel or a local answer.
@@ -278,6 +298,16 @@ impl Operation {
     /// Whether it goes through as it comes, unread.
     pub fn is_tunnel(self) -> bool {
         matches!(self, Self::Files | Self::Uploads | Self::Batches | Self::FineTuning | Self::MessageBatches)
+    }
+
+    /// Whether it is about what was made before, and so for the channel and the credential that made it alone.
+    pub fn is_of_task(self) -> bool {
+        matches!(self, Self::VideoRemix | Self::Video | Self::VideoContent)
+    }
+
+    /// Whether its answer tells of tasks, by ids that are shown as ours.
+    pub fn tells_of_tasks(self) -> bool {
+        matches!(self, Self::Videos | Self::VideoRemix | Self::Video)
     }
 
     /// Whether a provider does work for it, and bills for it, that nobody here sees.
@@ -299,7 +329,11 @@ impl Operation {
             | Self::ImageVariations
             | Self::Speech
             | Self::Transcriptions
-            | Self::Translations => Grammar::Media,
+            | Self::Translations
+            | Self::Videos
+            | Self::VideoRemix
+            | Self::Video
+            | Self::VideoContent => Grammar::Media,
             Self::ChatCompletions
             | Self::Completions
             | Self::Embeddings
@@ -315,9 +349,12 @@ impl Operation {
         }
     }
 
-    /// Whether it uses anything that is billed; counting tokens and moderations are free.
+    /// Whether it uses anything that is billed; counting tokens, moderations and looking after tasks are free.
     pub fn has_usage(self) -> bool {
-        self.is_exchange() && !self.counts() && self != Self::Moderations
+        self.is_exchange()
+            && !self.counts()
+            && self != Self::Moderations
+            && self.medium() != Some(Medium::Polls)
     }
 
     /// Whether what nobody counted can be estimated from the bytes: of text, not of pictures and sound, nor where
@@ -336,15 +373,19 @@ pub enum Medium {
     Audio,
     /// Tokens, counted and not spent: programs ask for a dozen counts at once, and they cost nobody anything.
     Counts,
+    /// Films, which are tasks.
+    Videos,
+    /// Looking after tasks: programs ask every second whether one is done, and that costs nobody anything.
+    Polls,
 }
 
 impl Medium {
     /// Every one, in the order of its number.
-    pub const ALL: [Self; 3] = [Self::Images, Self::Audio, Self::Counts];
+    pub const ALL: [Self; 5] = [Self::Images, Self::Audio, Self::Counts, Self::Videos, Self::Polls];
 
     /// Whether it counts at its own rate alone: neither as a request nor at once.
     pub fn is_apart(self) -> bool {
-        self == Self::Counts
+        matches!(self, Self::Counts | Self::Polls)
     }
 
     /// The limit of its requests per minute, as it is written and shown.
@@ -353,6 +394,8 @@ impl Medium {
             Self::Images => "images_rpm",
             Self::Audio => "audio_rpm",
             Self::Counts => "count_tokens_rpm",
+            Self::Videos => "videos_rpm",
+            Self::Polls => "polls_rpm",
         }
     }
 
@@ -362,6 +405,8 @@ impl Medium {
             Self::Images => "images_burst",
             Self::Audio => "audio_burst",
             Self::Counts => "count_tokens_burst",
+            Self::Videos => "videos_burst",
+            Self::Polls => "polls_burst",
         }
     }
 
@@ -371,6 +416,8 @@ impl Medium {
             Self::Images => "group_images_rpm",
             Self::Audio => "group_audio_rpm",
             Self::Counts => "group_count_tokens_rpm",
+            Self::Videos => "group_videos_rpm",
+            Self::Polls => "group_polls_rpm",
         }
     }
 
@@ -380,6 +427,8 @@ impl Medium {
             Self::Images => "image requests",
             Self::Audio => "audio requests",
             Self::Counts => "token counts",
+            Self::Videos => "video requests",
+            Self::Polls => "requests about tasks",
         }
     }
 }
@@ -395,6 +444,6 @@ pub enum Grammar {
     Messages,
     /// Chunks with `candidates`; no terminal event.
     Gemini,
-    /// Pictures and sound: whole, or in named events up to `….done` or `….completed`.
+    /// Pictures, sound and films: whole, or in named events up to `….done` or `….completed`.
     Media,
 }

@@ -4,6 +4,7 @@
 //! `Debug` and `Display` show the last four characters at most. Keys we issue are compared by SHA-256
 //! digest: they carry enough entropy that no slow hash is needed, and a digest lookup leaks no prefix.
 
+use hmac::{Hmac, Mac as _};
 use sha2::{Digest as _, Sha256};
 use std::fmt;
 use std::sync::Arc;
@@ -26,6 +27,28 @@ impl Secret {
     /// What may be shown of it.
     pub fn last4(&self) -> String {
         last4(&self.0)
+    }
+
+    /// What proves that whoever holds this secret said this (HMAC-SHA256); nothing of the secret can be found by it.
+    pub fn sign<'a>(&self, parts: impl IntoIterator<Item = &'a [u8]>) -> [u8; 32] {
+        self.signing(parts).finalize().into_bytes().into()
+    }
+
+    /// Whether it was this that was said, by the beginning of what proves it.
+    pub fn has_signed<'a>(&self, parts: impl IntoIterator<Item = &'a [u8]>, tag: &[u8]) -> bool {
+        self.signing(parts).verify_truncated_left(tag).is_ok()
+    }
+
+    #[expect(clippy::expect_used, reason = "a key of any length will do (RFC 2104)")]
+    fn signing<'a>(&self, parts: impl IntoIterator<Item = &'a [u8]>) -> Hmac<Sha256> {
+        let mut signing =
+            Hmac::<Sha256>::new_from_slice(self.0.as_bytes()).expect("a key of any length will do");
+        for part in parts {
+            // The length first, so that where one part ends and the next begins counts too.
+            signing.update(&(part.len() as u64).to_be_bytes());
+            signing.update(part);
+        }
+        signing
     }
 
     /// The digest it is looked up by.
@@ -111,6 +134,23 @@ mod tests {
         let secret = Secret::new("sk-test-0123456789");
         assert_eq!(format!("{secret:?} {secret}"), "…6789 …6789");
         assert_eq!(format!("{:?}", Secret::new("short")), "…");
+    }
+
+    #[test]
+    fn what_is_signed_is_proved_by_nobody_else_and_by_the_standard() {
+        let secret = Secret::new("Jefe");
+        let parts = || [&b"one"[..], b"two"];
+        let tag = secret.sign(parts());
+        assert!(secret.has_signed(parts(), &tag) && secret.has_signed(parts(), &tag[..16]));
+        assert!(!Secret::new("jefe").has_signed(parts(), &tag));
+        assert!(!Secret::new("").has_signed(parts(), &tag));
+        for other in [[&b"onet"[..], b"wo"], [b"one", b""], [b"two", b"one"]] {
+            assert!(!secret.has_signed(other, &tag));
+        }
+        assert!(!secret.has_signed(parts(), &tag[1..17]) && !secret.has_signed(parts(), &[]));
+        let mut standard = Hmac::<Sha256>::new_from_slice(b"Jefe").unwrap();
+        standard.update(b"\0\0\0\0\0\0\0\x03one\0\0\0\0\0\0\0\x03two");
+        assert_eq!(tag[..], standard.finalize().into_bytes()[..]);
     }
 
     #[test]

@@ -20,6 +20,7 @@ pub mod retry;
 pub mod rewrite;
 pub mod route;
 pub mod session;
+pub mod task;
 pub mod translated;
 pub mod trial;
 pub mod unseen;

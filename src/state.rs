@@ -27,7 +27,8 @@ use crate::config::snapshot::{Channel, Limits, ModelLimit};
 use crate::id::{ChannelId, GroupId, KeyId};
 use crate::limit::Nanos;
 use crate::limit::quota::Spent;
-use crate::secret::KeyDigest;
+use crate::protocol::task::Account;
+use crate::secret::{KeyDigest, Secret};
 use bodies::Bodies;
 use budgets::Budgets;
 use dashmap::DashMap;
@@ -93,6 +94,7 @@ impl Registry {
         let groups: Vec<_> = groups.collect();
         let channels = snapshot.channels.iter().map(|channel| ChannelState {
             mark: rendezvous::mark([channel.id.as_str().as_bytes()]),
+            accounts: channel.credentials.iter().map(|secret| account(channel, secret)).collect(),
             credential_marks: channel.credentials.iter().map(|secret| secret.digest().mark()).collect(),
             gate: gate(GateName::Channel(channel.id.clone()), &channel.limits),
             health: Arc::clone(&self.health.entry(channel.id.clone()).or_default()),
@@ -291,11 +293,21 @@ pub struct ChannelState {
     pub mark: u64,
     /// The same of each of its credentials, in the snapshot's order.
     pub credential_marks: Vec<u64>,
+    /// What ids of tasks call each of its credentials at this channel, in the same order.
+    pub accounts: Vec<Account>,
     /// The limits of each of its credentials, in the same order.
     pub credential_gates: Vec<Arc<Gate>>,
     /// Who waits for a place.
     pub queue: Arc<Queue>,
 }
+
+/// The same at every replica, and nothing that the channel's name or the credential could be guessed by.
+fn account(channel: &Channel, secret: &Secret) -> Account {
+    let signed = secret.sign([ACCOUNT, channel.id.as_str().as_bytes()]);
+    std::array::from_fn(|at| signed[at])
+}
+
+const ACCOUNT: &[u8] = b"tollgate: an account that tasks are made by, 1";
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum GateName {

@@ -26,6 +26,8 @@ pub struct Usage {
     pub web_searches: u64,
     /// Seconds of sound, where a provider counts those; no tokens.
     pub audio_seconds: u64,
+    /// Seconds of film that are made; no tokens.
+    pub video_seconds: u64,
 }
 
 /// Tokens that were no text, each part of the type its name begins with.
@@ -73,7 +75,7 @@ impl Usage {
     }
 
     /// What has a price of its own beside the types, by name.
-    pub fn apart(&self) -> [(&'static str, u64); 11] {
+    pub fn apart(&self) -> [(&'static str, u64); 12] {
         [
             ("cache_write_1h", self.cache_write_1h),
             ("input_audio", self.media.input_audio),
@@ -86,6 +88,7 @@ impl Usage {
             ("output_video", self.media.output_video),
             ("web_searches", self.web_searches),
             ("audio_seconds", self.audio_seconds),
+            ("video_seconds", self.video_seconds),
         ]
     }
 }

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use serde_json::Value;
 use tollgate::protocol::observe;
+use tollgate::protocol::splice::splice;
 use tollgate::protocol::{Dialect, Grammar};
 
 /// The first byte chooses the operation.
@@ -15,7 +16,8 @@ pub fn run(input: &[u8]) {
     let body = Bytes::copy_from_slice(body);
     let facts = observe::answer(operation, &body);
     assert!(facts.unreported <= body.len() as u64, "no more text than there is");
-    let renamed = observe::rename_answer(&body, &facts, NAME).concat();
+    let edits: Vec<_> = facts.renamed(NAME).collect();
+    let renamed = splice(&body, &edits).concat();
     let oracle: Option<Value> = serde_json::from_slice(&body).ok();
     if facts.models.is_empty() {
         assert_eq!(renamed, body, "who names no model is not changed");

@@ -195,7 +195,8 @@ fn answer(body: &[u8]) -> u16 {
     let body = Bytes::copy_from_slice(body);
     for operation in [Operation::ChatCompletions, Operation::StreamGenerateContent] {
         let facts = observe::answer(operation, &body);
-        let _renamed = observe::rename_answer(&body, &facts, "n");
+        let edits: Vec<_> = facts.renamed("n").collect();
+        let _renamed = splice(&body, &edits);
     }
     200
 }

@@ -56,9 +56,7 @@ impl Answers {
         if let Some(listing) = self.listing(route)? {
             return Ok(listing);
         }
-        if !self.exists(&facts.model) {
-            return Err(Refused::no_such_model(route.api, &facts.model));
-        }
+        self.check_model(route.api, &facts.model)?;
         // The number of inputs, and a fault that changes the text, make an answer unlike the others of its model.
         let unusual = facts.inputs > 1 || facts.vectors == Vectors::Base64;
         let unusual =
@@ -79,6 +77,11 @@ impl Answers {
             prepared.insert(key, reply.clone());
         }
         Ok(reply)
+    }
+
+    /// Refuses a model that does not exist; no name is none.
+    pub(crate) fn check_model(&self, api: Api, model: &str) -> Result<(), Refused> {
+        if model.is_empty() || self.exists(model) { Ok(()) } else { Err(Refused::no_such_model(api, model)) }
     }
 
     /// The answer to an operation on files.

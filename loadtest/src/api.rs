@@ -33,6 +33,8 @@ pub(crate) enum Operation {
     FileGet(String),
     FileContent(String),
     FileDelete(String),
+    /// Films, which are tasks.
+    Video(VideoCall),
     /// Work that is done later, by the word for its kind; the flag: a new one.
     Job(&'static str, bool),
     /// `responses/input_tokens`.
@@ -47,7 +49,28 @@ pub(crate) enum Operation {
     BatchEmbedContents,
 }
 
+/// What is asked of films.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum VideoCall {
+    Create,
+    List,
+    Get(String),
+    Delete(String),
+    Content(String),
+    Remix(String),
+    Edit,
+    Extend,
+}
+
 impl Operation {
+    /// Whether its body may be JSON, and whether it may be a multipart form.
+    pub(crate) fn takes(&self) -> (bool, bool) {
+        match self {
+            Self::Video(_) => (true, true),
+            _ => (!self.takes_form(), self.takes_form()),
+        }
+    }
+
     /// Whether its body is a multipart form.
     pub(crate) fn takes_form(&self) -> bool {
         matches!(

@@ -19,6 +19,7 @@ use crate::reply::{Body, Reply};
 use crate::route::{self, Route};
 use crate::script::{Known, Scripts};
 use crate::strict;
+use crate::videos::{self, Videos};
 use bytes::Bytes;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -31,6 +32,7 @@ pub(crate) struct Shared {
     pub(crate) scripts: Scripts,
     options: Options,
     answers: Answers,
+    videos: Videos,
     /// One permit lets one hold go on.
     gate: Semaphore,
     answered: AtomicU64,
@@ -43,6 +45,7 @@ impl Shared {
             log: Log::new(options.record_bodies),
             scripts: Scripts::default(),
             answers: Answers::new(options.models.clone(), options.chunks),
+            videos: Videos::default(),
             gate: Semaphore::new(0),
             answered: AtomicU64::new(0),
             connected: AtomicU64::new(0),
@@ -177,6 +180,7 @@ fn respond(
     let content_type = head.first("content-type").unwrap_or_default();
     let facts = match &route.operation {
         Operation::FileCreate | Operation::Job(..) => body::Facts::default(),
+        Operation::Video(call) if head.method == "POST" => videos::check(call, content_type, body)?,
         operation if operation.takes_form() => media::check_form(operation, content_type, body)?,
         _ if head.method == "POST" => body::check(route, body)?,
         _ => body::Facts::default(),
@@ -190,6 +194,10 @@ fn respond(
         | Operation::FileGet(_)
         | Operation::FileContent(_)
         | Operation::FileDelete(_) => shared.answers.files(&route.operation, content_type, body)?,
+        Operation::Video(call) => {
+            shared.answers.check_model(route.api, &facts.model)?;
+            shared.videos.answer(call, (head, credential), body)?
+        }
         Operation::Job(kind, made) => jobs::answer(route, kind, *made, body)?,
         _ => shared.answers.find(route, &facts, &fault)?,
     };

@@ -30,6 +30,11 @@ impl Form {
         Self::parse(content_type, body).ok_or_else(bad)
     }
 
+    /// The names of its parts, in order.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.parts.iter().map(|part| part.name.as_str())
+    }
+
     /// The text of a field; `None` where it is not there.
     pub(crate) fn text(&self, name: &str) -> Result<Option<&str>, Refused> {
         let mut found = self.parts.iter().filter(|part| part.name == name);

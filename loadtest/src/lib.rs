@@ -49,6 +49,7 @@ mod server;
 mod shape;
 mod story;
 mod strict;
+mod videos;
 mod walk;
 
 pub use faults::{ABSURD_RETRY_AFTER, Cut, DripFrom, Early, Fault, Malformed, Then, UsageNumbers};

@@ -3,7 +3,7 @@
 //! Invariant: paths are matched exactly. A doubled slash, a doubled or missing version, a trailing slash: 404, as the
 //! real providers answer, so that a gateway that builds a wrong address learns it.
 
-use crate::api::{Api, Operation};
+use crate::api::{Api, Operation, VideoCall};
 use crate::errors::Refused;
 use crate::http::Head;
 use crate::options::Options;
@@ -100,6 +100,7 @@ fn operations(api: Api, parts: &[&str]) -> Option<Allowed> {
         (Api::OpenAi, ["v1", "files", id]) => {
             vec![("GET", Op::FileGet((*id).to_owned())), ("DELETE", Op::FileDelete((*id).to_owned()))]
         }
+        (Api::OpenAi, ["v1", "videos", rest @ ..]) => videos(rest)?,
         (Api::OpenAi, ["v1", "batches", rest @ ..]) => jobs("batch", rest),
         (Api::OpenAi, ["v1", "uploads", rest @ ..]) => jobs("upload", rest),
         (Api::OpenAi, ["v1", "fine_tuning", "jobs", rest @ ..]) => jobs("fine_tuning.job", rest),
@@ -109,6 +110,23 @@ fn operations(api: Api, parts: &[&str]) -> Option<Allowed> {
         (Api::Anthropic, ["v1", "messages", "count_tokens"]) => vec![("POST", Op::CountTokens)],
         (Api::Gemini, ["v1beta" | "v1", "models"]) | (_, ["v1", "models"]) => vec![("GET", Op::Models)],
         (Api::OpenAi | Api::Anthropic, ["v1", "models", id]) => vec![("GET", Op::Model((*id).to_owned()))],
+        _ => return None,
+    };
+    Some(allowed)
+}
+
+fn videos(rest: &[&str]) -> Option<Allowed> {
+    let call = |method, call| (method, Operation::Video(call));
+    let allowed = match rest {
+        [] => vec![call("POST", VideoCall::Create), call("GET", VideoCall::List)],
+        ["edits"] => vec![call("POST", VideoCall::Edit)],
+        ["extensions"] => vec![call("POST", VideoCall::Extend)],
+        [id] => {
+            let id = (*id).to_owned();
+            vec![call("GET", VideoCall::Get(id.clone())), call("DELETE", VideoCall::Delete(id))]
+        }
+        [id, "content"] => vec![call("GET", VideoCall::Content((*id).to_owned()))],
+        [id, "remix"] => vec![call("POST", VideoCall::Remix((*id).to_owned()))],
         _ => return None,
     };
     Some(allowed)

@@ -79,10 +79,16 @@ fn check_framing(head: &Head, route: &Route) -> Result<(), Refused> {
         return Err(Refused::new(api, 415, format!("content-encoding {coding} is not understood")));
     }
     let types: Vec<&str> = head.all("content-type").collect();
-    let wanted = if route.operation.takes_form() { "multipart/form-data" } else { "application/json" };
+    let (json, form) = route.operation.takes();
+    let wanted = [(json, "application/json"), (form, "multipart/form-data")];
+    let wanted: Vec<&str> =
+        wanted.into_iter().filter(|(taken, _)| *taken).map(|(_, wanted)| wanted).collect();
     match types.as_slice() {
-        [one] if one.to_ascii_lowercase().starts_with(wanted) => Ok(()),
-        _ => Err(Refused::new(api, 415, format!("exactly one content-type, {wanted}, is needed"))),
+        [one] if wanted.iter().any(|wanted| one.to_ascii_lowercase().starts_with(wanted)) => Ok(()),
+        _ => {
+            let wanted = wanted.join(" or ");
+            Err(Refused::new(api, 415, format!("exactly one content-type, {wanted}, is needed")))
+        }
     }
 }
 

@@ -229,7 +229,7 @@ impl Compiler<'_, '_> {
         let mut first = HashMap::new();
         for (at, group) in entries(files, ("group", |file| &file.group)) {
             self.name(&at, &group.name, &mut first);
-            let limits = self.senders_limits(&at.key("limits"), group.limits);
+            let limits = self.senders_limits(&at.key("limits"), &group.limits);
             let quota = self.quota(&at.key("quota"), group.quota.as_ref());
             self.add_group(GroupId::new(&group.name), limits, quota);
         }
@@ -255,7 +255,7 @@ impl Compiler<'_, '_> {
         None
     }
 
-    fn limits(&mut self, at: &At, written: WrittenLimits) -> Limits {
+    fn limits(&mut self, at: &At, written: &WrittenLimits) -> Limits {
         let mut rate = |per_minute: Option<u64>, burst: Option<u64>, of: (&str, &str)| {
             if burst.is_some() && per_minute.is_none() {
                 self.problem(&at.key(of.0), format!("limits nothing without `{}`", of.1), None);
@@ -280,22 +280,28 @@ impl Compiler<'_, '_> {
                     written.count_tokens_burst,
                     ("count_tokens_burst", "count_tokens_rpm"),
                 ),
+                rate(written.videos_rpm, written.videos_burst, ("videos_burst", "videos_rpm")),
+                rate(written.polls_rpm, written.polls_burst, ("polls_burst", "polls_rpm")),
             ],
         }
     }
 
-    /// The limits of who sends requests: without a rate of their own, counts of tokens come ten times as often.
-    fn senders_limits(&mut self, at: &At, written: WrittenLimits) -> Limits {
+    /// The limits of who sends requests: without rates of their own, counts of tokens and requests about tasks come ten
+    /// times as often.
+    fn senders_limits(&mut self, at: &At, written: &WrittenLimits) -> Limits {
         let mut limits = self.limits(at, written);
-        let counts = limits.rpm.map(|rpm| rpm.per_minute.saturating_mul(COUNTS_PER_REQUEST));
-        limits.media[Medium::Counts as usize] = limits.media[Medium::Counts as usize]
-            .or(counts.map(|per_minute| Rate { per_minute, burst: per_minute }));
+        let often = limits.rpm.map(|rpm| rpm.per_minute.saturating_mul(APART_PER_REQUEST));
+        for medium in Medium::ALL.into_iter().filter(|medium| medium.is_apart()) {
+            let rate = &mut limits.media[medium as usize];
+            *rate = rate.or(often.map(|per_minute| Rate { per_minute, burst: per_minute }));
+        }
         limits
     }
 }
 
-/// A program counts the tokens of a dozen parts of its prompt where it sends a request or two.
-const COUNTS_PER_REQUEST: u64 = 10;
+/// A program counts the tokens of a dozen parts of its prompt where it sends a request or two, and asks every second
+/// whether its one film is done.
+const APART_PER_REQUEST: u64 = 10;
 
 /// Exists without being declared.
 const DEFAULT_GROUP: &str = "default";

@@ -9,6 +9,7 @@ use crate::failure::{Failure, FailureKind};
 use crate::gateway::bearer::Asked;
 use crate::gateway::guard::clock::Clock;
 use crate::gateway::room::Place;
+use crate::gateway::task::OfTask;
 use crate::id::{ExchangeId, TraceId};
 use crate::limit::{Amount, Nanos};
 use crate::protocol::inspect::Inspection;
@@ -105,6 +106,8 @@ pub struct Accepted {
     pub thinking: Thinking,
     /// Channels that would not be asked for the usage, by position.
     pub usage_refused_by: Vec<usize>,
+    /// The task it is about, where it is about one.
+    pub task: Option<OfTask>,
     /// The buffered bytes it holds; given back when dropped.
     pub share: Share,
 }
@@ -162,6 +165,7 @@ impl Accepted {
             stripped,
             capped,
             ask_usage,
+            task: self.task.as_ref().and_then(|task| task.edit.as_ref()),
             requested: &self.requested,
             stream: self.inspection.stream,
         }
@@ -174,7 +178,9 @@ impl Accepted {
 
     /// The model's name to show, where it differs from the one sent.
     pub fn rename(&self, attempt: &Attempt) -> Option<&str> {
-        (attempt.model_upstream != self.requested).then_some(&*self.requested)
+        let differs =
+            self.task.as_ref().map_or(attempt.model_upstream != self.requested, |of| of.task.made.renamed);
+        differs.then_some(&*self.requested)
     }
 
     /// Whether it creates something at the provider: then it is not sent twice once it may have begun.

@@ -23,6 +23,7 @@ use crate::gateway::peer::Upstream;
 use crate::gateway::reply::Reply;
 use crate::gateway::rewritten::Rewritten;
 use crate::gateway::seen::Seen;
+use crate::gateway::task::OfTask;
 use crate::gateway::waiting::{Meanwhile, Silence};
 use crate::gateway::wire::{AnswerHead, Lost, Wire};
 use crate::limit::Nanos;
@@ -63,6 +64,8 @@ pub struct Target<'a> {
     pub rename: Option<&'a str>,
     /// The model's name as it is sent.
     pub model_upstream: &'a str,
+    /// The task it is about, whose id at the provider the client does not know.
+    pub task: Option<&'a OfTask>,
     /// What is held of an answer counts like what is held of requests.
     pub bodies: &'a Arc<Bodies>,
     /// Unix seconds, for dates in `retry-after`.
@@ -94,7 +97,7 @@ impl<'a> Target<'a> {
 
     /// The model's name as it is sent, where the operator chose it.
     fn mapped(&self) -> Option<&str> {
-        self.rename.map(|_| self.model_upstream)
+        self.rename.map(|_| self.model_upstream).filter(|model| !model.is_empty())
     }
 }
 

@@ -16,10 +16,12 @@ use crate::gateway::reply::{Reply, Sent};
 use crate::gateway::seen::Seen;
 use crate::gateway::status;
 use crate::gateway::waiting::{Due, Meanwhile, Silence};
-use crate::protocol::Operation;
 use crate::protocol::observe::{self, AnswerFacts};
+use crate::protocol::splice::{self, splice};
+use crate::protocol::{Operation, task};
 use crate::record::End;
 use crate::refusal::Refusal;
+use crate::stage::task::Binding;
 use crate::state::bodies::Share;
 use crate::usage::{Usage, UsageSource};
 use bytes::Bytes;
@@ -34,6 +36,8 @@ pub struct Relayed<'a> {
     pub operation: Operation,
     /// The model's name to show, where it differs.
     pub rename: Option<String>,
+    /// What its ids of tasks are bound to, where it tells of some.
+    pub binding: Option<Binding>,
     /// Whose answer it is.
     pub channel: Arc<Channel>,
     /// Counts the streams being relayed.
@@ -156,17 +160,19 @@ impl Reply<'_> {
         }
     }
 
-    /// Relays a JSON answer under the model's name the client asked for.
+    /// Relays a JSON answer under the model's name the client asked for, its tasks under our ids.
     async fn relay_renamed(&mut self, mut answer: Answer, relayed: Relayed<'_>) -> Sent {
         let reading = std::mem::replace(&mut answer.reading, Reading::Whole);
         let Reading::Held(mut seen) = reading else { return Sent::Broken };
         let body = seen.take().unwrap_or_default();
         let facts = observe::answer(relayed.operation, &body);
         self.read(&facts);
-        let pieces = match &relayed.rename {
-            Some(requested) => observe::rename_answer(&body, &facts, requested),
-            None => vec![body],
-        };
+        let mut edits =
+            relayed.binding.as_ref().map_or_else(Vec::new, |binding| task::ids(&body, |id| binding.id(id)));
+        for edit in relayed.rename.iter().flat_map(|requested| facts.renamed(requested)) {
+            splice::insert(&mut edits, edit);
+        }
+        let pieces = splice(&body, &edits);
         self.give(answer, pieces, &relayed).await
     }
 

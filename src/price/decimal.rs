@@ -19,11 +19,14 @@ impl Rate {
         if nanos > u64::from(Self::USD_PER_MILLION_MAX) * NANOS { Err(TOO_DEAR) } else { Ok(Self(nanos)) }
     }
 
+    /// The dearest of what is sold by the thousand: a second of film for a dollar.
+    pub const USD_PER_THOUSAND_MAX: u32 = 1_000;
+
     /// The same number of units for a thousand times as much: what is sold by the thousand is counted by the
     /// million too.
     pub fn per_thousand(self) -> Result<Self, &'static str> {
-        let nanos = self.0.saturating_mul(1_000);
-        if nanos > u64::from(Self::USD_PER_MILLION_MAX) * NANOS { Err(TOO_DEAR) } else { Ok(Self(nanos)) }
+        let dear = self.0 > u64::from(Self::USD_PER_THOUSAND_MAX) * NANOS;
+        if dear { Err(TOO_DEAR) } else { Ok(Self(self.0 * 1_000)) }
     }
 
     /// The whole number.

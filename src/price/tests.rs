@@ -163,7 +163,7 @@ fn units_stand_at_their_number() {
 }
 
 fn any_usage() -> impl Strategy<Value = Usage> {
-    proptest::array::uniform16(prop_oneof![0_u64..1_000_000, any::<u64>()]).prop_map(|n| Usage {
+    proptest::array::uniform17(prop_oneof![0_u64..1_000_000, any::<u64>()]).prop_map(|n| Usage {
         input: n[0],
         output: n[1],
         cache_read: n[2],
@@ -182,13 +182,14 @@ fn any_usage() -> impl Strategy<Value = Usage> {
             output_video: n[14],
         },
         audio_seconds: n[15],
+        video_seconds: n[16],
     })
 }
 
 proptest! {
     #[test]
     fn the_parts_are_the_whole_and_nothing_overflows(usage in any_usage(), nanos in 0_u64..=100_000_000_000_000) {
-        let whole: u128 = [usage.input, usage.output, usage.cache_read, usage.cache_write, usage.web_searches, usage.audio_seconds]
+        let whole: u128 = [usage.input, usage.output, usage.cache_read, usage.cache_write, usage.web_searches, usage.audio_seconds, usage.video_seconds]
             .into_iter().map(u128::from).sum();
         let mut seen: Vec<Unit> = Vec::new();
         let mut sum = 0_u128;
@@ -201,7 +202,7 @@ proptest! {
         // One rate for everything: the amount follows from the whole alone.
         let rate = Rate::parse(&decimal::usd(nanos)).unwrap();
         let mut same = Rates::default();
-        for unit in [Unit::Input, Unit::Output, Unit::WebSearch, Unit::AudioSecond] {
+        for unit in [Unit::Input, Unit::Output, Unit::WebSearch, Unit::AudioSecond, Unit::VideoSecond] {
             same.set(unit, rate);
         }
         let exact = (whole * u128::from(nanos) + 500_000) / 1_000_000;

@@ -30,7 +30,7 @@ pub struct Entry {
     pub model: Option<String>,
     /// The API version as asked, where there is more than one: Gemini's, `v1` or `v1beta`; of Cohere's rerank `v2`.
     pub version: Option<&'static str>,
-    /// What lives in an account: what follows `files`, `batches` …, e.g. `/file-1/content`; else empty.
+    /// What lives in an account: what follows `files`, `batches`, `videos` …, e.g. `/file-1/content`; else empty.
     pub tail: String,
     /// The query without its `key=` pairs; `None` where nothing is left.
     pub query: Option<String>,
@@ -88,6 +88,10 @@ pub fn entry(
 const PARTIAL: [&str; 4] = ["fields", "$fields", "callback", "$callback"];
 const NO_PARTS: &str = "The query parameters \"fields\" and \"callback\" are not supported here: without all of an \
     answer nobody can tell whether it is whole. Leave them out.";
+
+/// A provider lists all that was made with a credential, whoever asked for it here.
+const NO_LIST: &str = "Videos cannot be listed here: the account at the AI provider is shared with other API keys. Keep \
+    the ids that POST gives you, and ask for each by GET videos/{id}.";
 
 /// The dialect of an answer to this address, whether or not there is an operation at it.
 pub fn dialect_of(path: &str, headers: &HeaderMap) -> Dialect {
@@ -162,6 +166,9 @@ fn check_method(method: &Method, target: &Target, headers: &HeaderMap) -> Result
         ));
     }
     let allowed = allowed.join(", ");
+    if target.operation == Operation::Videos {
+        return Err(Refusal::new(Code::MethodNotAllowed, NO_LIST).header("allow", allowed));
+    }
     let message = format!("{method} is not a method of this operation. Use {allowed}.");
     Err(Refusal::new(Code::MethodNotAllowed, message).header("allow", allowed))
 }
@@ -180,6 +187,8 @@ fn methods(operation: Operation) -> &'static [&'static str] {
         Operation::ListModels | Operation::GetModel => &["GET"],
         _ if operation.is_tunnel() => &["GET", "POST", "DELETE"],
         Operation::Probe => &["HEAD"],
+        Operation::Video => &["GET", "DELETE"],
+        Operation::VideoContent => &["GET"],
         _ => &["POST"],
     }
 }
@@ -210,6 +219,7 @@ fn words(operation: Operation) -> &'static str {
         Operation::Speech => "audio/speech",
         Operation::Transcriptions => "audio/transcriptions",
         Operation::Translations => "audio/translations",
+        Operation::Videos | Operation::VideoRemix | Operation::Video | Operation::VideoContent => "videos",
         Operation::Messages => "messages",
         Operation::CountTokens => "messages/count_tokens",
         Operation::Files => "files",

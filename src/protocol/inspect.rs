@@ -24,7 +24,7 @@ pub use self::wording::Wording;
 pub(super) use self::peek::fields;
 use self::peek::{Odd, Peek};
 use super::splice::Edit;
-use super::{Grammar, Operation};
+use super::{Grammar, Operation, task};
 use crate::code::Code;
 use crate::refusal::Refusal;
 use bytes::Bytes;
@@ -58,6 +58,8 @@ pub struct Inspection {
     pub text_bytes: Option<usize>,
     /// Whose words a chat completion is written in.
     pub wording: Wording,
+    /// The task that another is to be made of, where the body names it.
+    pub source: Option<ModelField>,
 }
 
 /// Where the model stands in a body.
@@ -121,7 +123,9 @@ pub fn inspect(operation: Operation, body: &[u8]) -> Result<Inspection, Refusal>
         Odd::Json(error) => not_json(&error),
     })?;
     let gemini = operation.grammar() == Grammar::Gemini;
+    let remixes = operation == Operation::VideoRemix;
     let model = match peek.model {
+        _ if remixes => None,
         Some(raw) => Some(model_field(raw, body)?),
         None if gemini => None,
         None => return Err(invalid("`model` is missing. Name the model to use.").param("model")),
@@ -135,6 +139,7 @@ pub fn inspect(operation: Operation, body: &[u8]) -> Result<Inspection, Refusal>
         operation == Operation::Responses && peek.background.is_some_and(|raw| raw.get() == "true");
     let ask_usage = if stream { usage::ask(operation, &peek, body)? } else { None };
     let text_bytes = None;
+    let source = if remixes { task::source(body) } else { None };
     Ok(Inspection {
         model,
         stream,
@@ -145,6 +150,7 @@ pub fn inspect(operation: Operation, body: &[u8]) -> Result<Inspection, Refusal>
         ask_usage,
         text_bytes,
         wording,
+        source,
     })
 }
 

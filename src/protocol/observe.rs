@@ -15,7 +15,7 @@ mod read;
 mod usage;
 mod words;
 
-pub use self::answer::{AnswerFacts, answer, rename_answer};
+pub use self::answer::{AnswerFacts, answer};
 pub use self::fault::{Fault, implied_status, is_unverified_thinking, is_usage_refused, operator_fault};
 pub use self::usage::counted;
 

@@ -5,7 +5,7 @@
 
 use crate::limit::learned::OUTPUT_MAX;
 use crate::limit::{Amount, Learned};
-use crate::protocol::Operation;
+use crate::protocol::{Medium, Operation};
 
 /// What a request says of its size.
 #[derive(Debug, Clone, Copy)]
@@ -20,7 +20,8 @@ pub struct Size {
 
 /// The guess from the size of the body, the caps on the answer, and what was learned of the model.
 pub fn tokens(operation: Operation, size: Size, learned: &Learned) -> Amount {
-    if !operation.has_usage() {
+    // Films are billed by their length.
+    if !operation.has_usage() || operation.medium() == Some(Medium::Videos) {
         return Amount::default();
     }
     let input = learned.input(size.body_bytes as u64).clamp(1, INPUT_MAX);
@@ -58,6 +59,7 @@ mod tests {
             (Operation::EmbedContent, 4_000, None, None, (1_000, 0)),
             (Operation::CountTokens, 4_000, Some(500), None, (0, 0)),
             (Operation::Files, 4_000, None, None, (0, 0)),
+            (Operation::Videos, 4_000, None, Some(9), (0, 0)),
         ] {
             let got = tokens(operation, Size { body_bytes, max_tokens, max_output_tokens }, &learned);
             assert_eq!((got.input, got.output), guess, "{operation:?} {body_bytes} {max_tokens:?}");

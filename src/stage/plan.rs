@@ -7,6 +7,7 @@
 //! that wait for it.
 
 mod enter;
+mod task;
 mod waiting;
 
 pub use waiting::Pause;
@@ -60,6 +61,8 @@ pub struct Plan {
     turns: Turns,
     preference: Preference,
     asked_by: Option<KeyId>,
+    /// The one credential that may be asked, by position; `None`: any.
+    only: Option<usize>,
     retries: Retries,
     /// How often the store was asked.
     loans: u32,
@@ -143,6 +146,7 @@ impl Plan {
             turns,
             preference: Preference::default(),
             asked_by: None,
+            only: None,
             retries: Retries::default(),
             loans: 0,
         }
@@ -309,6 +313,7 @@ impl Plan {
         let state = live.channel(channel.index);
         let (rests, model) = (&state.credentials, channel.upstream_model(&self.model));
         (0..channel.credentials.len())
+            .filter(move |index| self.only.is_none_or(|only| only == *index))
             .filter(move |index| !self.spent.contains(&Spent::Credential(channel.index, *index)))
             .filter(move |index| rests.get(*index).is_some_and(|rest| rest.at(now).is_none()))
             .filter(move |index| state.health.refused.at(&channel.credentials[*index], model, now).is_none())

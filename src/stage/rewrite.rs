@@ -2,16 +2,16 @@
 //! another provider signed and with the usage asked for, the channel's address and credential, and nothing
 //! that identifies the client to the provider.
 //!
-//! Invariants: of the body only the model's bytes, the blocks that are cut out, `include_usage` and the cap on the
-//! answer differ;
+//! Invariants: of the body only the model's bytes, the blocks that are cut out, `include_usage`, the cap on the
+//! answer and the id of a task differ;
 //! every credential form of the client is gone; unknown headers pass in their order; the length is exact.
 
 use crate::config::snapshot::{Channel, CredentialForm, Naming};
-use crate::protocol::Operation;
 use crate::protocol::entry::{self, Entry};
 use crate::protocol::inspect::ModelField;
 use crate::protocol::key_forms;
 use crate::protocol::splice::{self, Edit, splice};
+use crate::protocol::{Medium, Operation};
 use crate::secret::Secret;
 use crate::stage::hosted::{self, Hosted};
 use crate::stage::plan::Attempt;
@@ -53,6 +53,8 @@ pub struct Original<'a> {
     pub capped: &'a [Edit],
     /// What asks this channel for the usage, where it has to be asked for.
     pub ask_usage: Option<&'a Edit>,
+    /// What names a task by its provider's id.
+    pub task: Option<&'a Edit>,
     /// The model by the client's name.
     pub requested: &'a str,
     /// Whether a stream is asked for.
@@ -71,7 +73,7 @@ pub fn rewrite(original: &Original<'_>, attempt: &Attempt) -> Outgoing {
         let name = format!("{prefix}{}", attempt.model_upstream);
         splice::insert(&mut edits, field.edit(&name));
     }
-    for edit in original.capped.iter().chain(original.ask_usage) {
+    for edit in original.capped.iter().chain(original.ask_usage).chain(original.task) {
         splice::insert(&mut edits, edit.clone());
     }
     for edit in hosted.iter().flat_map(|hosted| hosted.edits(original.headers, original.body)) {
@@ -80,7 +82,9 @@ pub fn rewrite(original: &Original<'_>, attempt: &Attempt) -> Outgoing {
     let body = splice(original.body, &edits);
     let length: usize = body.iter().map(Bytes::len).sum();
     let mut headers = forwarded(original.headers, channel);
-    headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+    if length > 0 || original.method == Method::POST {
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+    }
     address(&mut headers, channel, original.entry.operation, &attempt.credential);
     Outgoing {
         method: original.method.clone(),
@@ -111,10 +115,11 @@ pub fn target(entry: &Entry, channel: &Channel, (model, stream): (&str, bool)) -
     entry::upstream_path(&entry, &base_path, place.version.as_deref(), model)
 }
 
-/// Azure's dated API has responses, files, jobs and models beside its deployments.
+/// Azure's dated API has responses, files, jobs, films and models beside its deployments.
 fn has_deployment(operation: Operation) -> bool {
     use Operation::{GetModel, ListModels, Responses};
-    !operation.is_tunnel() && !matches!(operation, Responses | ListModels | GetModel)
+    let is_task = matches!(operation.medium(), Some(Medium::Videos | Medium::Polls));
+    !operation.is_tunnel() && !is_task && !matches!(operation, Responses | ListModels | GetModel)
 }
 
 const API_VERSION: &str = "api-version=";

@@ -46,12 +46,8 @@ pub fn route(live: &Live, key: &Key, wanted: Wanted<'_>) -> Result<Plan, Refusal
         .param("stream"));
     }
     let requested = wanted.model.unwrap_or_default();
-    if wanted.model.is_some() && key.models.as_ref().is_some_and(|models| !models.matches(requested)) {
-        return Err(Refusal::new(
-            Code::ModelNotAllowed,
-            format!("This API key may not use the model {}.", quoted(requested)),
-        )
-        .param("model"));
+    if wanted.model.is_some() {
+        allowed(key, requested)?;
     }
     let model = mapped(key, requested).to_owned();
     let serves = |channel: &Channel| wanted.model.is_none() || channel.serves(&model);
@@ -82,6 +78,15 @@ pub fn route(live: &Live, key: &Key, wanted: Wanted<'_>) -> Result<Plan, Refusal
     }
     let translates = |channel: &Channel| matches!(way(question, channel), Some(Way::Translate(_)));
     Ok(plan.translating(translates).asked_by(&key.id))
+}
+
+/// Refuses a model that is not among those that the key may use.
+pub fn allowed(key: &Key, requested: &str) -> Result<(), Refusal> {
+    if key.models.as_ref().is_none_or(|models| models.matches(requested)) {
+        return Ok(());
+    }
+    let message = format!("This API key may not use the model {}.", quoted(requested));
+    Err(Refusal::new(Code::ModelNotAllowed, message).param("model"))
 }
 
 /// The model's name after the key's active profile.

@@ -414,6 +414,8 @@ impl Gate {
             Kind::Images => self.media[Medium::Images as usize].level(now),
             Kind::Audio => self.media[Medium::Audio as usize].level(now),
             Kind::Counts => self.media[Medium::Counts as usize].level(now),
+            Kind::Videos => self.media[Medium::Videos as usize].level(now),
+            Kind::Polls => self.media[Medium::Polls as usize].level(now),
         };
         level.map_or(0, |level| level.limit - level.remaining)
     }
@@ -478,6 +480,8 @@ fn shape(limits: &Limits, kind: Kind) -> Shape {
         Kind::Images => limits.media[Medium::Images as usize],
         Kind::Audio => limits.media[Medium::Audio as usize],
         Kind::Counts => limits.media[Medium::Counts as usize],
+        Kind::Videos => limits.media[Medium::Videos as usize],
+        Kind::Polls => limits.media[Medium::Polls as usize],
         Kind::Concurrency => {
             return Shape { burst: limits.concurrency.map_or(0, u64::from), per_minute: 0 };
         }

@@ -55,11 +55,15 @@ pub enum Kind {
     Audio = 6,
     /// Counts of tokens per minute.
     Counts = 7,
+    /// Requests for films per minute.
+    Videos = 8,
+    /// Requests about tasks per minute.
+    Polls = 9,
 }
 
 impl Kind {
     /// Each of them, by their numbers.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Rpm,
         Self::Concurrency,
         Self::Tpm,
@@ -68,6 +72,8 @@ impl Kind {
         Self::Images,
         Self::Audio,
         Self::Counts,
+        Self::Videos,
+        Self::Polls,
     ];
 
     /// The rate of a medium.
@@ -76,6 +82,8 @@ impl Kind {
             Medium::Images => Self::Images,
             Medium::Audio => Self::Audio,
             Medium::Counts => Self::Counts,
+            Medium::Videos => Self::Videos,
+            Medium::Polls => Self::Polls,
         }
     }
 
@@ -90,6 +98,8 @@ impl Kind {
             Self::Images => Medium::Images.limit(),
             Self::Audio => Medium::Audio.limit(),
             Self::Counts => Medium::Counts.limit(),
+            Self::Videos => Medium::Videos.limit(),
+            Self::Polls => Medium::Polls.limit(),
         }
     }
 }

@@ -72,6 +72,7 @@ mod tunnel;
 mod untrusted;
 mod upgrade;
 mod usages;
+mod videos;
 mod waiting;
 mod watching;
 mod weights;

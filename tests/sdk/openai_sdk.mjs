@@ -88,6 +88,24 @@ await check("node openai transcriptions", async () => {
   assert.equal((await collect(stream)).at(-1).text, text);
 });
 
+await check("node openai videos", async () => {
+  const sdk = client();
+  const reference = await toFile(content, "a.png", { type: "image/png" });
+  const made = await sdk.videos.create({ model: "my-film", prompt: "a", input_reference: reference });
+  assert.deepEqual([made.status, made.model, made.input_reference_sha256], ["queued", "my-film", digest]);
+  await sdk.videos.retrieve(made.id);
+  const done = await sdk.videos.retrieve(made.id);
+  assert.deepEqual([done.id, done.status], [made.id, "completed"]);
+  const film = Buffer.from(await (await sdk.videos.downloadContent(made.id)).arrayBuffer());
+  assert.equal(film.length, 65536);
+  const part = await sdk.videos.downloadContent(made.id, {}, { headers: { range: "bytes=0-9" } });
+  assert.ok(Buffer.from(await part.arrayBuffer()).equals(film.subarray(0, 10)));
+  const remixed = await sdk.videos.remix(made.id, { prompt: "b" });
+  assert.equal(remixed.remixed_from_video_id, made.id);
+  assert.equal((await sdk.videos.delete(made.id)).id, made.id);
+  assert.equal((await raises(OpenAI.NotFoundError, () => sdk.videos.retrieve(made.id))).status, 404);
+});
+
 await check("node openai moderations", async () => {
   const answer = await client().moderations.create({ model: "omni-moderation-latest", input: ["a", "b"] });
   assert.deepEqual(answer.results.map((result) => result.flagged), [false, false]);

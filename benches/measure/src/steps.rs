@@ -139,6 +139,7 @@ fn rewriting() -> Step {
             capped: &[],
             ask_usage: inspection.ask_usage.as_ref(),
             stream: false,
+            task: None,
             requested: "gpt-4.1",
         };
         black_box(rewrite(&original, &attempt));

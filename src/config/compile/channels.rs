@@ -33,7 +33,7 @@ impl Compiler<'_, '_> {
     }
 
     /// What counts requests of one kind is for those who send them.
-    fn channel_limits(&mut self, at: &At, written: WrittenLimits) -> Limits {
+    fn channel_limits(&mut self, at: &At, written: &WrittenLimits) -> Limits {
         let limits = self.limits(at, written);
         for (medium, _) in Medium::ALL.into_iter().zip(limits.media).filter(|(_, rate)| rate.is_some()) {
             self.problem(&at.key(medium.limit()), "is a limit of keys and groups", None);
@@ -49,8 +49,8 @@ impl Compiler<'_, '_> {
         let models = self.models(at, written, kind);
         self.model_map(at, written, models.as_ref());
         let groups = self.allowed_groups(at, written);
-        let limits = self.channel_limits(&at.key("limits"), written.limits);
-        let credential_limits = self.channel_limits(&at.key("credential_limits"), written.credential_limits);
+        let limits = self.channel_limits(&at.key("limits"), &written.limits);
+        let credential_limits = self.channel_limits(&at.key("credential_limits"), &written.credential_limits);
         let (set_headers, remove_headers) = self.headers(&at.key("request_headers"), written);
         let timeouts = self.channel_timeouts(at, written, &defaults.timeouts);
         let mut conduct = self.conduct(at, &written.into(), &defaults.conduct);

@@ -89,7 +89,7 @@ impl Compiler<'_, '_> {
             .as_deref()
             .and_then(|text| self.checked(&at.key("expires"), units::instant(text)));
         let body_bytes = self.size(&at.key("body_bytes"), written.body_bytes.as_ref());
-        let limits = self.senders_limits(&at.key("limits"), written.limits);
+        let limits = self.senders_limits(&at.key("limits"), &written.limits);
         let model_limits = self.model_limits(&at.key("model_limits"), written);
         let quota = self.quota(&at.key("quota"), written.quota.as_ref());
         Some(Key {
@@ -223,7 +223,7 @@ impl Compiler<'_, '_> {
                 concurrency: entry.concurrency,
                 ..WrittenLimits::default()
             };
-            let compiled = self.limits(&at, of_entry);
+            let compiled = self.limits(&at, &of_entry);
             if entry.model.trim().is_empty() {
                 self.problem(&at.key("model"), "is empty", None);
             } else if compiled == Limits::default() {

@@ -104,7 +104,7 @@ const UNPRICED_SHOWN_MAX: usize = 5;
 
 fn rate(unit: Unit, number: f64) -> Result<Rate, &'static str> {
     let rate = Rate::parse(&number.to_string())?;
-    if matches!(unit, Unit::WebSearch | Unit::AudioSecond | Unit::Request) {
+    if matches!(unit, Unit::WebSearch | Unit::AudioSecond | Unit::VideoSecond | Unit::Request) {
         rate.per_thousand()
     } else {
         Ok(rate)

@@ -67,6 +67,21 @@ pub(in super::super) struct Limits {
     #[schemars(range(min = 1, max = 1_000_000_000))]
     #[schemars(extend("x-default" = "`count_tokens_rpm`"))]
     pub(in super::super) count_tokens_burst: Option<u64>,
+    /// Requests for films per minute (`videos`), refilled evenly. Keys and groups only.
+    #[schemars(range(min = 1, max = 1_000_000_000))]
+    pub(in super::super) videos_rpm: Option<u64>,
+    /// How many may come at once.
+    #[schemars(range(min = 1, max = 1_000_000_000))]
+    #[schemars(extend("x-default" = "`videos_rpm`"))]
+    pub(in super::super) videos_burst: Option<u64>,
+    /// Requests about tasks (polls, downloads, deletions) per minute, refilled evenly. They count here alone: neither in `rpm` nor in `concurrency`. Keys and groups only.
+    #[schemars(range(min = 1, max = 1_000_000_000))]
+    #[schemars(extend("x-default" = "ten times `rpm`"))]
+    pub(in super::super) polls_rpm: Option<u64>,
+    /// How many may come at once.
+    #[schemars(range(min = 1, max = 1_000_000_000))]
+    #[schemars(extend("x-default" = "`polls_rpm`"))]
+    pub(in super::super) polls_burst: Option<u64>,
 }
 
 /// Limits of a key for some models.

@@ -64,6 +64,10 @@ pub(in super::super) struct Price {
     #[schemars(range(min = 0.0, max = 100.0))]
     #[schemars(extend("x-default" = "unknown"))]
     pub(in super::super) audio_second: Option<f64>,
+    /// A thousand seconds of film.
+    #[schemars(range(min = 0.0, max = 1_000.0))]
+    #[schemars(extend("x-default" = "unknown"))]
+    pub(in super::super) video_second: Option<f64>,
     /// A thousand requests, beside their tokens.
     #[schemars(range(min = 0.0, max = 100.0))]
     #[schemars(extend("x-default" = "none"))]
@@ -86,6 +90,7 @@ impl Price {
             (Unit::OutputImage, self.output_image),
             (Unit::WebSearch, self.web_search),
             (Unit::AudioSecond, self.audio_second),
+            (Unit::VideoSecond, self.video_second),
             (Unit::Request, self.request),
         ];
         all.into_iter().filter_map(|(unit, price)| price.map(|price| (unit, price)))

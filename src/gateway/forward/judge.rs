@@ -31,7 +31,8 @@ pub(super) async fn judge(upstream: &Upstream, mut answer: Answer, target: &Targ
         if let Some(translation) = target.translation() {
             return translated::held(whole(upstream, answer, target).await, target, translation);
         }
-        if encoded || target.rename.is_some() && is_plain_success(&answer.head) {
+        let changes = target.rename.is_some() || target.operation.tells_of_tasks();
+        if encoded || changes && is_plain_success(&answer.head) {
             return whole(upstream, answer, target).await;
         }
         return Outcome::Answered(Box::new(answer));
@@ -59,6 +60,9 @@ pub(super) async fn judge(upstream: &Upstream, mut answer: Answer, target: &Targ
             return translated::error(answer, &body, target, translation);
         }
         status::mask(&mut answer.held, target.credential);
+        if let Some(task) = target.task {
+            task.show_in(&mut answer);
+        }
         return Outcome::Answered(Box::new(answer));
     };
     let failure = Failure {

@@ -108,6 +108,7 @@ impl<'a> Address<'a> {
             ["uploads", tail @ ..] => self.kept(Operation::Uploads, tail)?,
             ["batches", tail @ ..] => self.kept(Operation::Batches, tail)?,
             ["fine_tuning", "jobs", tail @ ..] => self.kept(Operation::FineTuning, tail)?,
+            ["videos", tail @ ..] if !tail.is_empty() => self.video(tail)?,
             ["messages", "batches", tail @ ..] => self.kept(Operation::MessageBatches, tail)?,
             _ => self.plain()?,
         };
@@ -150,6 +151,19 @@ impl<'a> Address<'a> {
         }
         let tail = tail.iter().flat_map(|segment| ["/", segment]).collect();
         Some(Target { tail, ..Target::new(dialect, operation) })
+    }
+
+    /// A video that was made, and what is made of it.
+    fn video(&self, tail: &[&str]) -> Option<Target> {
+        let operation = match tail {
+            ["edits" | "extensions"] | [_, "remix"] => Operation::VideoRemix,
+            ["videos"] => return self.plain(),
+            ["characters", ..] => return None,
+            [_] => Operation::Video,
+            [_, "content"] => Operation::VideoContent,
+            _ => return None,
+        };
+        self.kept(operation, tail)
     }
 
     /// `models` and below: three dialects share the word.
@@ -295,7 +309,7 @@ const VERSIONS_MAX: usize = 2;
 
 type Row = (&'static [&'static str], Operation, Dialect);
 
-const OPERATIONS: [Row; 14] = [
+const OPERATIONS: [Row; 15] = [
     (&["chat", "completions"], Operation::ChatCompletions, Dialect::OpenAi),
     (&["completions"], Operation::Completions, Dialect::OpenAi),
     (&["responses"], Operation::Responses, Dialect::OpenAi),
@@ -308,6 +322,7 @@ const OPERATIONS: [Row; 14] = [
     (&["audio", "speech"], Operation::Speech, Dialect::OpenAi),
     (&["audio", "transcriptions"], Operation::Transcriptions, Dialect::OpenAi),
     (&["audio", "translations"], Operation::Translations, Dialect::OpenAi),
+    (&["videos"], Operation::Videos, Dialect::OpenAi),
     (&["messages"], Operation::Messages, Dialect::Anthropic),
     (&["messages", "count_tokens"], Operation::CountTokens, Dialect::Anthropic),
 ];

@@ -18,21 +18,23 @@ pub(super) fn inspect(
 }
 
 fn read(operation: Operation, dashes: &Dashes, body: &[u8]) -> Result<Inspection, Refusal> {
-    let (mut model, mut stream, mut text_bytes) = (None, None, 0usize);
+    let remixes = operation == Operation::VideoRemix;
+    let (mut model, mut source, mut stream, mut text_bytes) = (None, None, None, 0usize);
     for part in Parts::new(body, dashes).map_err(broken)? {
         let part = part.map_err(broken)?;
         text_bytes = text_bytes.saturating_add(weight(&part));
         match part.name {
-            "model" => once(&mut model, model_field(&part, body)?, "model")?,
+            "video[id]" if remixes => once(&mut source, model_field(&part, body)?, "video")?,
+            "model" if !remixes => once(&mut model, model_field(&part, body)?, "model")?,
             "stream" if streams(operation) => once(&mut stream, flag(&part, body)?, "stream")?,
             _ => {}
         }
     }
-    if model.is_none() {
+    if model.is_none() && !remixes {
         return Err(invalid("`model` is missing. Add a part of that name to the form.").param("model"));
     }
     let stream = stream.unwrap_or(false);
-    Ok(Inspection { model, stream, text_bytes: Some(text_bytes), ..Inspection::default() })
+    Ok(Inspection { model, source, stream, text_bytes: Some(text_bytes), ..Inspection::default() })
 }
 
 /// What a part counts where tokens are estimated: a text by its length, a file like a picture, whatever its bytes.

@@ -4,10 +4,9 @@ use super::read::{GeminiChunk, object};
 use super::usage::Tally;
 use crate::protocol::inspect::{fields, range_in};
 use crate::protocol::signed::{self, SignatureDigest};
-use crate::protocol::splice::{Edit, splice};
-use crate::protocol::{Grammar, Operation};
+use crate::protocol::splice::Edit;
+use crate::protocol::{Grammar, Medium, Operation};
 use crate::usage::Usage;
-use bytes::Bytes;
 use serde_json::value::RawValue;
 use std::ops::Range;
 
@@ -26,6 +25,9 @@ pub struct AnswerFacts {
 
 /// Reads a whole answer. One that is not JSON, or only the beginning of some, says nothing but text.
 pub fn answer(operation: Operation, body: &[u8]) -> AnswerFacts {
+    if operation.medium() == Some(Medium::Videos) {
+        return film(body);
+    }
     let mut tally = Tally::new(operation);
     let mut models = Vec::new();
     let mut add = |usage: Option<&RawValue>, model: Option<&RawValue>| {
@@ -59,22 +61,52 @@ pub fn answer(operation: Operation, body: &[u8]) -> AnswerFacts {
     AnswerFacts { usage: tally.usage(), models, unreported: tally.unreported(), signatures }
 }
 
-/// The same answer under another model's name: slices of it, with the name between them.
-pub fn rename_answer(body: &Bytes, facts: &AnswerFacts, to: &str) -> Vec<Bytes> {
-    let edits: Vec<_> = facts.models.iter().map(|at| Edit::text(at.clone(), to)).collect();
-    splice(body, &edits)
+/// A film that will be made, billed by its length.
+fn film(body: &[u8]) -> AnswerFacts {
+    let [seconds, model] = fields(body, ["seconds", "model"]).unwrap_or_default();
+    let models = model.map(RawValue::get).filter(|text| text.starts_with('"'));
+    let models = models.and_then(|text| range_in(text, body)).into_iter().collect();
+    let length = seconds.and_then(|raw| raw.get().trim_matches('"').parse().ok());
+    let usage = length.map(|video_seconds| Usage { video_seconds, ..Usage::default() });
+    AnswerFacts { usage, models, ..AnswerFacts::default() }
+}
+
+impl AnswerFacts {
+    /// What puts another model's name in the place of the one it has.
+    pub fn renamed(&self, to: &str) -> impl Iterator<Item = Edit> {
+        self.models.iter().map(move |at| Edit::text(at.clone(), to))
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::splice::splice;
+    use bytes::Bytes;
 
     fn check(operation: Operation, body: &str, counts: Option<[u64; 2]>, renamed: &str) {
         let facts = answer(operation, body.as_bytes());
         assert!(counts.is_none_or(|counts| counts[1] == 0) || facts.unreported == 0, "{body}");
         assert_eq!(facts.usage.map(|usage| [usage.input, usage.output]), counts, "{body}");
         let body = Bytes::from(body.to_owned());
-        assert_eq!(String::from_utf8(rename_answer(&body, &facts, "new\"").concat()).unwrap(), renamed);
+        let edits: Vec<_> = facts.renamed("new\"").collect();
+        assert_eq!(String::from_utf8(splice(&body, &edits).concat()).unwrap(), renamed);
+    }
+
+    #[test]
+    fn a_film_is_as_long_as_its_provider_says_and_a_look_at_it_costs_nothing() {
+        for (body, seconds) in [
+            (r#"{"model":"m","seconds":"8"}"#, Some(8)),
+            (r#"{"seconds":12}"#, Some(12)),
+            (r#"{"seconds":"-8"}"#, None),
+            (r#"{"seconds":"long"}"#, None),
+            (r#"{"usage":{"seconds":8}}"#, None),
+            ("no json", None),
+        ] {
+            let seen = |operation| answer(operation, body.as_bytes()).usage.map(|usage| usage.video_seconds);
+            assert_eq!((seen(Operation::Videos), seen(Operation::VideoRemix)), (seconds, seconds), "{body}");
+            assert_eq!(seen(Operation::Video), None, "{body}");
+        }
     }
 
     #[test]

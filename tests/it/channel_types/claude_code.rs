@@ -62,6 +62,7 @@ fn a_request_with_the_token_of_claude_code_is_the_clients_own_but_for_the_creden
             stripped: &[],
             capped: &[],
             ask_usage: None,
+            task: None,
             requested: "m",
             stream: false,
         };

@@ -76,6 +76,7 @@ pub(super) const KINDS: &[Kind] = &[
             Op::Speech,
             Op::Transcriptions,
             Op::Translations,
+            Op::Videos,
             Op::Files,
             Op::Uploads,
             Op::Batches,
@@ -262,12 +263,13 @@ pub(super) const KINDS: &[Kind] = &[
         quirks: &[Quirk::Keyless],
         ..COMPATIBLE
     },
-    // https://docs.sglang.io/docs/basic_usage/openai_api, …/anthropic_api, …/native_api
+    // https://docs.sglang.io/docs/basic_usage/openai_api, …/anthropic_api, …/native_api; films:
+    // https://docs.sglang.io/docs/sglang-diffusion/api/openai_api
     Kind {
         name: "sglang",
         origin: Some("http://127.0.0.1:30000"),
         speaks: &[chat(V1), responses(V1), Speaks { counts: true, ..messages(V1, Bearer) }],
-        operations: Some(&[Op::Completions, Op::Embeddings, Op::Rerank]),
+        operations: Some(&[Op::Completions, Op::Embeddings, Op::Rerank, Op::Videos]),
         quirks: &[Quirk::Keyless],
         ..COMPATIBLE
     },
