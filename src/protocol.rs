@@ -18,8 +18,8 @@ pub mod signed;
 pub mod skim;
 pub mod splice;
 pub mod sse;
-pub mod trace_context;
 pub mod task;
+pub mod trace_context;
 
 /// The family of addresses, error shapes and credential forms a client speaks; contract.md's word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -233,6 +233,10 @@ impl Operation {
             Self::Batches => "/v1/batches",
             Self::FineTuning => "/v1/fine_tuning/jobs",
             Self::MessageBatches => "/v1/messages/batches",
+            Self::Videos => "/v1/videos",
+            Self::VideoRemix => "/v1/videos/{id}/remix",
+            Self::Video => "/v1/videos/{id}",
+            Self::VideoContent => "/v1/videos/{id}/content",
             Self::Probe => "/",
         }
     }

@@ -34,7 +34,12 @@ pub(super) fn start(shared: &Shared) -> Exporter {
     let (said, left) = watch::channel(false);
     let parts = Parts {
         shared: shared.clone(),
-        upstream: Upstream::new(Arc::clone(&shared.resolver), Arc::clone(&shared.world), CONNECTIONS_KEPT),
+        upstream: Upstream::new(
+            Arc::clone(&shared.resolver),
+            Arc::clone(&shared.world),
+            Arc::default(),
+            CONNECTIONS_KEPT,
+        ),
         instance: instance(&*shared.world),
     };
     let mut settings = shared.otlp.subscribe();

@@ -188,8 +188,10 @@ fn sound(text: &str, name: &str) -> Result<Secret, String> {
 /// SHA-256 of the pieces together, in hexadecimal digits.
 fn digest(body: &[Bytes]) -> String {
     let mut hash = Sha256::new();
-    body.iter().for_each(|piece| hash.update(piece));
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    for piece in body {
+        hash.update(piece);
+    }
+    hash.finalize().iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
 }
 
 #[cfg(test)]

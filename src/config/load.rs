@@ -88,17 +88,14 @@ pub fn ledger_path(entry: &Path, source: &dyn Source) -> Option<PathBuf> {
 /// Where the history is, in the same way; also by a file that cannot be parsed, which is when it is looked for.
 pub fn history_path(entry: &Path, source: &dyn Source) -> Option<PathBuf> {
     let bytes = source.read(entry).ok()?;
-    let written = match node::parse(entry, &bytes) {
-        Ok(root) => match &root.get("history")?.node.get("path")?.node.value {
-            Value::Text(path) => path.clone(),
-            _ => return None,
-        },
-        Err(_) => {
-            let text = String::from_utf8_lossy(&bytes);
-            let mut lines = text.lines().skip_while(|line| line.trim() != "[history]").skip(1);
-            let line = lines.find(|line| line.trim_start().starts_with("path"))?;
-            line.split('"').nth(1)?.to_owned()
-        }
+    let written = if let Ok(root) = node::parse(entry, &bytes) {
+        let Value::Text(path) = &root.get("history")?.node.get("path")?.node.value else { return None };
+        path.clone()
+    } else {
+        let text = String::from_utf8_lossy(&bytes);
+        let mut lines = text.lines().skip_while(|line| line.trim() != "[history]").skip(1);
+        let line = lines.find(|line| line.trim_start().starts_with("path"))?;
+        line.split('"').nth(1)?.to_owned()
     };
     Some(entry.parent().unwrap_or(Path::new("")).join(written))
 }

@@ -5,8 +5,8 @@
 
 use super::snapshot::{
     AccessTarget, Balance, Channel, ChannelTls, ClientAbort, Conduct, Fleet, ForeignThinking, Group,
-    HttpVersion, Key, Limits, Mapping, MappingFrom, Otlp, Patterns, PriceRule, Profile, Project, Quota, Server,
-    Snapshot, TlsFiles, TlsListener, Tool, UpstreamTimeouts,
+    HttpVersion, Key, Limits, Mapping, MappingFrom, Otlp, Patterns, PriceRule, Profile, Project, Quota,
+    Server, Snapshot, TlsFiles, TlsListener, Tool, UpstreamTimeouts,
 };
 use crate::price::{Unit, decimal};
 use crate::protocol::Medium;

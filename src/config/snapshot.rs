@@ -8,8 +8,8 @@
 mod channel;
 mod egress;
 mod history;
-mod otlp;
 mod identity;
+mod otlp;
 mod place;
 mod prices;
 mod quota;

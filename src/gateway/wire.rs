@@ -128,6 +128,7 @@ impl Wire {
     }
 
     /// The same, with the events of an answer whose head says that they come in AWS's frames.
+    #[must_use]
     pub fn decoded(self, head: &mut AnswerHead) -> Self {
         if decoded::is_framed(head) { Self::Decoded(Box::new(Decoded::new(self))) } else { self }
     }

@@ -108,7 +108,7 @@ pub(super) fn of_one_api(number: i64) -> Option<Provider> {
         16 => ZHIPU,
         17 | 49 => QWEN,
         20 => OPENROUTER,
-        24 => GEMINI,
+        24 | 51 => GEMINI,
         25 => MOONSHOT,
         26 => BAICHUAN,
         27 => MINIMAX_CN,
@@ -123,7 +123,6 @@ pub(super) fn of_one_api(number: i64) -> Option<Provider> {
         44 => SILICONFLOW,
         45 => XAI,
         47 => QIANFAN,
-        51 => GEMINI,
         // Resellers with OpenAI's API, and whatever is compatible with it.
         2 | 4 | 5 | 6 | 7 | 8 | 9 | 10 | 12 | 13 | 50 => ELSEWHERE,
         _ => return None,

@@ -25,7 +25,7 @@ use crate::telemetry::access;
 use crate::tls::word::Word;
 use arc_swap::ArcSwap;
 use names::Names;
-use prometheus::{GaugeVec, Registry, Result, TextEncoder};
+use prometheus::{GaugeVec, IntCounter, Registry, Result, TextEncoder};
 use series::CommonSeries;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};

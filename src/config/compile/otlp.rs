@@ -241,10 +241,12 @@ fn collector(endpoint: Endpoint, tls: ChannelTls, (upstream, timeout): (&Upstrea
         endpoint,
         tls,
         credentials: vec![Secret::new("")],
+        identities: Vec::new(),
         models: None,
         model_map: HashMap::new(),
         priority: 0,
         weight: 0,
+        canary: None,
         groups: None,
         enabled: true,
         // An agent on the machine itself is often there, and no client chooses this address.

@@ -67,14 +67,14 @@ pub(in super::super) struct Limits {
     #[schemars(range(min = 1, max = 1_000_000_000))]
     #[schemars(extend("x-default" = "`count_tokens_rpm`"))]
     pub(in super::super) count_tokens_burst: Option<u64>,
-    /// Requests for films per minute (`videos`), refilled evenly. Keys and groups only.
+    /// Requests that make videos per minute (`videos`, `videos/{id}/remix` …), refilled evenly. Keys and groups only.
     #[schemars(range(min = 1, max = 1_000_000_000))]
     pub(in super::super) videos_rpm: Option<u64>,
     /// How many may come at once.
     #[schemars(range(min = 1, max = 1_000_000_000))]
     #[schemars(extend("x-default" = "`videos_rpm`"))]
     pub(in super::super) videos_burst: Option<u64>,
-    /// Requests about tasks (polls, downloads, deletions) per minute, refilled evenly. They count here alone: neither in `rpm` nor in `concurrency`. Keys and groups only.
+    /// Requests that look after videos per minute (whether one is done, its content, its deletion), refilled evenly. They count here alone: neither in `rpm` nor in `concurrency`, nor in any limit of the channel. Keys and groups only.
     #[schemars(range(min = 1, max = 1_000_000_000))]
     #[schemars(extend("x-default" = "ten times `rpm`"))]
     pub(in super::super) polls_rpm: Option<u64>,

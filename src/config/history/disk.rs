@@ -51,7 +51,11 @@ pub(super) fn remove(path: &Path) -> io::Result<()> {
 
 /// The right to write into a directory of ours, as long as it lives; the directory is made where it is not there.
 #[derive(Debug)]
-pub(super) struct Claim(File);
+pub(super) struct Claim {
+    directory: PathBuf,
+    #[expect(dead_code, reason = "the lock goes with the file")]
+    lock: File,
+}
 
 impl Claim {
     /// Waits for others that write.
@@ -62,15 +66,14 @@ impl Claim {
         // Root writes into a service's directory: what it makes there is the service's.
         belongs_to_owner_of(directory, &file);
         file.lock()?;
-        Ok(Self(file))
+        Ok(Self { directory: directory.to_owned(), lock: file })
     }
 
     /// Writes a file that only its owner may read.
     pub(super) fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        let directory = path.parent().unwrap_or(Path::new("."));
+        let directory = self.directory.as_path();
         let (temporary, mut file) = temporary_beside(path, 0o600)?;
         belongs_to_owner_of(directory, &file);
-        let _held = &self.0;
         file.write_all(bytes)
             .and_then(|()| file.sync_all())
             .and_then(|()| std::fs::rename(&temporary, path))

@@ -51,7 +51,7 @@ impl<'a> Rollback<'a> {
     /// To what a kept configuration held, under this entry file.
     pub fn to(kept: &Entry, entry: &'a Path) -> Result<Self, String> {
         let first = &kept.files[0].path;
-        let ending = |path: &Path| path.extension().map(|ending| ending.to_ascii_lowercase());
+        let ending = |path: &Path| path.extension().map(std::ffi::OsStr::to_ascii_lowercase);
         if ending(first) != ending(entry) {
             let (first, entry) = (first.display(), entry.display());
             return Err(format!(
@@ -254,9 +254,9 @@ fn fits(pattern: &Path, path: &Path) -> bool {
         path.components().map(|part| part.as_os_str().to_string_lossy().into_owned()).collect()
     };
     let (pattern, path) = (parts(pattern), parts(path));
-    let part = |(pattern, part): (&String, &String)| match pattern.contains('*') {
-        true => !part.starts_with('.') && Pattern::new(pattern).matches(part),
-        false => pattern == part,
+    let part = |(pattern, part): (&String, &String)| {
+        let is_hidden = part.starts_with('.') && pattern.contains('*');
+        !is_hidden && Pattern::new(pattern).matches(part)
     };
     pattern.len() == path.len() && pattern.iter().zip(&path).all(part)
 }
