@@ -376,6 +376,7 @@ impl Gateway {
             operation: accepted.entry.operation,
             rename: accepted.rename(&attempt).map(str::to_owned),
             binding: accepted.binding(exchange, &attempt),
+            keeping: self.keeping(exchange, &accepted, &attempt),
             channel: Arc::clone(&attempt.channel),
             streams: self.registry.streams(),
             share: self.registry.bodies().share(),

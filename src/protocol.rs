@@ -125,6 +125,12 @@ pub enum Operation {
     Completions,
     /// `POST responses`.
     Responses,
+    /// `POST responses/input_tokens`.
+    CountResponse,
+    /// `POST responses/compact`: a conversation made shorter.
+    Compact,
+    /// `responses/{id}` and below: a response that its provider keeps.
+    Response,
     /// `POST embeddings`.
     Embeddings,
     /// `POST moderations`.
@@ -187,7 +193,7 @@ impl Operation {
         match self {
             Self::ChatCompletions => "chat",
             Self::Completions => "completions",
-            Self::Responses => "responses",
+            Self::Responses | Self::Compact | Self::Response => "responses",
             Self::Embeddings | Self::EmbedContent => "embeddings",
             Self::Moderations => "moderations",
             Self::Rerank => "rerank",
@@ -195,7 +201,7 @@ impl Operation {
             Self::Speech | Self::Transcriptions | Self::Translations => "audio",
             Self::Videos | Self::VideoRemix | Self::Video | Self::VideoContent => "videos",
             Self::Messages => "messages",
-            Self::CountTokens | Self::GeminiCountTokens => "count_tokens",
+            Self::CountResponse | Self::CountTokens | Self::GeminiCountTokens => "count_tokens",
             Self::GenerateContent | Self::StreamGenerateContent => "generate_content",
             Self::ListModels | Self::GetModel => "models",
             Self::Files | Self::Uploads => "files",
@@ -245,7 +251,7 @@ impl Operation {
     pub fn protocol(self) -> Option<Protocol> {
         match self {
             Self::ChatCompletions => Some(Protocol::Chat),
-            Self::Responses => Some(Protocol::Responses),
+            Self::Responses | Self::CountResponse => Some(Protocol::Responses),
             Self::Messages | Self::CountTokens => Some(Protocol::Anthropic),
             Self::GenerateContent | Self::StreamGenerateContent | Self::GeminiCountTokens => {
                 Some(Protocol::Gemini)
@@ -254,9 +260,17 @@ impl Operation {
         }
     }
 
+    /// The protocol whose speakers have it, though others may not be able to carry it.
+    pub fn belongs_to(self) -> Option<Protocol> {
+        match self {
+            Self::Compact | Self::Response => Some(Protocol::Responses),
+            _ => self.protocol(),
+        }
+    }
+
     /// Whether it only counts the tokens of a request.
     pub fn counts(self) -> bool {
-        matches!(self, Self::CountTokens | Self::GeminiCountTokens)
+        matches!(self, Self::CountResponse | Self::CountTokens | Self::GeminiCountTokens)
     }
 
     /// Whether repeating it after the provider may have begun could create a thing twice.
@@ -270,7 +284,7 @@ impl Operation {
             Self::ImageGenerations | Self::ImageEdits | Self::ImageVariations => Some(Medium::Images),
             Self::Speech | Self::Transcriptions | Self::Translations => Some(Medium::Audio),
             Self::Videos | Self::VideoRemix => Some(Medium::Videos),
-            Self::Video | Self::VideoContent => Some(Medium::Polls),
+            Self::Video | Self::VideoContent | Self::Response => Some(Medium::Polls),
             _ if self.counts() => Some(Medium::Counts),
             _ => None,
         }
@@ -306,7 +320,7 @@ impl Operation {
 
     /// Whether it is about what was made before, and so for the channel and the credential that made it alone.
     pub fn is_of_task(self) -> bool {
-        matches!(self, Self::VideoRemix | Self::Video | Self::VideoContent)
+        matches!(self, Self::VideoRemix | Self::Video | Self::VideoContent | Self::Response)
     }
 
     /// Whether its answer tells of tasks, by ids that are shown as ours.
@@ -322,7 +336,7 @@ impl Operation {
     /// The shape its answers have, whole or streamed.
     pub fn grammar(self) -> Grammar {
         match self {
-            Self::Responses => Grammar::Responses,
+            Self::Responses | Self::CountResponse | Self::Compact | Self::Response => Grammar::Responses,
             Self::Messages | Self::CountTokens | Self::MessageBatches => Grammar::Messages,
             Self::GenerateContent
             | Self::StreamGenerateContent

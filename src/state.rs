@@ -18,6 +18,7 @@ pub mod permit;
 pub mod queue;
 pub mod quotas;
 pub mod refused;
+pub mod responses;
 pub mod signers;
 pub mod sticky;
 
@@ -38,6 +39,7 @@ use lending::Lender;
 use lessons::Lessons;
 use queue::Queue;
 use quotas::{BoundQuotas, QuotaScope, Quotas};
+use responses::Responses;
 use signers::{Signer, Signers};
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -60,6 +62,7 @@ pub struct Registry {
     bodies: Arc<Bodies>,
     signers: Signers,
     sticky: Sticky,
+    responses: Responses,
     lessons: Lessons,
     lender: Arc<Lender>,
     quotas: Quotas,
@@ -179,6 +182,11 @@ impl Registry {
     /// Which channel last served which session.
     pub fn sticky(&self) -> &Sticky {
         &self.sticky
+    }
+
+    /// Which account keeps which response.
+    pub fn responses(&self) -> &Responses {
+        &self.responses
     }
 
     /// What exchanges with each model usually cost.

@@ -138,6 +138,7 @@ fn answer(operation: &Operation, facts: &Facts, story: &Story) -> Reply {
         Operation::Completions => openai::completion(story),
         Operation::Responses if facts.stream => openai::responses::stream(story),
         Operation::Responses => openai::responses::whole(story),
+        Operation::Compact => openai::responses::compacted(story),
         Operation::CountInput => openai::responses::count(story),
         Operation::Embeddings => openai::embeddings(story, facts),
         Operation::Moderations => openai::moderations(story, facts),

@@ -33,6 +33,10 @@ pub(crate) enum Operation {
     FileGet(String),
     FileContent(String),
     FileDelete(String),
+    /// `responses/compact`.
+    Compact,
+    /// A response that is kept, by its id.
+    Kept(KeptCall, String),
     /// Films, which are tasks.
     Video(VideoCall),
     /// Work that is done later, by the word for its kind; the flag: a new one.
@@ -47,6 +51,16 @@ pub(crate) enum Operation {
     GeminiCount,
     EmbedContent,
     BatchEmbedContents,
+}
+
+/// What is asked of responses that are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum KeptCall {
+    /// The flag: as a stream.
+    Show(bool),
+    Delete,
+    Cancel,
+    InputItems,
 }
 
 /// What is asked of films.

@@ -96,7 +96,7 @@ pub(crate) fn check(route: &Route, body: &[u8]) -> Result<Facts, Refused> {
                 judge.stream(&mut facts)?;
             }
         }
-        Operation::CountInput => {
+        Operation::CountInput | Operation::Compact => {
             judge.text_or_list("input")?;
         }
         Operation::Generate | Operation::StreamGenerate(_) => judge.contents()?,

@@ -4,7 +4,7 @@
 //! before any fault is looked for, so a leak is never hidden by a script.
 
 use crate::answers::Answers;
-use crate::api::{Api, Operation};
+use crate::api::{Api, KeptCall, Operation};
 use crate::body;
 use crate::control::{self, Order};
 use crate::deliver::{self, Frame, Plan};
@@ -12,6 +12,7 @@ use crate::errors::Refused;
 use crate::faults::Fault;
 use crate::http::Head;
 use crate::jobs;
+use crate::kept::Kept;
 use crate::media;
 use crate::options::Options;
 use crate::record::{Log, Protocol, Recorded};
@@ -33,6 +34,7 @@ pub(crate) struct Shared {
     options: Options,
     answers: Answers,
     videos: Videos,
+    kept: Kept,
     /// One permit lets one hold go on.
     gate: Semaphore,
     answered: AtomicU64,
@@ -46,6 +48,7 @@ impl Shared {
             scripts: Scripts::default(),
             answers: Answers::new(options.models.clone(), options.chunks),
             videos: Videos::default(),
+            kept: Kept::default(),
             gate: Semaphore::new(0),
             answered: AtomicU64::new(0),
             connected: AtomicU64::new(0),
@@ -179,7 +182,7 @@ fn respond(
 ) -> Result<(Reply, Fault), Refused> {
     let content_type = head.first("content-type").unwrap_or_default();
     let facts = match &route.operation {
-        Operation::FileCreate | Operation::Job(..) => body::Facts::default(),
+        Operation::FileCreate | Operation::Job(..) | Operation::Kept(..) => body::Facts::default(),
         Operation::Video(call) if head.method == "POST" => videos::check(call, content_type, body)?,
         operation if operation.takes_form() => media::check_form(operation, content_type, body)?,
         _ if head.method == "POST" => body::check(route, body)?,
@@ -194,6 +197,11 @@ fn respond(
         | Operation::FileGet(_)
         | Operation::FileContent(_)
         | Operation::FileDelete(_) => shared.answers.files(&route.operation, content_type, body)?,
+        Operation::Kept(call, id) => {
+            let streams = route::split_target(&head.target).1.split('&').any(|pair| pair == "stream=true");
+            let call = if *call == KeptCall::Show(false) { KeptCall::Show(streams) } else { *call };
+            shared.kept.answer(&shared.answers, (call, id.as_str()), credential)?
+        }
         Operation::Video(call) => {
             shared.answers.check_model(route.api, &facts.model)?;
             shared.videos.answer(call, (head, credential), body)?
@@ -201,6 +209,9 @@ fn respond(
         Operation::Job(kind, made) => jobs::answer(route, kind, *made, body)?,
         _ => shared.answers.find(route, &facts, &fault)?,
     };
+    if route.operation == Operation::Responses {
+        shared.kept.learn(credential, &facts.model);
+    }
     Ok((reply, fault))
 }
 

@@ -35,6 +35,7 @@ mod gemini;
 mod head;
 mod http;
 mod jobs;
+mod kept;
 mod malformed;
 mod media;
 mod openai;

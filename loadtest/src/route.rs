@@ -3,7 +3,7 @@
 //! Invariant: paths are matched exactly. A doubled slash, a doubled or missing version, a trailing slash: 404, as the
 //! real providers answer, so that a gateway that builds a wrong address learns it.
 
-use crate::api::{Api, Operation, VideoCall};
+use crate::api::{Api, KeptCall, Operation, VideoCall};
 use crate::errors::Refused;
 use crate::http::Head;
 use crate::options::Options;
@@ -86,6 +86,8 @@ fn operations(api: Api, parts: &[&str]) -> Option<Allowed> {
         (Api::OpenAi, ["v1", "completions"]) => vec![("POST", Op::Completions)],
         (Api::OpenAi, ["v1", "responses"]) => vec![("POST", Op::Responses)],
         (Api::OpenAi, ["v1", "responses", "input_tokens"]) => vec![("POST", Op::CountInput)],
+        (Api::OpenAi, ["v1", "responses", "compact"]) => vec![("POST", Op::Compact)],
+        (Api::OpenAi, ["v1", "responses", id, rest @ ..]) => kept(id, rest)?,
         (Api::OpenAi, ["v1", "embeddings"]) => vec![("POST", Op::Embeddings)],
         (Api::OpenAi, ["v1", "moderations"]) => vec![("POST", Op::Moderations)],
         (Api::OpenAi, ["v1", "rerank"]) => vec![("POST", Op::Rerank(false))],
@@ -113,6 +115,16 @@ fn operations(api: Api, parts: &[&str]) -> Option<Allowed> {
         _ => return None,
     };
     Some(allowed)
+}
+
+fn kept(id: &str, rest: &[&str]) -> Option<Allowed> {
+    let call = |method, call| (method, Operation::Kept(call, id.to_owned()));
+    Some(match rest {
+        [] => vec![call("GET", KeptCall::Show(false)), call("DELETE", KeptCall::Delete)],
+        ["cancel"] => vec![call("POST", KeptCall::Cancel)],
+        ["input_items"] => vec![call("GET", KeptCall::InputItems)],
+        _ => return None,
+    })
 }
 
 fn videos(rest: &[&str]) -> Option<Allowed> {

@@ -3,7 +3,7 @@
 //! Invariant: a leak is loud. A second credential, a cookie, the client's address, a hop-by-hop header: each is a 400
 //! in the provider's shape that names the header (never its value), and is recorded like any other request.
 
-use crate::api::Api;
+use crate::api::{Api, Operation};
 use crate::errors::Refused;
 use crate::http::{Framing, Head};
 use crate::options::Options;
@@ -77,6 +77,9 @@ fn check_framing(head: &Head, route: &Route) -> Result<(), Refused> {
     if let Some(coding) = head.all("content-encoding").find(|coding| !coding.eq_ignore_ascii_case("identity"))
     {
         return Err(Refused::new(api, 415, format!("content-encoding {coding} is not understood")));
+    }
+    if matches!(route.operation, Operation::Kept(..)) {
+        return Ok(());
     }
     let types: Vec<&str> = head.all("content-type").collect();
     let (json, form) = route.operation.takes();

@@ -17,6 +17,7 @@ use crate::stage::choose::Preference;
 use crate::stage::foreign::Thinking;
 use crate::stage::plan::Plan;
 use crate::stage::route::{self, Wanted};
+use crate::stage::task;
 use crate::state::permit::Permit;
 use std::sync::Arc;
 
@@ -160,7 +161,10 @@ impl Gateway {
         let mut plan = route::route(&live, key, wanted)?;
         asked.thinking.confine(&live, &mut plan)?;
         let session = self.session(exchange, key, &plan.model);
-        plan.prefer(Preference { stream, session });
+        let previous = asked.inspection.previous.as_deref();
+        let kept = self.registry.responses();
+        let keeper = previous.and_then(|previous| task::keeper(&live, kept, key, previous));
+        plan.prefer(Preference { stream, session, keeper });
         canary::draw(&mut plan, &self.registry);
         let size = (asked.operation, asked.body_bytes, asked.inspection);
         let amount = self.expect(exchange, (key, &mut plan), size);

@@ -91,7 +91,7 @@ impl<'a> Target<'a> {
     /// The family of the provider's errors.
     fn dialect(&self) -> Dialect {
         let translated = self.translation().map(|translation| translation.into.protocol.dialect());
-        let relayed = || self.operation.protocol().map_or(self.channel.dialect, Protocol::dialect);
+        let relayed = || self.operation.belongs_to().map_or(self.channel.dialect, Protocol::dialect);
         translated.unwrap_or_else(relayed)
     }
 

@@ -16,6 +16,7 @@ use crate::gateway::reply::{Reply, Sent};
 use crate::gateway::seen::Seen;
 use crate::gateway::status;
 use crate::gateway::waiting::{Due, Meanwhile, Silence};
+use crate::id::KeyId;
 use crate::protocol::observe::{self, AnswerFacts};
 use crate::protocol::splice::{self, splice};
 use crate::protocol::{Operation, task};
@@ -23,6 +24,7 @@ use crate::record::End;
 use crate::refusal::Refusal;
 use crate::stage::task::Binding;
 use crate::state::bodies::Share;
+use crate::state::responses::{Keeper, Responses};
 use crate::usage::{Usage, UsageSource};
 use bytes::Bytes;
 use std::pin::pin;
@@ -38,6 +40,8 @@ pub struct Relayed<'a> {
     pub rename: Option<String>,
     /// What its ids of tasks are bound to, where it tells of some.
     pub binding: Option<Binding>,
+    /// Remembers who keeps it, where it is a response.
+    pub keeping: Option<Keeping<'a>>,
     /// Whose answer it is.
     pub channel: Arc<Channel>,
     /// Counts the streams being relayed.
@@ -48,7 +52,25 @@ pub struct Relayed<'a> {
     pub request_tokens: u64,
 }
 
+/// What remembers a response.
+#[derive(Debug)]
+pub struct Keeping<'a> {
+    /// Where.
+    pub responses: &'a Responses,
+    /// Whose it is.
+    pub key: KeyId,
+    /// Who keeps it.
+    pub keeper: Keeper,
+}
+
 impl Relayed<'_> {
+    /// Remembers a response as soon as its id is known: its client may ask for it before it is whole.
+    fn remember(&self, response: Option<&str>) {
+        if let (Some(keeping), Some(id)) = (&self.keeping, response) {
+            keeping.responses.learn(&keeping.key, id, keeping.keeper.clone());
+        }
+    }
+
     /// What bounds the provider's silence within a stream, and the client's.
     fn silence(&self) -> Silence {
         let ping = Some(self.channel.conduct.ping_interval).filter(|ping| !ping.is_zero());
@@ -104,7 +126,7 @@ impl Reply<'_> {
         let ended = self.pass_whole(&mut answer, &relayed, &mut seen).await;
         // Up to where it broke off, if it did.
         if let Some(body) = seen.take() {
-            self.read(&observe::answer(relayed.operation, &body));
+            self.read(&observe::answer(relayed.operation, &body), &relayed);
         }
         match ended {
             Chunk::ClientGone => self.client_left(),
@@ -146,7 +168,7 @@ impl Reply<'_> {
                     if self.exchange.left == Some(piece.len() as u64)
                         && let Some(body) = seen.take()
                     {
-                        self.read(&observe::answer(relayed.operation, &body));
+                        self.read(&observe::answer(relayed.operation, &body), relayed);
                     }
                     if !self.deliver(piece, &relayed.channel).await {
                         return Chunk::ClientGone;
@@ -166,7 +188,7 @@ impl Reply<'_> {
         let Reading::Held(mut seen) = reading else { return Sent::Broken };
         let body = seen.take().unwrap_or_default();
         let facts = observe::answer(relayed.operation, &body);
-        self.read(&facts);
+        self.read(&facts, &relayed);
         let mut edits =
             relayed.binding.as_ref().map_or_else(Vec::new, |binding| task::ids(&body, |id| binding.id(id)));
         for edit in relayed.rename.iter().flat_map(|requested| facts.renamed(requested)) {
@@ -180,7 +202,7 @@ impl Reply<'_> {
     async fn relay_made(&mut self, mut answer: Answer, relayed: Relayed<'_>) -> Sent {
         let reading = std::mem::replace(&mut answer.reading, Reading::Whole);
         let Reading::Made(made) = reading else { return Sent::Broken };
-        self.read(&made.facts);
+        self.read(&made.facts, &relayed);
         self.exchange.lost(&made.losses);
         self.give(answer, vec![made.body], &relayed).await
     }
@@ -260,14 +282,16 @@ impl Reply<'_> {
     }
 
     /// Books what a whole answer says.
-    fn read(&mut self, facts: &AnswerFacts) {
+    fn read(&mut self, facts: &AnswerFacts, relayed: &Relayed<'_>) {
+        relayed.remember(facts.response.as_deref());
         self.usage(facts.usage);
         self.exchange.unreported = facts.unreported;
         self.exchange.signatures.clone_from(&facts.signatures);
     }
 
     fn usage(&mut self, usage: Option<Usage>) {
-        if let Some(usage) = usage {
+        let has_usage = self.exchange.record.operation.is_some_and(Operation::has_usage);
+        if let Some(usage) = usage.filter(|_| has_usage) {
             self.exchange.record.usage = usage;
             self.exchange.record.usage_source = UsageSource::Reported;
         }

@@ -10,6 +10,7 @@ use crate::gateway::bearer::Bearer;
 use crate::gateway::client::Client;
 use crate::gateway::exchange::{Accepted, Exchange};
 use crate::gateway::forward::Answer;
+use crate::gateway::relay::Keeping;
 use crate::gateway::{Gateway, Stop, body};
 use crate::limit::Amount;
 use crate::protocol::entry::{self, Entry};
@@ -22,6 +23,7 @@ use crate::stage::plan::{Attempt, Plan};
 use crate::stage::task::{self, Binding, Task};
 use crate::stage::{foreign, route};
 use crate::state::Live;
+use crate::state::responses::Keeper;
 use bytes::Bytes;
 use http::HeaderValue;
 use http::header::CONTENT_LENGTH;
@@ -72,7 +74,14 @@ impl Gateway {
         } else {
             body = Bytes::new();
         }
-        let of = named(&live, &key, &mut entry, &inspection)?;
+        let of = if entry.operation == Operation::Response {
+            inspection.stream = streams(&key, &entry)?;
+            exchange.record.stream = inspection.stream;
+            let task = task::response(&live, self.registry.responses(), &key, in_path(&entry).0)?;
+            OfTask { task, edit: None }
+        } else {
+            named(&live, &key, &mut entry, &inspection)?
+        };
         let requested = of.task.made.model.clone();
         if !requested.is_empty() {
             exchange.record.model_requested = Some(Text::new(&requested));
@@ -101,6 +110,20 @@ impl Gateway {
             return None;
         }
         accepted.plan.regardless(&exchange.live, &self.registry, self.world.now())
+    }
+
+    /// What remembers the response that this attempt may be answered with.
+    pub(super) fn keeping(
+        &self,
+        exchange: &Exchange,
+        accepted: &Accepted,
+        attempt: &Attempt,
+    ) -> Option<Keeping<'_>> {
+        let key = exchange.key.as_ref().filter(|_| accepted.entry.operation == Operation::Responses)?;
+        let accounts = &exchange.live.channel(attempt.channel.index).accounts;
+        let account = *accounts.get(attempt.credential_index)?;
+        let keeper = Keeper { account, rename: accepted.rename(attempt).map(Arc::from) };
+        Some(Keeping { responses: self.registry.responses(), key: key.id.clone(), keeper })
     }
 
     /// route → reserve: at the first of the key's groups that may have it made there.
@@ -146,8 +169,7 @@ impl Accepted {
 
 /// The task that a request names, in its path or in its body; the path is the provider's from here on.
 fn named(live: &Live, key: &Key, entry: &mut Entry, inspection: &Inspection) -> Result<OfTask, Refusal> {
-    let mut segments = entry.tail.splitn(3, '/').skip(1);
-    let (first, rest) = (segments.next().unwrap_or_default(), segments.next());
+    let (first, rest) = in_path(entry);
     if entry.operation == Operation::VideoRemix && rest.is_none() {
         let source = inspection.source.as_ref().ok_or_else(no_source)?;
         let task = task::find(live, key, &source.name)?;
@@ -158,6 +180,21 @@ fn named(live: &Live, key: &Key, entry: &mut Entry, inspection: &Inspection) -> 
     let rest = rest.map(|rest| format!("/{rest}")).unwrap_or_default();
     entry.tail = format!("/{}{rest}", entry::encoded(&task.made.upstream));
     Ok(OfTask { task, edit: None })
+}
+
+/// The id in the path, and what follows it.
+fn in_path(entry: &Entry) -> (&str, Option<&str>) {
+    let mut segments = entry.tail.splitn(3, '/').skip(1);
+    (segments.next().unwrap_or_default(), segments.next())
+}
+
+/// Whether what is kept shall come as a stream once more, and may.
+fn streams(key: &Key, entry: &Entry) -> Result<bool, Refusal> {
+    let stream = entry.query.iter().flat_map(|query| query.split('&')).any(|pair| pair == "stream=true");
+    if stream {
+        route::may_stream(key)?;
+    }
+    Ok(stream)
 }
 
 fn no_source() -> Refusal {

@@ -155,7 +155,7 @@ fn probe(address: &Address<'_>, headers: &HeaderMap) -> Target {
 }
 
 fn check_method(method: &Method, target: &Target, headers: &HeaderMap) -> Result<(), Refusal> {
-    let allowed = methods(target.operation);
+    let allowed = methods(target);
     if allowed.iter().any(|allowed| *allowed == method.as_str()) {
         return Ok(());
     }
@@ -182,13 +182,16 @@ fn asks_for_websocket(headers: &HeaderMap) -> bool {
         .any(|protocol| protocol.trim().eq_ignore_ascii_case("websocket"))
 }
 
-fn methods(operation: Operation) -> &'static [&'static str] {
+fn methods(target: &Target) -> &'static [&'static str] {
+    let operation = target.operation;
     match operation {
         Operation::ListModels | Operation::GetModel => &["GET"],
         _ if operation.is_tunnel() => &["GET", "POST", "DELETE"],
         Operation::Probe => &["HEAD"],
-        Operation::Video => &["GET", "DELETE"],
         Operation::VideoContent => &["GET"],
+        Operation::Response if target.tail.ends_with("/cancel") => &["POST"],
+        Operation::Response if target.tail.ends_with("/input_items") => &["GET"],
+        Operation::Video | Operation::Response => &["GET", "DELETE"],
         _ => &["POST"],
     }
 }
@@ -209,7 +212,9 @@ fn words(operation: Operation) -> &'static str {
     match operation {
         Operation::ChatCompletions => "chat/completions",
         Operation::Completions => "completions",
-        Operation::Responses => "responses",
+        Operation::Responses | Operation::Response => "responses",
+        Operation::CountResponse => "responses/input_tokens",
+        Operation::Compact => "responses/compact",
         Operation::Embeddings => "embeddings",
         Operation::Moderations => "moderations",
         Operation::Rerank => "rerank",

@@ -60,6 +60,8 @@ pub struct Inspection {
     pub wording: Wording,
     /// The task that another is to be made of, where the body names it.
     pub source: Option<ModelField>,
+    /// The response that a conversation goes on from.
+    pub previous: Option<String>,
 }
 
 /// Where the model stands in a body.
@@ -139,6 +141,7 @@ pub fn inspect(operation: Operation, body: &[u8]) -> Result<Inspection, Refusal>
         operation == Operation::Responses && peek.background.is_some_and(|raw| raw.get() == "true");
     let ask_usage = if stream { usage::ask(operation, &peek, body)? } else { None };
     let text_bytes = None;
+    let previous = previous(operation, body);
     let source = if remixes { task::source(body) } else { None };
     Ok(Inspection {
         model,
@@ -151,8 +154,21 @@ pub fn inspect(operation: Operation, body: &[u8]) -> Result<Inspection, Refusal>
         text_bytes,
         wording,
         source,
+        previous,
     })
 }
+
+/// One word decides whether the body is looked through once more.
+fn previous(operation: Operation, body: &[u8]) -> Option<String> {
+    let may_have = matches!(operation, Operation::Responses | Operation::CountResponse | Operation::Compact);
+    if !may_have || memchr::memmem::find(body, PREVIOUS.as_bytes()).is_none() {
+        return None;
+    }
+    let [previous] = fields(body, [PREVIOUS])?;
+    serde_json::from_str(previous?.get()).ok()
+}
+
+const PREVIOUS: &str = "previous_response_id";
 
 #[derive(Deserialize)]
 struct GenerationConfig<'a> {

@@ -192,6 +192,11 @@ impl StreamObserver {
         self.reader.unreported()
     }
 
+    /// The id of the response, once it is known.
+    pub fn response(&self) -> Option<&str> {
+        self.reader.response()
+    }
+
     /// The signatures of the thinking the provider has given so far.
     pub fn signatures(&self) -> &[SignatureDigest] {
         self.reader.signatures()

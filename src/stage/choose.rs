@@ -25,6 +25,8 @@ pub struct Preference {
     pub stream: bool,
     /// The session it belongs to, where one is known and `[trace] sticky` is on.
     pub session: Option<Session>,
+    /// Who keeps what it goes on from: the marks of a channel and of one of its credentials.
+    pub keeper: Option<(u64, u64)>,
 }
 
 /// How a session's exchange came to its channel.
@@ -92,6 +94,12 @@ impl Facts<'_> {
 
 /// One of the usable candidates.
 pub(super) fn channel<'a>(usable: &[&'a Arc<Channel>], facts: Facts<'_>) -> Option<Choice<'a>> {
+    // Nobody else knows what was said before.
+    if let Some((keeper, _)) = facts.preference.keeper
+        && let Some(kept) = usable.iter().copied().find(|channel| facts.state(channel).mark == keeper)
+    {
+        return Some((kept, None));
+    }
     let best = usable.iter().map(|channel| facts.rank(channel)).min()?;
     let tier = tier(usable, best, facts);
     match (facts.turns, &facts.preference.session) {
@@ -192,11 +200,17 @@ pub(super) fn credential(
     preference: &Preference,
     turn: u64,
 ) -> Option<usize> {
+    let mark = |at: usize| state.credential_marks.get(at).copied().unwrap_or_default();
+    let keeper = preference.keeper.filter(|(channel, _)| *channel == state.mark);
+    if let Some(kept) =
+        keeper.and_then(|(_, credential)| usable.iter().copied().find(|at| mark(*at) == credential))
+    {
+        return Some(kept);
+    }
     let Some(session) = &preference.session else {
         let equal = vec![1; usable.len()];
         return balance::pick(&equal, turn).map(|at| usable[at]);
     };
-    let mark = |at: usize| state.credential_marks.get(at).copied().unwrap_or_default();
     let place = session.place.filter(|place| place.channel == state.mark);
     let kept = place.and_then(|place| usable.iter().copied().find(|at| mark(*at) == place.credential));
     kept.or_else(|| {

@@ -11,7 +11,7 @@ use crate::protocol::entry::{self, Entry};
 use crate::protocol::inspect::ModelField;
 use crate::protocol::key_forms;
 use crate::protocol::splice::{self, Edit, splice};
-use crate::protocol::{Medium, Operation};
+use crate::protocol::{Medium, Operation, Protocol};
 use crate::secret::Secret;
 use crate::stage::hosted::{self, Hosted};
 use crate::stage::plan::Attempt;
@@ -117,9 +117,10 @@ pub fn target(entry: &Entry, channel: &Channel, (model, stream): (&str, bool)) -
 
 /// Azure's dated API has responses, files, jobs, films and models beside its deployments.
 fn has_deployment(operation: Operation) -> bool {
-    use Operation::{GetModel, ListModels, Responses};
+    use Operation::{GetModel, ListModels};
     let is_task = matches!(operation.medium(), Some(Medium::Videos | Medium::Polls));
-    !operation.is_tunnel() && !is_task && !matches!(operation, Responses | ListModels | GetModel)
+    let is_responses = operation.belongs_to() == Some(Protocol::Responses);
+    !operation.is_tunnel() && !is_task && !is_responses && !matches!(operation, ListModels | GetModel)
 }
 
 const API_VERSION: &str = "api-version=";

@@ -38,12 +38,8 @@ impl Wanted<'_> {
 
 /// Draws up the plan, or says why there is none.
 pub fn route(live: &Live, key: &Key, wanted: Wanted<'_>) -> Result<Plan, Refusal> {
-    if wanted.stream && !key.stream {
-        return Err(Refusal::new(
-            Code::StreamNotAllowed,
-            "This API key may not stream. Send the request without \"stream\": true.",
-        )
-        .param("stream"));
+    if wanted.stream {
+        may_stream(key)?;
     }
     let requested = wanted.model.unwrap_or_default();
     if wanted.model.is_some() {
@@ -78,6 +74,15 @@ pub fn route(live: &Live, key: &Key, wanted: Wanted<'_>) -> Result<Plan, Refusal
     }
     let translates = |channel: &Channel| matches!(way(question, channel), Some(Way::Translate(_)));
     Ok(plan.translating(translates).asked_by(&key.id))
+}
+
+/// Refuses a stream to a key that may have none.
+pub fn may_stream(key: &Key) -> Result<(), Refusal> {
+    if key.stream {
+        return Ok(());
+    }
+    let message = "This API key may not stream. Send the request without \"stream\": true.";
+    Err(Refusal::new(Code::StreamNotAllowed, message).param("stream"))
 }
 
 /// Refuses a model that is not among those that the key may use.

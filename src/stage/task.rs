@@ -11,6 +11,7 @@ use crate::refusal::Refusal;
 use crate::secret::Secret;
 use crate::stage::plan::Attempt;
 use crate::state::Live;
+use crate::state::responses::Responses;
 use std::sync::Arc;
 
 /// A task that was found by its id.
@@ -38,6 +39,22 @@ pub fn find(live: &Live, key: &Key, id: &str) -> Result<Task, Refusal> {
         return Err(unknown());
     }
     Ok(Task { channel: Arc::clone(channel), credential, made: task.made, id: id.to_owned() })
+}
+
+/// The response of this key with this id, which its provider keeps.
+pub fn response(live: &Live, kept: &Responses, key: &Key, id: &str) -> Result<Task, Refusal> {
+    let keeper = kept.keeper(&key.id, id).ok_or_else(not_kept)?;
+    let (channel, credential) = holder(live, keeper.account).ok_or_else(homeless)?;
+    let (renamed, model) = (keeper.rename.is_some(), keeper.rename.as_deref().unwrap_or_default().to_owned());
+    let made = Made { model, renamed, upstream: id.to_owned() };
+    Ok(Task { channel: Arc::clone(channel), credential, made, id: id.to_owned() })
+}
+
+/// Who keeps the response that this key's conversation goes on from: its channel and credential, by their marks.
+pub fn keeper(live: &Live, kept: &Responses, key: &Key, previous: &str) -> Option<(u64, u64)> {
+    let (channel, credential) = holder(live, kept.keeper(&key.id, previous)?.account)?;
+    let state = live.channel(channel.index);
+    Some((state.mark, *state.credential_marks.get(credential)?))
 }
 
 /// What an answer's ids are bound to: the account that gave it, and the key that asked.
@@ -108,6 +125,13 @@ fn unknown() -> Refusal {
 fn homeless() -> Refusal {
     let message = "The account at the AI provider that this task was made with is not in use here any more, or the id is not \
         as it was given. Make it anew, or tell the operator.";
+    Refusal::new(Code::TaskNotFound, message)
+}
+
+/// It may be anybody's, or older than what is remembered.
+fn not_kept() -> Refusal {
+    let message = "No response with this id is known here for this API key: it was made with another one, without `store`, \
+        through another gateway, or before this one was last started. Send the whole conversation instead.";
     Refusal::new(Code::TaskNotFound, message)
 }
 

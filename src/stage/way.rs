@@ -42,7 +42,9 @@ pub struct Question {
 pub fn way(question: Question, channel: &Channel) -> Option<Way> {
     let Question { dialect, operation, stream, wording } = question;
     let Some(protocol) = operation.protocol() else {
-        return channel.offers(dialect, operation).then_some(Way::Relay);
+        let has = |protocol| channel.protocols.contains(&protocol);
+        let offered = operation.belongs_to().map_or_else(|| channel.offers(dialect, operation), has);
+        return offered.then_some(Way::Relay);
     };
     let asked = !operation.counts() && channel.streams.asked(stream);
     let can = |protocol| !operation.counts() || channel.counting.contains(&protocol);

@@ -56,6 +56,7 @@ mod quotas;
 mod refusals;
 mod relay;
 mod reload;
+mod responses;
 mod rounds;
 mod running;
 mod sampling;

@@ -167,6 +167,23 @@ def videos():
     equal((failed.status, failed.error.code), ("failed", "moderation_blocked"))
 
 
+def kept_responses():
+    sdk = client()
+    made = sdk.responses.create(model="my-words", input="hi")
+    shown = sdk.responses.retrieve(made.id)
+    equal((shown.id, shown.model, shown.output_text), (made.id, "my-words", TEXT))
+    events = list(sdk.responses.retrieve(made.id, stream=True, starting_after=2))
+    equal(events[-1].type, "response.completed")
+    equal([item.id for item in sdk.responses.input_items.list(made.id)], ["msg_in"])
+    equal(sdk.responses.cancel(made.id).status, "cancelled")
+    equal(sdk.responses.input_tokens.count(model="my-words", input="hi").input_tokens, 42)
+    equal(sdk.responses.create(model="my-words", input="on", previous_response_id=made.id).output_text, TEXT)
+    other_key = client(key=tight_key("python-openai"))
+    equal(raises(openai.NotFoundError, lambda: other_key.responses.retrieve(made.id)).code, "task_not_found")
+    sdk.responses.delete(made.id)
+    raises(openai.NotFoundError, lambda: sdk.responses.retrieve(made.id))
+
+
 def moderations():
     answer = client().moderations.create(model="omni-moderation-latest", input=["a", "b"])
     equal([result.flagged for result in answer.results], [False, False])
@@ -227,6 +244,6 @@ def failover():
 
 for base in ("/v1", "/v1/", "/api/v1", "/api/v1/", "/openai/v1"):
     check_base(base)
-media = (images, image_streams, speech, transcriptions, large_file, videos, moderations)
+media = (images, image_streams, speech, transcriptions, large_file, videos, kept_responses, moderations)
 for what in (files, *media, mapped_model, wrong_key, unknown_model, bad_request, exhausted_rate, failover):
     check(f"python openai {what.__name__.replace('_', ' ')}", what)

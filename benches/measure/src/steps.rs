@@ -112,7 +112,7 @@ fn first_attempt(live: &Live, registry: &Registry, in_session: bool) -> Attempt 
     };
     let mut plan = route(live, key, wanted).expect("served");
     let session = in_session.then(|| registry.sticky().session(&key.id, "one-session", "gpt-4.1", NOW));
-    plan.prefer(Preference { stream: true, session });
+    plan.prefer(Preference { stream: true, session, keeper: None });
     match plan.next(live, registry, NOW) {
         Next::Attempt(attempt) => *attempt,
         other => panic!("no attempt, but {other:?}"),

@@ -12,6 +12,19 @@ pub(crate) fn count(story: &Story) -> Reply {
     Reply::json(200, story.tell(r#"{"object":"response.input_tokens","input_tokens":$input}"#, ""))
 }
 
+/// A conversation made shorter.
+pub(crate) fn compacted(story: &Story) -> Reply {
+    let template = format!(
+        r#"{{"id":"resp_compact","object":"response.compaction","created_at":1760000000,"output":[{{"id":"cmp_fake","type":"compaction","encrypted_content":"sealed"}}],"usage":{USAGE}}}"#
+    );
+    Reply::json(200, story.tell(&template, ""))
+}
+
+/// One that was told to stop.
+pub(crate) fn cancelled(model: &str) -> Reply {
+    Reply::json(200, fill(&response("cancelled", "[]", "null"), &[("model", &quote(model))]))
+}
+
 pub(crate) fn whole(story: &Story) -> Reply {
     let items = items(story, "completed");
     let template = response("completed", "$items", USAGE);

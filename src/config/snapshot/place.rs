@@ -25,7 +25,7 @@ impl Places {
     pub fn of(&self, operation: Operation) -> &Place {
         let of =
             |protocol| self.spoken.iter().find(|(spoken, _)| *spoken == protocol).map(|(_, place)| place);
-        let place = match operation.protocol() {
+        let place = match operation.belongs_to() {
             Some(protocol) => of(protocol),
             None if operation == Operation::Rerank => self.rerank.as_ref(),
             None => None,

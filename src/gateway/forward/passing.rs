@@ -113,6 +113,11 @@ impl Passing {
         self.observer.unreported()
     }
 
+    /// The id of the response, where it is the provider's own and known.
+    pub fn response(&self) -> Option<&str> {
+        self.observer.response().filter(|_| self.translated.is_none())
+    }
+
     /// The signatures of the thinking the provider has given so far.
     pub fn signatures(&self) -> &[SignatureDigest] {
         self.observer.signatures()

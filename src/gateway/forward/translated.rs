@@ -214,6 +214,7 @@ impl Collector {
             return Err(NotWhole::Cut);
         }
         let facts = AnswerFacts {
+            response: None,
             usage: self.observer.usage(),
             unreported: self.observer.unreported(),
             signatures: self.observer.signatures().to_vec(),

@@ -49,6 +49,7 @@ impl Reply<'_> {
         set(&mut head, "x-accel-buffering", "no");
         // The first event is known already, and what it says is booked whoever reads it.
         self.observed(&observer);
+        relayed.remember(observer.response());
         if !self.write_head(head).await && !self.wants_rest(&relayed.channel) {
             self.observed(&observer);
             return self.client_left();

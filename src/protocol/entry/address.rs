@@ -108,6 +108,12 @@ impl<'a> Address<'a> {
             ["uploads", tail @ ..] => self.kept(Operation::Uploads, tail)?,
             ["batches", tail @ ..] => self.kept(Operation::Batches, tail)?,
             ["fine_tuning", "jobs", tail @ ..] => self.kept(Operation::FineTuning, tail)?,
+            ["responses", id] if !matches!(*id, "input_tokens" | "compact" | "responses") => {
+                self.kept(Operation::Response, &[*id])?
+            }
+            ["responses", tail @ ..] if matches!(tail, [_, "cancel" | "input_items"]) => {
+                self.kept(Operation::Response, tail)?
+            }
             ["videos", tail @ ..] if !tail.is_empty() => self.video(tail)?,
             ["messages", "batches", tail @ ..] => self.kept(Operation::MessageBatches, tail)?,
             _ => self.plain()?,
@@ -309,10 +315,12 @@ const VERSIONS_MAX: usize = 2;
 
 type Row = (&'static [&'static str], Operation, Dialect);
 
-const OPERATIONS: [Row; 15] = [
+const OPERATIONS: [Row; 17] = [
     (&["chat", "completions"], Operation::ChatCompletions, Dialect::OpenAi),
     (&["completions"], Operation::Completions, Dialect::OpenAi),
     (&["responses"], Operation::Responses, Dialect::OpenAi),
+    (&["responses", "input_tokens"], Operation::CountResponse, Dialect::OpenAi),
+    (&["responses", "compact"], Operation::Compact, Dialect::OpenAi),
     (&["embeddings"], Operation::Embeddings, Dialect::OpenAi),
     (&["moderations"], Operation::Moderations, Dialect::OpenAi),
     (&["rerank"], Operation::Rerank, Dialect::OpenAi),

@@ -21,6 +21,8 @@ pub struct AnswerFacts {
     pub unreported: u64,
     /// The signatures of its thinking.
     pub signatures: Vec<SignatureDigest>,
+    /// The id of a response that its provider may keep.
+    pub response: Option<String>,
 }
 
 /// Reads a whole answer. One that is not JSON, or only the beginning of some, says nothing but text.
@@ -30,6 +32,7 @@ pub fn answer(operation: Operation, body: &[u8]) -> AnswerFacts {
     }
     let mut tally = Tally::new(operation);
     let mut models = Vec::new();
+    let mut response = None;
     let mut add = |usage: Option<&RawValue>, model: Option<&RawValue>| {
         tally.add(usage.filter(|_| operation.has_usage()));
         let text = model.map(RawValue::get).filter(|text| text.starts_with('"'));
@@ -37,8 +40,10 @@ pub fn answer(operation: Operation, body: &[u8]) -> AnswerFacts {
     };
     if operation.grammar() != Grammar::Gemini {
         // Cohere and those who follow it count the searches of a rerank in `meta`.
-        if let Some([usage, model, meta]) = fields(body, ["usage", "model", "meta"]) {
+        if let Some([usage, model, meta, id]) = fields(body, ["usage", "model", "meta", "id"]) {
             add(usage.or(meta.filter(|_| operation == Operation::Rerank)), model);
+            let id = id.filter(|_| operation == Operation::Responses);
+            response = id.and_then(|id| serde_json::from_str(id.get()).ok());
         }
     } else if let Some(chunk) = object::<GeminiChunk<'_>>(body) {
         add(chunk.usage, chunk.model);
@@ -58,7 +63,7 @@ pub fn answer(operation: Operation, body: &[u8]) -> AnswerFacts {
     if signed::mentions(operation.grammar(), body) {
         signed::given(operation.grammar(), body, &mut signatures);
     }
-    AnswerFacts { usage: tally.usage(), models, unreported: tally.unreported(), signatures }
+    AnswerFacts { usage: tally.usage(), models, unreported: tally.unreported(), signatures, response }
 }
 
 /// A film that will be made, billed by its length.

@@ -57,6 +57,7 @@ pub(super) struct Reader {
     phase: Phase,
     tally: Tally,
     signatures: Vec<SignatureDigest>,
+    response: Option<String>,
     lead: Lead,
 }
 
@@ -64,7 +65,7 @@ impl Reader {
     pub(super) fn new(operation: Operation) -> Self {
         let grammar = operation.grammar();
         let (tally, lead) = (Tally::new(operation), Lead::default());
-        Self { grammar, phase: Phase::Waiting, tally, signatures: Vec::new(), lead }
+        Self { grammar, phase: Phase::Waiting, tally, signatures: Vec::new(), response: None, lead }
     }
 
     pub(super) fn phase(&self) -> Phase {
@@ -78,6 +79,11 @@ impl Reader {
     /// How many bytes of text the counts do not cover.
     pub(super) fn unreported(&self) -> u64 {
         self.tally.unreported()
+    }
+
+    /// The id of the response, once it is known.
+    pub(super) fn response(&self) -> Option<&str> {
+        self.response.as_deref()
     }
 
     pub(super) fn signatures(&self) -> &[SignatureDigest] {
@@ -195,6 +201,9 @@ impl Reader {
         };
         let Some(inner) = object::<Inner<'_>>(response.get().as_bytes()) else { return (kind, None) };
         self.tally.add(inner.usage);
+        if self.response.is_none() {
+            self.response = inner.id.and_then(|id| serde_json::from_str(id.get()).ok());
+        }
         (kind, place(inner.model, event))
     }
 
@@ -356,6 +365,8 @@ struct MessageStart<'a> {
 struct Inner<'a> {
     #[serde(borrow)]
     usage: Option<&'a RawValue>,
+    #[serde(borrow)]
+    id: Option<&'a RawValue>,
     #[serde(borrow)]
     model: Option<&'a RawValue>,
 }

@@ -44,7 +44,7 @@ impl Decides {
         };
         let mut plan = route::route(&self.live, alice, wanted).expect("a plan");
         let remembered = |trace| self.registry.sticky().session(&KeyId::new(key), trace, "m", self.now);
-        plan.prefer(Preference { stream: true, session: trace.map(remembered) });
+        plan.prefer(Preference { stream: true, session: trace.map(remembered), keeper: None });
         canary::draw(&mut plan, &self.registry);
         plan
     }
