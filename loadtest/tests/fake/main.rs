@@ -9,3 +9,4 @@ mod odd;
 mod refusals;
 mod service;
 mod tools;
+mod videos;
