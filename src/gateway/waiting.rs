@@ -151,7 +151,9 @@ impl Reply<'_> {
     /// Whether the rest of the answer is wanted: by its client, or for its usage where the channel says so.
     pub fn wants_rest(&self, channel: &Channel) -> bool {
         let Downstream::Left(since) = self.exchange.downstream else { return true };
-        let drains = channel.conduct.on_client_abort == ClientAbort::Drain;
+        // It is read on for its usage; of a film, or of what costs nothing, there is none to come.
+        let counts = self.exchange.record.operation.is_some_and(Operation::has_usage);
+        let drains = counts && channel.conduct.on_client_abort == ClientAbort::Drain;
         drains && elapsed(since, self.world.now()) < READ_ON_MAX
     }
 
