@@ -23,6 +23,8 @@ pub enum Code {
     ModelNotAllowed,
     /// The key has `stream = false` and the request asks for a stream.
     StreamNotAllowed,
+    /// A page of an origin that may not call opens a WebSocket.
+    OriginNotAllowed,
     /// No operation at this address.
     UnknownEndpoint,
     /// No channel of the key's group serves the model.
@@ -67,6 +69,8 @@ pub enum Code {
     UpstreamOverloaded,
     /// An upgrade on an operation that has none here.
     WebsocketNotAvailable,
+    /// Something else than an upgrade where there is nothing else.
+    WebsocketRequired,
     /// Another 5xx, an answer that is not HTTP, or a stream without an event.
     UpstreamError,
     /// DNS, connect, TLS, or closed before a byte of the answer.
@@ -81,7 +85,7 @@ pub enum Code {
 
 impl Code {
     /// Every code, for tables and tests.
-    pub const ALL: [Self; 35] = [
+    pub const ALL: [Self; 37] = [
         Self::MissingApiKey,
         Self::MalformedApiKey,
         Self::InvalidApiKey,
@@ -90,6 +94,7 @@ impl Code {
         Self::IpNotAllowed,
         Self::ModelNotAllowed,
         Self::StreamNotAllowed,
+        Self::OriginNotAllowed,
         Self::UnknownEndpoint,
         Self::ModelNotFound,
         Self::TaskNotFound,
@@ -112,6 +117,7 @@ impl Code {
         Self::UpstreamRefused,
         Self::UpstreamOverloaded,
         Self::WebsocketNotAvailable,
+        Self::WebsocketRequired,
         Self::UpstreamError,
         Self::UpstreamUnreachable,
         Self::UpstreamTimeout,
@@ -140,6 +146,7 @@ impl Code {
             Self::IpNotAllowed => ("ip_not_allowed", 403),
             Self::ModelNotAllowed => ("model_not_allowed", 403),
             Self::StreamNotAllowed => ("stream_not_allowed", 403),
+            Self::OriginNotAllowed => ("origin_not_allowed", 403),
             Self::UnknownEndpoint => ("unknown_endpoint", 404),
             Self::ModelNotFound => ("model_not_found", 404),
             Self::TaskNotFound => ("task_not_found", 404),
@@ -162,6 +169,7 @@ impl Code {
             Self::UpstreamRefused => ("upstream_refused", 502),
             Self::UpstreamOverloaded => ("upstream_overloaded", 503),
             Self::WebsocketNotAvailable => ("websocket_not_available", 426),
+            Self::WebsocketRequired => ("websocket_required", 426),
             Self::UpstreamError => ("upstream_error", 502),
             Self::UpstreamUnreachable => ("upstream_unreachable", 502),
             Self::UpstreamTimeout => ("upstream_timeout", 504),

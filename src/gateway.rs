@@ -20,6 +20,7 @@ pub mod local;
 pub mod peer;
 pub mod pipeline;
 pub mod queued;
+pub mod realtime;
 pub mod relay;
 pub mod reply;
 pub mod rewritten;
@@ -41,7 +42,7 @@ use crate::config::snapshot::Key;
 use crate::gateway::bearer::Asked;
 use crate::gateway::client::Client;
 use crate::gateway::exchange::{Accepted, Exchange, UnderWay};
-use crate::gateway::forward::{Answer, Outcome, Target};
+use crate::gateway::forward::{Answer, Outcome, Reading, Target};
 use crate::gateway::peer::Upstream;
 use crate::gateway::relay::Relayed;
 use crate::gateway::reply::{Reply, Sent, elapsed};
@@ -201,6 +202,7 @@ impl Gateway {
         let entry = entry?;
         record.dialect = entry.dialect;
         record.operation = Some(entry.operation);
+        realtime::check(&entry, head, server)?;
         if entry.operation.is_exchange() || entry.operation.is_tunnel() {
             self.enter(client, exchange)?;
         }
@@ -371,6 +373,9 @@ impl Gateway {
         verdict::answered(&exchange.live, &mut attempt, answer.head.status.as_u16());
         if answer.head.status.is_success() {
             accepted.learn_usage(&exchange.live, &attempt.channel, exchange.answered);
+        }
+        if matches!(answer.reading, Reading::Socket) {
+            return self.open_socket(client, exchange, (accepted, attempt, answer)).await;
         }
         let relayed = Relayed {
             operation: accepted.entry.operation,

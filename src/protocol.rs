@@ -3,7 +3,7 @@
 //! Read in the order of the sentence: [`entry`] (which address means what), [`key_forms`] (where a key may
 //! stand), [`encoding`] (compressed bodies), [`inspect`] (what the body asks for), [`signed`] (which thinking in
 //! it a provider signed), [`splice`] (other values in the same bytes), [`sse`], [`skim`] and [`observe`] (what an answer says while it passes), [`render`] (an
-//! answer of our own in the caller's dialect).
+//! answer of our own in the caller's dialect). Where both sides talk on, [`websocket`] and [`realtime`].
 //! Invariant: nothing here allocates in proportion to a body, except where a compressed one is decoded.
 
 pub mod encoding;
@@ -13,6 +13,7 @@ pub mod http2;
 pub mod inspect;
 pub mod key_forms;
 pub mod observe;
+pub mod realtime;
 pub mod render;
 pub mod signed;
 pub mod skim;
@@ -20,6 +21,7 @@ pub mod splice;
 pub mod sse;
 pub mod task;
 pub mod trace_context;
+pub mod websocket;
 
 /// The family of addresses, error shapes and credential forms a client speaks; contract.md's word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -181,6 +183,8 @@ pub enum Operation {
     Batches,
     /// `fine_tuning/jobs` and below.
     FineTuning,
+    /// `GET realtime`: a WebSocket.
+    Realtime,
     /// `messages/batches` and below: Anthropic's.
     MessageBatches,
     /// `HEAD` on any base: answered by us, without a key.
@@ -207,6 +211,7 @@ impl Operation {
             Self::Files | Self::Uploads => "files",
             Self::Batches | Self::MessageBatches => "batches",
             Self::FineTuning => "fine_tuning",
+            Self::Realtime => "realtime",
             Self::Probe => "probe",
         }
     }
@@ -348,6 +353,7 @@ impl Operation {
             | Self::Speech
             | Self::Transcriptions
             | Self::Translations
+            | Self::Realtime
             | Self::Videos
             | Self::VideoRemix
             | Self::Video
@@ -378,7 +384,7 @@ impl Operation {
     /// Whether what nobody counted can be estimated from the bytes: of text, not of pictures and sound, nor where
     /// searches are billed.
     pub fn is_estimated(self) -> bool {
-        self.has_usage() && self.medium().is_none() && self != Self::Rerank
+        self.has_usage() && self.medium().is_none() && !matches!(self, Self::Rerank | Self::Realtime)
     }
 }
 

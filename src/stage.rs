@@ -5,6 +5,7 @@
 //! arguments, never a session, so the whole decision path is tested without a socket.
 
 pub mod admit;
+pub mod beside;
 pub mod canary;
 pub mod cap;
 pub mod choose;

@@ -52,6 +52,33 @@ pub struct Media {
 }
 
 impl Usage {
+    /// Both together.
+    #[must_use]
+    pub fn plus(self, other: &Self) -> Self {
+        let (a, b) = (self, other);
+        let media = |part: fn(&Media) -> u64| part(&a.media).saturating_add(part(&b.media));
+        Self {
+            input: a.input.saturating_add(b.input),
+            output: a.output.saturating_add(b.output),
+            cache_read: a.cache_read.saturating_add(b.cache_read),
+            cache_write: a.cache_write.saturating_add(b.cache_write),
+            reasoning: a.reasoning.saturating_add(b.reasoning),
+            cache_write_1h: a.cache_write_1h.saturating_add(b.cache_write_1h),
+            media: Media {
+                input_audio: media(|media| media.input_audio),
+                input_image: media(|media| media.input_image),
+                input_video: media(|media| media.input_video),
+                cache_read_audio: media(|media| media.cache_read_audio),
+                cache_read_image: media(|media| media.cache_read_image),
+                output_audio: media(|media| media.output_audio),
+                output_image: media(|media| media.output_image),
+                output_video: media(|media| media.output_video),
+            },
+            web_searches: a.web_searches.saturating_add(b.web_searches),
+            audio_seconds: a.audio_seconds.saturating_add(b.audio_seconds),
+        }
+    }
+
     /// All that was read, from a cache or not.
     pub fn input_total(&self) -> u64 {
         self.total().saturating_sub(self.output)

@@ -15,6 +15,7 @@ pub mod heads;
 pub mod http1;
 pub mod keys;
 pub mod requests;
+pub mod sockets;
 pub mod streams;
 pub mod translate_answers;
 pub mod translate_errors;
@@ -49,6 +50,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "http1", run: http1::run, mutations: 3000 },
     Target { name: "keys", run: keys::run, mutations: 5000 },
     Target { name: "requests", run: requests::run, mutations: 3000 },
+    Target { name: "sockets", run: sockets::run, mutations: 2000 },
     Target { name: "streams", run: streams::run, mutations: 300 },
     Target { name: "translate_answers", run: translate_answers::run, mutations: 300 },
     Target { name: "translate_errors", run: translate_errors::run, mutations: 1000 },

@@ -191,6 +191,7 @@ targets!(
     http1,
     keys,
     requests,
+    sockets,
     streams,
     translate_answers,
     translate_errors,

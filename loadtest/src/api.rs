@@ -39,6 +39,8 @@ pub(crate) enum Operation {
     Kept(KeptCall, String),
     /// Films, which are tasks.
     Video(VideoCall),
+    /// A WebSocket.
+    Realtime,
     /// Work that is done later, by the word for its kind; the flag: a new one.
     Job(&'static str, bool),
     /// `responses/input_tokens`.

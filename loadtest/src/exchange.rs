@@ -15,6 +15,7 @@ use crate::jobs;
 use crate::kept::Kept;
 use crate::media;
 use crate::options::Options;
+use crate::realtime::{self, Opening};
 use crate::record::{Log, Protocol, Recorded};
 use crate::reply::{Body, Reply};
 use crate::route::{self, Route};
@@ -85,6 +86,8 @@ pub(crate) enum Judged {
     /// For the provider, with its credential.
     Good(Route, String),
     Refused(Refused),
+    /// A handshake that is taken: a conversation follows.
+    Socket(Opening),
     /// For the provider, and it gets this fault before the body is read.
     Early(Route, Fault),
 }
@@ -121,6 +124,16 @@ pub(crate) fn judge(shared: &Shared, head: &Head) -> Judged {
         Ok(credential) => credential,
         Err(refused) => return Judged::Refused(refused),
     };
+    if route.operation == Operation::Realtime {
+        return match realtime::check(head) {
+            Ok(opening) => {
+                let known = Known { model: Some(&opening.model), credential: Some(&credential) };
+                let fault = shared.scripts.take(known, |_| true);
+                fault.map_or(Judged::Socket(opening), |fault| Judged::Early(route, fault))
+            }
+            Err(refused) => Judged::Refused(refused),
+        };
+    }
     let known = Known { model: route.model.as_deref(), credential: Some(&credential) };
     match shared.scripts.take(known, acts_before_body) {
         Some(fault) => Judged::Early(route, fault),
@@ -157,6 +170,9 @@ pub(crate) fn decide(
             Decision { record: None, plan: plain(shared, head, |_| control_reply(shared, head, body)) }
         }
         Judged::Refused(refused) => refusal(record(), refused),
+        Judged::Socket(_) => {
+            refusal(record(), &Refused::bad(Api::OpenAi, "a WebSocket is opened over HTTP/1.1"))
+        }
         Judged::Early(route, fault) => {
             let nothing = Reply::json(200, Bytes::new());
             Decision { record: record(), plan: planned(shared, head, route, (&nothing, fault)) }

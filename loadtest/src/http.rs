@@ -191,6 +191,14 @@ impl Wire {
         Ok(())
     }
 
+    /// What has arrived, or arrives next.
+    pub(crate) async fn bytes(&mut self) -> Result<Bytes, Left> {
+        if self.buffer.is_empty() {
+            self.fill().await.map_err(|error| Left::from(&error))?;
+        }
+        Ok(self.buffer.split().freeze())
+    }
+
     /// Returns when the peer has left. Bytes that arrive meanwhile are kept, up to a bound; the rest stays unread.
     pub(crate) async fn gone(&mut self) -> Left {
         while !self.deaf && self.buffer.len() < EARLY_BYTES_MAX {
@@ -376,6 +384,8 @@ fn connection_options(head: &Head) -> Result<bool, Trouble> {
         match option.to_ascii_lowercase().as_str() {
             "close" => close = true,
             "keep-alive" | "" => {}
+            // What may be upgraded is judged by the header itself.
+            "upgrade" if head.first("upgrade").is_some() => {}
             _ => return Err(Trouble::Broken(400, "connection names a header that must not be forwarded")),
         }
     }

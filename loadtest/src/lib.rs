@@ -16,7 +16,7 @@
 //! says whether a fault is due, `openai`, `anthropic` and `gemini`
 //! write the answer from a `story`: all that is `exchange`, one for both protocols. `deliver` turns answer and fault
 //! into steps (with `shape` for bodies, `head` and `malformed`), `walk` walks them, and `over_http1` and `over_http2` put
-//! them on the wire. `server` is what the users of the fake hold.
+//! them on the wire. A WebSocket goes its own way behind the judgement of its head (`socket`, `realtime`). `server` is what the users of the fake hold.
 
 mod answers;
 mod anthropic;
@@ -42,12 +42,14 @@ mod openai;
 mod options;
 mod over_http1;
 mod over_http2;
+mod realtime;
 mod record;
 mod reply;
 mod route;
 mod script;
 mod server;
 mod shape;
+mod socket;
 mod story;
 mod strict;
 mod videos;

@@ -6,6 +6,7 @@ use crate::deliver::{End, Unit};
 use crate::exchange::{self, Judged, Shared};
 use crate::head::{AnswerHead, Transfer};
 use crate::http::{Head, Left, Trouble, Wire};
+use crate::realtime;
 use crate::record::Sent;
 use crate::reply::{Body, Events, LAST_CHUNK, chunk, chunk_with};
 use crate::walk::{Delivery, walk};
@@ -42,6 +43,9 @@ pub(crate) async fn serve(shared: &Shared, mut wire: Wire, connection: u64) {
 async fn one(shared: &Shared, wire: &mut Wire, connection: u64) -> Result<End, Trouble> {
     let head = wire.head().await?;
     let judged = exchange::judge(shared, &head);
+    if let Judged::Socket(opening) = &judged {
+        return realtime::talk(shared, wire, &head, opening, connection).await;
+    }
     let body = match judged.body_bytes() {
         Some(bytes) => wire.beginning(&head, bytes).await,
         None => wire.body(&head).await,

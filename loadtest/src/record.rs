@@ -187,6 +187,17 @@ impl Log {
         number
     }
 
+    /// Adds a line to what a request has said, for one that goes on talking.
+    pub(crate) fn heard(&self, number: usize, line: &[u8]) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = number.checked_sub(kept.forgotten);
+        if let Some(recorded) = at.and_then(|at| kept.list.get_mut(at)).filter(|_| self.keep_bodies) {
+            recorded.body = [&recorded.body, line, b"\n"].concat().into();
+            recorded.body_len = recorded.body.len();
+            kept.bytes += line.len() + 1;
+        }
+    }
+
     /// Says what became of a request; without a number it was none to record.
     pub(crate) fn settle(&self, number: Option<usize>, sent: Sent, outcome: Outcome) {
         if let Some(number) = number {

@@ -88,6 +88,7 @@ fn operations(api: Api, parts: &[&str]) -> Option<Allowed> {
         (Api::OpenAi, ["v1", "responses", "input_tokens"]) => vec![("POST", Op::CountInput)],
         (Api::OpenAi, ["v1", "responses", "compact"]) => vec![("POST", Op::Compact)],
         (Api::OpenAi, ["v1", "responses", id, rest @ ..]) => kept(id, rest)?,
+        (Api::OpenAi, ["v1", "realtime"]) => vec![("GET", Op::Realtime)],
         (Api::OpenAi, ["v1", "embeddings"]) => vec![("POST", Op::Embeddings)],
         (Api::OpenAi, ["v1", "moderations"]) => vec![("POST", Op::Moderations)],
         (Api::OpenAi, ["v1", "rerank"]) => vec![("POST", Op::Rerank(false))],

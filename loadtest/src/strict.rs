@@ -26,6 +26,9 @@ const FORBIDDEN: &[&str] = &[
     "http2-settings",
 ];
 const FORBIDDEN_BEGINNINGS: &[&str] = &["x-forwarded-", "proxy-", "sec-websocket-"];
+/// What only a handshake may have; it may not ask for an extension.
+const HANDSHAKE: &[&str] =
+    &["upgrade", "sec-websocket-key", "sec-websocket-version", "sec-websocket-protocol"];
 /// Header names that carry a credential.
 const CREDENTIALS: &[&str] = &["authorization", "x-api-key", "x-goog-api-key", "api-key"];
 /// Versions of the Anthropic API that exist; the newest is what the official SDKs send since 2.11 (Python).
@@ -36,7 +39,8 @@ const GOOGLE_PARAMETERS: &[&str] = &["key", "alt", "$alt", "pageSize", "pageToke
 /// Refuses what must not be in a head; gives the credential otherwise.
 pub(crate) fn check_head(head: &Head, route: &Route, options: &Options) -> Result<String, Refused> {
     let (api, keys) = (route.api, &options.keys);
-    if let Some(name) = forbidden(head) {
+    let is_socket = route.operation == Operation::Realtime;
+    if let Some(name) = forbidden(head, is_socket) {
         return Err(Refused::bad(api, format!("leak: the header {name} must not reach a provider")));
     }
     check_framing(head, route)?;
@@ -57,11 +61,12 @@ pub(crate) fn check_head(head: &Head, route: &Route, options: &Options) -> Resul
     Ok(credential)
 }
 
-fn forbidden(head: &Head) -> Option<String> {
-    let names = head.headers.iter().map(|(name, _)| name.to_ascii_lowercase());
-    names.into_iter().find(|name| {
-        FORBIDDEN.contains(&name.as_str())
-            || FORBIDDEN_BEGINNINGS.iter().any(|beginning| name.starts_with(beginning))
+fn forbidden(head: &Head, is_socket: bool) -> Option<String> {
+    let mut names = head.headers.iter().map(|(name, _)| name.to_ascii_lowercase());
+    names.find(|name| {
+        let forbidden = FORBIDDEN.contains(&name.as_str())
+            || FORBIDDEN_BEGINNINGS.iter().any(|beginning| name.starts_with(beginning));
+        forbidden && !(is_socket && HANDSHAKE.contains(&name.as_str()))
     })
 }
 

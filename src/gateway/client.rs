@@ -212,6 +212,14 @@ impl Client<'_> {
         }
     }
 
+    /// The connection behind an answer that switches to another protocol; there is none where it is shared.
+    pub async fn switch(&mut self) -> Result<&mut Guarded, Gone> {
+        match self {
+            Self::Http1(request) => request.switch().await,
+            Self::Pingora(_) => Err(Gone),
+        }
+    }
+
     /// Leaves the answer as it is: nothing more follows.
     pub fn abandon(&mut self) {
         match self {

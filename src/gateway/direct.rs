@@ -3,6 +3,7 @@
 //! Invariant: one that the pipeline has to take is left untouched: nothing was read of it but its head, and nothing was
 //! counted.
 
+use crate::gateway::boxed::boxed;
 use crate::gateway::client::Client;
 use crate::gateway::reply::Sent;
 use crate::gateway::{Gateway, guard};
@@ -12,7 +13,7 @@ use crate::gateway::{Gateway, guard};
 pub enum Direct {
     /// It was answered whole, and its connection may carry another.
     Whole,
-    /// Its connection, or its stream, ends without a word.
+    /// Its connection, or its stream, ends without a word, or was a conversation that has ended.
     Broken,
     /// A tunnel: Pingora's pipeline moves its bytes.
     Tunnel,
@@ -28,6 +29,11 @@ impl Gateway {
         let mut exchange = self.begin();
         self.greet(client, &mut exchange);
         let sent = self.answer(client, &mut exchange, entry).await;
+        if let Some(opened) = exchange.opened.take() {
+            boxed(|| self.converse(client, &mut exchange, *opened)).await;
+            self.close(client, &mut exchange);
+            return Direct::Broken;
+        }
         if sent == Sent::Broken {
             client.abandon();
             guard::cut(client);

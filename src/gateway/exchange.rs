@@ -3,11 +3,16 @@
 //! Invariant: what was let in is one `Option` (`accepted`), not forty; what will be logged is written into
 //! the record where it becomes known, and nowhere else.
 
+mod under_way;
+
+pub use self::under_way::UnderWay;
+
 use crate::code::Code;
 use crate::config::snapshot::{Channel, Key};
 use crate::failure::{Failure, FailureKind};
 use crate::gateway::bearer::Asked;
 use crate::gateway::guard::clock::Clock;
+use crate::gateway::realtime::Opened;
 use crate::gateway::room::Place;
 use crate::gateway::task::OfTask;
 use crate::id::{ExchangeId, TraceId};
@@ -36,7 +41,6 @@ use bytes::Bytes;
 use http::request::Parts;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 /// The Pingora context.
@@ -74,6 +78,10 @@ pub struct Exchange {
     pub left: Option<u64>,
     /// A request on its way through Pingora's own pipeline.
     pub tunnel: Option<Tunnel>,
+    /// A conversation that was opened, until it is held.
+    pub opened: Option<Box<Opened>>,
+    /// What a conversation has cost so far, answer by answer.
+    pub spoken: Option<Cost>,
     /// What has become of the client meanwhile.
     pub downstream: Downstream,
     /// What ends its waits.
@@ -227,6 +235,8 @@ impl Exchange {
             unreported: 0,
             left: None,
             tunnel: None,
+            opened: None,
+            spoken: None,
             downstream: Downstream::Waiting,
             clock: Clock::default(),
             logged: true,
@@ -377,6 +387,10 @@ impl Exchange {
     /// Books what it cost, by the price of the model at the channel that answered.
     pub fn price(&mut self) {
         let record = &mut self.record;
+        if let Some(spoken) = self.spoken {
+            record.cost = spoken;
+            return;
+        }
         record.cost = match (record.usage_source, &record.channel, &record.model_upstream) {
             (UsageSource::None, ..) if record.charged => Cost::NoUsage,
             (UsageSource::None, ..) => Cost::Nothing,
@@ -481,22 +495,4 @@ pub struct Tried<'a> {
     pub usage_asked: bool,
     /// What it was asked in, where that is not what the client speaks.
     pub translated: Option<Protocol>,
-}
-
-/// Counts the exchanges under way; a drain waits until there are none.
-#[derive(Debug)]
-pub struct UnderWay(Arc<AtomicI64>);
-
-impl UnderWay {
-    /// One more.
-    pub fn new(counter: &Arc<AtomicI64>) -> Self {
-        counter.fetch_add(1, Ordering::AcqRel);
-        Self(Arc::clone(counter))
-    }
-}
-
-impl Drop for UnderWay {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
-    }
 }

@@ -200,6 +200,8 @@ pub enum Reading {
     Held(Seen),
     /// A whole that was read to its end and written anew.
     Made(Box<Made>),
+    /// Not at all: from here on it is a conversation.
+    Socket,
 }
 
 /// Makes the attempt; a client that leaves ends it at once, unless its answer shall be read on without it.
@@ -264,7 +266,11 @@ async fn carry(
 ) -> Outcome {
     let channel = (target.channel, target.credential);
     loop {
-        let wire = match upstream.connect(channel, link).await {
+        let connected = match target.operation {
+            Operation::Realtime => upstream.connect_to_switch(channel, link).await,
+            _ => upstream.connect(channel, link).await,
+        };
+        let wire = match connected {
             Ok(wire) => wire,
             Err(failure) => return Outcome::Failed(failure),
         };

@@ -7,6 +7,7 @@
 //! A head has a time from its first byte to its last, over TLS shared with the handshake; a body and an answer that is
 //! waiting to be taken have a pace (`pace`); between two requests there is the keep-alive.
 //! An answer whose end is the connection's end (HTTP/1.0) is cut by a reset, and over TLS by the missing farewell: [`cut`].
+//! A connection that has switched to another protocol ([`Guarded::switch`]) is handed on as it is; its pace of writing stays guarded.
 //! Invariants: a head that is refused is never seen by Pingora; a byte behind the end of a request is not handed out with
 //! it; an HTTP/2 connection is left to its own rules, but for floods (`frames`) and a client that takes nothing.
 
@@ -133,6 +134,11 @@ impl Guarded {
     /// Ready when the client has left.
     pub fn poll_gone(&mut self, context: &mut Context<'_>) -> Poll<()> {
         self.input.poll_gone(&mut self.inner, &self.rules, context)
+    }
+
+    /// From here on it speaks another protocol: nothing is held back any more.
+    pub fn switch(&mut self) {
+        self.input.switch();
     }
 
     /// Takes the word that another head may come.

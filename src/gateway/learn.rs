@@ -47,7 +47,7 @@ impl Gateway {
         let (live, by, at) = (&exchange.live, plan.preference(), (self.world.now(), tried.took));
         if let Some(failure) = tried.failure {
             choose::failed(live, &self.registry, (attempt, failure), by, at);
-        } else if tried.status.is_some_and(|status| (200..300).contains(&status)) {
+        } else if tried.status.is_some_and(|status| matches!(status, 101 | 200..300)) {
             choose::answered(live, &self.registry, attempt, by, at);
             if let Some(followed) = attempt.followed {
                 self.telemetry.metrics.followed(followed.word());

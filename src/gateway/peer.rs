@@ -8,7 +8,7 @@ mod kept;
 mod trust;
 
 use crate::config::is_link_local;
-use crate::config::snapshot::{Channel, HttpVersion};
+use crate::config::snapshot::{Channel, Conduct, HttpVersion};
 use crate::failure::{Failure, FailureKind, Sent};
 use crate::gateway::forward::{Link, Origin};
 use crate::gateway::tokens::Tokens;
@@ -92,6 +92,22 @@ impl Upstream {
         }
         self.resolver.suspect(channel.dialed().0);
         Err(connect_failure(last.as_deref()))
+    }
+
+    /// A connection of its own that can switch to another protocol, which HTTP/2 cannot here.
+    pub async fn connect_to_switch(
+        &self,
+        target: (&Channel, &Secret),
+        link: &mut Link,
+    ) -> Result<Wire, Failure> {
+        let (channel, credential) = target;
+        let http1 = Conduct { http_version: HttpVersion::Http1, ..channel.conduct.clone() };
+        let channel = Channel { conduct: http1, ..channel.clone() };
+        // No kept one: it would be lost to the others.
+        let mut fresh = Link { resent: true, ..*link };
+        let wire = self.connect((&channel, credential), &mut fresh).await;
+        *link = Link { resent: link.resent, ..fresh };
+        wire
     }
 
     /// A peer for Pingora's own pipeline. Its connection is nobody else's, before and after: what a provider adds behind an

@@ -95,6 +95,8 @@ impl Reply<'_> {
             Reading::Held(_) => self.relay_renamed(answer, relayed).await,
             Reading::Made(_) => self.relay_made(answer, relayed).await,
             Reading::Whole => self.relay_whole(answer, relayed).await,
+            // Whoever opened it has taken it before.
+            Reading::Socket => Sent::Broken,
         };
         self.exchange.complete_usage(request_tokens);
         sent

@@ -14,10 +14,11 @@ mod query;
 mod tests;
 
 use self::address::{Address, Target};
+use super::websocket::handshake;
 use super::{Dialect, Operation};
 use crate::code::Code;
 use crate::refusal::{Refusal, quoted};
-use http::{HeaderMap, Method, header};
+use http::{HeaderMap, Method};
 
 /// What a request's address asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,7 +27,7 @@ pub struct Entry {
     pub dialect: Dialect,
     /// What is asked for.
     pub operation: Operation,
-    /// The model in the path, decoded: Gemini's operations and `GET models/{id}`.
+    /// The model in the path, decoded: Gemini's operations and `GET models/{id}`; of realtime in the query.
     pub model: Option<String>,
     /// The API version as asked, where there is more than one: Gemini's, `v1` or `v1beta`; of Cohere's rerank `v2`.
     pub version: Option<&'static str>,
@@ -34,18 +35,21 @@ pub struct Entry {
     pub tail: String,
     /// The query without its `key=` pairs; `None` where nothing is left.
     pub query: Option<String>,
-    /// Gemini: the credential in `key=`, decoded.
+    /// Gemini and realtime: the credential in `key=`, decoded.
     pub query_key: Option<String>,
     /// The slip in the address that was understood, for `base_url_fixups_total{kind}`.
     pub fixup: Option<&'static str>,
 }
 
 impl Entry {
-    /// Whether a streamed answer comes as server-sent events; Gemini's does only where it is asked to.
+    /// Whether a streamed answer comes as server-sent events; Gemini's does only where it is asked to, a conversation never.
     pub fn streams_events(&self) -> bool {
         let asked =
             || self.query.as_deref().is_some_and(|query| query.split('&').any(|pair| pair == "alt=sse"));
-        self.operation != Operation::StreamGenerateContent || asked()
+        match self.operation {
+            Operation::StreamGenerateContent => asked(),
+            operation => operation != Operation::Realtime,
+        }
     }
 }
 
@@ -65,6 +69,9 @@ pub fn entry(
         None => None,
     };
     let Some(target) = target else {
+        if address.is_some_and(|address| address.is_below_realtime()) {
+            return Err(Refusal::new(Code::UnknownEndpoint, ONLY_SESSIONS));
+        }
         return Err(unknown_endpoint(method, path, dialect_of(path, headers)));
     };
     check_method(method, &target, headers)?;
@@ -72,14 +79,16 @@ pub fn entry(
         return Err(Refusal::new(Code::InvalidRequest, NO_PARTS));
     }
     let (query, query_key) = query::split(query);
+    let in_query = (target.operation == Operation::Realtime).then(|| query::realtime_model(query.as_deref()));
+    let takes_key = target.dialect == Dialect::Gemini || in_query.is_some();
     Ok(Entry {
         dialect: target.dialect,
         operation: target.operation,
-        model: target.model,
+        model: in_query.transpose()?.or(target.model),
         version: target.version,
         tail: target.tail,
         query,
-        query_key: query_key.filter(|_| target.dialect == Dialect::Gemini),
+        query_key: query_key.filter(|_| takes_key),
         fixup: target.fixup,
     })
 }
@@ -92,6 +101,9 @@ const NO_PARTS: &str = "The query parameters \"fields\" and \"callback\" are not
 /// A provider lists all that was made with a credential, whoever asked for it here.
 const NO_LIST: &str = "Videos cannot be listed here: the account at the AI provider is shared with other API keys. Keep \
     the ids that POST gives you, and ask for each by GET videos/{id}.";
+const ONLY_SESSIONS: &str = "Client secrets and calls are not made here: a session behind one would go around the limits of \
+    this API key. Open a WebSocket at <this host>/v1/realtime?model=… with the key itself; in a browser as the subprotocol \
+    openai-insecure-api-key.<key>.";
 
 /// The dialect of an answer to this address, whether or not there is an operation at it.
 pub fn dialect_of(path: &str, headers: &HeaderMap) -> Dialect {
@@ -101,6 +113,12 @@ pub fn dialect_of(path: &str, headers: &HeaderMap) -> Dialect {
 /// A percent-encoded text as it was meant; `None`: not UTF-8 or broken.
 pub fn percent_decoded(text: &str) -> Option<String> {
     query::decoded(text)
+}
+
+/// The query of a realtime session at its provider: under the provider's name for the model, in the pair of this name; one that
+/// is for transcription names none.
+pub fn realtime_query(query: Option<&str>, (requested, model): (&str, &str), name: &str) -> Option<String> {
+    query::with_model(query.unwrap_or_default(), (requested, model), name)
 }
 
 /// A name as one segment of a path.
@@ -159,7 +177,7 @@ fn check_method(method: &Method, target: &Target, headers: &HeaderMap) -> Result
     if allowed.iter().any(|allowed| *allowed == method.as_str()) {
         return Ok(());
     }
-    if method == Method::GET && asks_for_websocket(headers) {
+    if method == Method::GET && handshake::is_asked_for(headers) {
         return Err(Refusal::new(
             Code::WebsocketNotAvailable,
             "There is no WebSocket at this address. Send the request as an ordinary POST.",
@@ -173,19 +191,10 @@ fn check_method(method: &Method, target: &Target, headers: &HeaderMap) -> Result
     Err(Refusal::new(Code::MethodNotAllowed, message).header("allow", allowed))
 }
 
-fn asks_for_websocket(headers: &HeaderMap) -> bool {
-    headers
-        .get_all(header::UPGRADE)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .any(|protocol| protocol.trim().eq_ignore_ascii_case("websocket"))
-}
-
 fn methods(target: &Target) -> &'static [&'static str] {
     let operation = target.operation;
     match operation {
-        Operation::ListModels | Operation::GetModel => &["GET"],
+        Operation::ListModels | Operation::GetModel | Operation::Realtime => &["GET"],
         _ if operation.is_tunnel() => &["GET", "POST", "DELETE"],
         Operation::Probe => &["HEAD"],
         Operation::VideoContent => &["GET"],
@@ -232,6 +241,7 @@ fn words(operation: Operation) -> &'static str {
         Operation::Batches => "batches",
         Operation::FineTuning => "fine_tuning/jobs",
         Operation::MessageBatches => "messages/batches",
+        Operation::Realtime => "realtime",
         _ => "models",
     }
 }

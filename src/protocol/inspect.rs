@@ -96,6 +96,10 @@ impl ModelField {
 
 /// Reads the body of an exchange, a form or JSON.
 pub fn read(operation: Operation, headers: &HeaderMap, body: &[u8]) -> Result<Inspection, Refusal> {
+    if operation == Operation::Realtime {
+        // Its body is a conversation that has not begun.
+        return Ok(Inspection { stream: true, ..Inspection::default() });
+    }
     if !operation.takes_form() {
         return inspect(operation, body);
     }

@@ -18,7 +18,8 @@ pub enum Presented {
 }
 
 /// The keys of a request, in the order: `Authorization`, `x-api-key`, `x-goog-api-key`, `api-key`, `?key=`,
-/// `Sec-WebSocket-Protocol`; each of them may be several between commas. `query_key` is the entry's, which is set for Gemini paths only.
+/// `Sec-WebSocket-Protocol`; each of them may be several between commas. `query_key` is the entry's, which is set for Gemini's
+/// paths and for a WebSocket's only.
 pub fn presented(headers: &HeaderMap, query_key: Option<&str>) -> Presented {
     let authorization = headers.get_all(header::AUTHORIZATION).iter().map(bearer);
     let named = KEY_HEADERS.iter().flat_map(|name| headers.get_all(*name)).map(ascii);
@@ -46,6 +47,10 @@ pub fn presented(headers: &HeaderMap, query_key: Option<&str>) -> Presented {
 /// Headers a key may stand in; all are stripped before the upstream.
 pub const CREDENTIAL_HEADERS: &[&str] =
     &["authorization", "x-api-key", "x-goog-api-key", "api-key", "sec-websocket-protocol"];
+
+/// How subprotocols of a WebSocket begin that say who pays: the key, and whose account at the provider.
+pub const SOCKET_CREDENTIALS: [&str; 3] =
+    ["openai-insecure-api-key.", "openai-organization.", "openai-project."];
 
 /// Request headers that never go to an upstream. `accept-encoding`, `content-encoding`, `content-length` and
 /// `host` are set anew by who forwards.
@@ -157,7 +162,7 @@ fn in_line<'v>(line: Result<&'v str, &'static str>) -> impl Iterator<Item = Resu
 /// Browsers cannot set headers on a WebSocket, so the key rides in a subprotocol's name.
 fn subprotocols(value: &HeaderValue) -> impl Iterator<Item = Result<&str, &'static str>> {
     let list = value.to_str().unwrap_or_default();
-    list.split(',').filter_map(|name| name.trim().strip_prefix("openai-insecure-api-key.")).map(check_form)
+    list.split(',').filter_map(|name| name.trim().strip_prefix(SOCKET_CREDENTIALS[0])).map(check_form)
 }
 
 fn ascii(value: &HeaderValue) -> Result<&str, &'static str> {

@@ -88,6 +88,21 @@ pub fn reserve(
     })
 }
 
+/// Whether anything is left of the rates of tokens that count a conversation: what it costs is known afterwards only, so it goes
+/// on where there is one token.
+pub fn has_tokens(live: &Live, key: &Key, requested: &str, now: Nanos) -> Result<(), Refusal> {
+    let state = live.key(key.index);
+    let model = state.model(&key.model_limits, requested);
+    let gates = [Some(&state.gate), Some(live.group(key.group.index)), model];
+    let gates: Vec<_> = gates.into_iter().flatten().collect();
+    let one = Amount { input: 1, output: 1 };
+    let short = gates.iter().enumerate().filter_map(|(at, gate)| Some((at, gate.short(one, now)?)));
+    match short.max_by_key(|(_, empty)| empty.wait) {
+        Some(first) => Err(short_of_tokens(&gates, one, first, now, |at| whose(key, at, requested))),
+        None => Ok(()),
+    }
+}
+
 /// Of several gates that have too little, the one that has it the longest: a wait for another would be too short.
 fn short_of_tokens(
     gates: &[&Arc<Gate>],

@@ -26,7 +26,12 @@ pub fn tokens(operation: Operation, size: Size, learned: &Learned) -> Amount {
     }
     let input = learned.input(size.body_bytes as u64).clamp(1, INPUT_MAX);
     let output = match operation {
-        Operation::Embeddings | Operation::EmbedContent | Operation::Rerank | Operation::Speech => 0,
+        Operation::Embeddings
+        | Operation::EmbedContent
+        | Operation::Rerank
+        | Operation::Speech
+        // Nothing was said yet; what is left of a limit has to be something.
+        | Operation::Realtime => 0,
         _ => {
             let asked = size.max_tokens.unwrap_or_else(|| learned.output());
             asked.min(size.max_output_tokens.unwrap_or(OUTPUT_MAX)).min(OUTPUT_MAX)

@@ -60,6 +60,21 @@ pub fn reserve(
     })
 }
 
+/// Whether a conversation has used up a quota: what it has cost so far is in what is reserved. How many requests there are is
+/// nothing that grows with it.
+pub fn left(live: &Live, key: &Key, when: When) -> Result<(), Refusal> {
+    for named in live.quotas().of_key(key) {
+        let standing = named.standing(when.began_unix);
+        let spent = standing.measures().find(|(measure, limit, settled, reserved)| {
+            *measure != Measure::Requests && settled.saturating_add(*reserved) >= *limit
+        });
+        if let Some((measure, ..)) = spent {
+            return Err(refuse(key, named, UsedUp { measure, settled: true }, when));
+        }
+    }
+    Ok(())
+}
+
 /// By the price at the channel that is asked first; a model without a price costs nothing that could be counted.
 fn expected(live: &Live, plan: &Plan, amount: Amount, began_unix: u64) -> Spent {
     let first = plan.candidates().iter().min_by_key(|channel| channel.priority);

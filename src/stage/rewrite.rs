@@ -11,6 +11,7 @@ use crate::protocol::entry::{self, Entry};
 use crate::protocol::inspect::ModelField;
 use crate::protocol::key_forms;
 use crate::protocol::splice::{self, Edit, splice};
+use crate::protocol::websocket::handshake;
 use crate::protocol::{Medium, Operation, Protocol};
 use crate::secret::Secret;
 use crate::stage::hosted::{self, Hosted};
@@ -86,6 +87,9 @@ pub fn rewrite(original: &Original<'_>, attempt: &Attempt) -> Outgoing {
         headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
     }
     address(&mut headers, channel, original.entry.operation, &attempt.credential);
+    if original.entry.operation == Operation::Realtime {
+        handshake::ask(&mut headers, original.headers);
+    }
     Outgoing {
         method: original.method.clone(),
         target: target(original.entry, channel, (&attempt.model_upstream, original.stream)),
@@ -97,6 +101,12 @@ pub fn rewrite(original: &Original<'_>, attempt: &Attempt) -> Outgoing {
 /// Path and query at this channel.
 pub fn target(entry: &Entry, channel: &Channel, (model, stream): (&str, bool)) -> String {
     let place = channel.place_of(entry.operation);
+    if let (Operation::Realtime, Some(requested)) = (entry.operation, &entry.model) {
+        let name = if place.naming == Naming::Deployment { "deployment" } else { "model" };
+        let query = entry::realtime_query(entry.query.as_deref(), (requested, model), name);
+        // Its model stands in the query now, under the provider's name.
+        return target(&Entry { query, model: None, ..entry.clone() }, channel, (model, stream));
+    }
     let hosted = Hosted::of(channel, entry.operation);
     if let Some(target) = hosted.and_then(|hosted| hosted.target(&place.base_path, model, stream)) {
         return target;
@@ -115,12 +125,15 @@ pub fn target(entry: &Entry, channel: &Channel, (model, stream): (&str, bool)) -
     entry::upstream_path(&entry, &base_path, place.version.as_deref(), model)
 }
 
-/// Azure's dated API has responses, files, jobs, films and models beside its deployments.
+/// Azure's dated API has responses, realtime, files, jobs, films and models beside its deployments.
 fn has_deployment(operation: Operation) -> bool {
-    use Operation::{GetModel, ListModels};
+    use Operation::{GetModel, ListModels, Realtime};
     let is_task = matches!(operation.medium(), Some(Medium::Videos | Medium::Polls));
     let is_responses = operation.belongs_to() == Some(Protocol::Responses);
-    !operation.is_tunnel() && !is_task && !is_responses && !matches!(operation, ListModels | GetModel)
+    !operation.is_tunnel()
+        && !is_task
+        && !is_responses
+        && !matches!(operation, ListModels | GetModel | Realtime)
 }
 
 const API_VERSION: &str = "api-version=";

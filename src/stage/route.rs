@@ -45,6 +45,9 @@ pub fn route(live: &Live, key: &Key, wanted: Wanted<'_>) -> Result<Plan, Refusal
     if wanted.model.is_some() {
         allowed(key, requested)?;
     }
+    if wanted.operation == Operation::Realtime && key.max_output_tokens.is_some() {
+        return Err(Refusal::new(Code::ModelNotAllowed, NO_CAP));
+    }
     let model = mapped(key, requested).to_owned();
     let serves = |channel: &Channel| wanted.model.is_none() || channel.serves(&model);
     let serving: Vec<_> = reachable(live, key).filter(|channel| serves(channel)).collect();
@@ -93,6 +96,8 @@ pub fn allowed(key: &Key, requested: &str) -> Result<(), Refusal> {
     let message = format!("This API key may not use the model {}.", quoted(requested));
     Err(Refusal::new(Code::ModelNotAllowed, message).param("model"))
 }
+const NO_CAP: &str = "This API key is held to answers of a length, and the answers of a realtime session cannot be. Ask the \
+    operator for a key without that limit.";
 
 /// The model's name after the key's active profile.
 pub fn mapped<'a>(key: &'a Key, requested: &'a str) -> &'a str {

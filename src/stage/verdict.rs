@@ -41,7 +41,7 @@ pub fn answered(live: &Live, attempt: &mut Attempt, status: u16) {
     if let Some(probe) = attempt.probe.take() {
         health.worked(Some(&probe));
     }
-    if (200..300).contains(&status) {
+    if matches!(status, 101 | 200..300) {
         health.refused.served(&attempt.credential, &attempt.model_upstream);
     }
 }

@@ -85,6 +85,17 @@ impl Charge {
         self.settle_all(amount);
     }
 
+    /// It cost this much so far, and goes on.
+    pub fn settle_so_far(&mut self, amount: Amount, now: Nanos) {
+        for (gate, held) in self.held.iter_mut().flatten() {
+            let settled = std::mem::replace(held, gate.account(now));
+            gate.settle(settled, amount);
+        }
+        if let Some(queue) = &self.queue {
+            queue.wake();
+        }
+    }
+
     /// Nobody counted: the estimate stands.
     pub fn keep(mut self) {
         self.held = Default::default();

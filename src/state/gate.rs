@@ -240,6 +240,11 @@ impl Gate {
         self.tokens.settle(held, amount);
     }
 
+    /// A place to settle at, for what nobody estimates before it is known.
+    pub fn account(&self, now: Nanos) -> Held {
+        self.tokens.charge(Amount::default(), now)
+    }
+
     /// Adds what the store would have to be asked for.
     pub fn ask(&self, loan: &mut Loan, wanted: Wish, now: Nanos) {
         let Some((shared, Mode::Shared)) = self.shared() else { return };

@@ -205,6 +205,11 @@ impl Metrics {
         self.families.sticky_total.with_label_values(&[result]).inc();
     }
 
+    /// An event of a realtime session was too long to be read.
+    pub fn realtime_unread(&self) {
+        self.families.realtime_unread_total.with_label_values::<&str>(&[]).inc();
+    }
+
     /// A failed attempt was not repeated, because too many were already.
     pub fn retry_budget_exhausted(&self) {
         self.families.retry_budget_exhausted_total.with_label_values::<&str>(&[]).inc();

@@ -53,6 +53,7 @@ mod process;
 mod queries;
 mod queues;
 mod quotas;
+mod realtime;
 mod refusals;
 mod relay;
 mod reload;

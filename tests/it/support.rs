@@ -7,6 +7,7 @@ pub(crate) mod decide;
 pub(crate) mod leaver;
 pub(crate) mod process;
 pub(crate) mod redis;
+pub(crate) mod socket;
 pub(crate) mod speech;
 pub(crate) mod terminal;
 pub(crate) mod tls;

@@ -6,6 +6,8 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import OpenAI, { toFile } from "openai";
+import { OpenAIRealtimeWS } from "openai/realtime/ws";
+import WebSocket from "ws";
 import { GATEWAY, KEY, WRONG_KEY, check, checkFailover, collect, failOnce, providerText, raises, tightKey } from "./smoke.mjs";
 
 const model = "gpt-4.1-mini";
@@ -54,6 +56,44 @@ await check("node openai files", async () => {
   const back = await client().files.content(made.id);
   assert.ok(content.equals(Buffer.from(await back.arrayBuffer())));
   assert.ok((await client().files.delete(made.id)).deleted);
+});
+
+// The events of a session up to the end of its first answer, and the code it was closed with.
+const conversation = (socket, send) =>
+  new Promise((resolve, reject) => {
+    const events = [];
+    socket.on("error", reject);
+    socket.on("message", (text) => {
+      const event = JSON.parse(text);
+      events.push(event);
+      if (event.type === "session.created") send({ type: "response.create" });
+      if (event.type === "response.done") socket.close(1000, "done");
+    });
+    socket.on("close", (code) => resolve({ code, events }));
+  });
+
+await check("node openai realtime", async () => {
+  const session = new OpenAIRealtimeWS({ model: "my-voice" }, client());
+  const { code, events } = await conversation(session.socket, (event) => session.send(event));
+  assert.equal(events[0].session.model, "my-voice");
+  assert.equal(events.at(-1).response.usage.output_tokens, 10);
+  assert.equal(code, 1000);
+});
+
+await check("node openai realtime for transcription", async () => {
+  const session = new OpenAIRealtimeWS({ intent: "transcription" }, client());
+  const { code } = await conversation(session.socket, (event) => session.send(event));
+  assert.equal(code, 1000);
+});
+
+await check("node realtime as browsers open it", async () => {
+  const url = `${GATEWAY.replace("http", "ws")}/v1/realtime?model=gpt-realtime`;
+  const socket = new WebSocket(url, ["realtime", `openai-insecure-api-key.${KEY}`]);
+  const { code, events } = await conversation(socket, (event) => socket.send(JSON.stringify(event)));
+  assert.equal(socket.protocol, "realtime");
+  assert.equal(socket.extensions, "");
+  assert.equal(events.at(-1).type, "response.done");
+  assert.equal(code, 1000);
 });
 
 const content = Buffer.alloc(1 << 20, "tollgate ");

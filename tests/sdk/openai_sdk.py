@@ -242,8 +242,37 @@ def failover():
         check_failover(answer.headers["x-request-id"], "openai")
 
 
+def realtime():
+    for model in ("gpt-realtime", "my-voice"):
+        with client().realtime.connect(model=model) as session:
+            equal(session.recv().session.model, model)
+            hearing = {"input": {"transcription": {"model": "my-ears"}}}
+            session.session.update(session={"type": "realtime", "model": model, "audio": hearing})
+            updated = session.recv()
+            equal((updated.session.model, updated.session.audio.input.transcription.model), (model, "my-ears"))
+            session.input_audio_buffer.append(audio=base64.b64encode(CONTENT).decode())
+            for _ in range(2):
+                session.response.create()
+                events = [session.recv()]
+                while events[-1].type != "response.done":
+                    events.append(session.recv())
+                equal(events[-1].response.usage.output_tokens, 10)
+            session.session.update(session={"type": "realtime", "model": "gpt-4.1-mini"})
+            error = session.recv()
+            equal((error.type, error.error.code), ("error", "invalid_request"))
+
+
+def realtime_refused():
+    import websockets
+
+    for sdk, model, status in ((client(key=WRONG_KEY), "gpt-realtime", 401), (client(), "nobody-serves-this", 404)):
+        error = raises(websockets.exceptions.InvalidStatus, lambda: sdk.realtime.connect(model=model).enter())
+        equal(error.response.status_code, status)
+
+
 for base in ("/v1", "/v1/", "/api/v1", "/api/v1/", "/openai/v1"):
     check_base(base)
 media = (images, image_streams, speech, transcriptions, large_file, videos, kept_responses, moderations)
-for what in (files, *media, mapped_model, wrong_key, unknown_model, bad_request, exhausted_rate, failover):
+sessions = (realtime, realtime_refused)
+for what in (files, *media, *sessions, mapped_model, wrong_key, unknown_model, bad_request, exhausted_rate, failover):
     check(f"python openai {what.__name__.replace('_', ' ')}", what)

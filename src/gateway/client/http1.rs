@@ -10,7 +10,7 @@ use crate::gateway::guard::{Guarded, Read};
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use http::header::{CONNECTION, CONTENT_LENGTH, DATE, TRANSFER_ENCODING};
 use http::request::Parts;
-use http::{Method, Version};
+use http::{Method, StatusCode, Version};
 use pingora::http::ResponseHeader;
 use pingora::protocols::http::date::get_cached_date;
 use std::future::poll_fn;
@@ -140,7 +140,11 @@ impl Http1 {
         }
         put(out, &[b"date: ", get_cached_date().as_bytes(), b"\r\n"]);
         // Said in HTTP/1.1 too: some clients and many people look for it.
-        let connection = if self.stays { "keep-alive" } else { "close" };
+        let connection = match head.status {
+            StatusCode::SWITCHING_PROTOCOLS => "Upgrade",
+            _ if self.stays => "keep-alive",
+            _ => "close",
+        };
         put(out, &[b"connection: ", connection.as_bytes(), b"\r\n\r\n"]);
     }
 
@@ -219,6 +223,13 @@ impl Http1 {
             self.poll_out(context)
         });
         sent.await.map_err(|_| Gone)
+    }
+
+    /// The connection behind an answer that switches to another protocol.
+    pub(super) async fn switch(&mut self) -> Result<&mut Guarded, Gone> {
+        self.flush().await?;
+        self.guarded.switch();
+        Ok(&mut self.guarded)
     }
 
     /// Nothing more follows: what is written goes out as far as the connection takes it at once.

@@ -9,8 +9,9 @@ use crate::gateway::peer::Upstream;
 use crate::gateway::seen::{PIECE_OVERHEAD, SEEN_MAX, Seen};
 use crate::gateway::status;
 use crate::gateway::wire::{AnswerHead, Wire};
-use crate::protocol::encoding;
 use crate::protocol::observe::{self, Phase, Progress, StreamObserver};
+use crate::protocol::websocket::handshake;
+use crate::protocol::{Operation, encoding};
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue};
@@ -20,6 +21,9 @@ use tokio::time::timeout;
 /// Decides by status and, for streams, by the first event whether this is an answer or a failure.
 pub(super) async fn judge(upstream: &Upstream, mut answer: Answer, target: &Target<'_>) -> Outcome {
     let status = answer.head.status.as_u16();
+    if target.operation == Operation::Realtime && status < 300 {
+        return socket(answer, target);
+    }
     if status < 300 {
         let encoded = coding(&answer.head.headers).is_some();
         if is_event_stream(&answer.head.headers) {
@@ -74,6 +78,17 @@ pub(super) async fn judge(upstream: &Upstream, mut answer: Answer, target: &Targ
     };
     recycle(answer);
     Outcome::Failed(failure)
+}
+
+/// An answer to a handshake.
+fn socket(mut answer: Answer, target: &Target<'_>) -> Outcome {
+    let asked = &target.rewritten.outgoing.headers;
+    if let Err(garbled) = handshake::check_answer(answer.head.status, &answer.head.headers, asked) {
+        let failure = Failure::new(FailureKind::Garbage, Sent::MaybeBegun, garbled.0);
+        return Outcome::Failed(Failure { status: Some(answer.head.status.as_u16()), ..failure });
+    }
+    answer.reading = Reading::Socket;
+    Outcome::Answered(Box::new(answer))
 }
 
 /// What the provider asks us to wait.

@@ -60,6 +60,8 @@ enum Phase {
     Preface(usize),
     /// HTTP/2.
     Free(Frames),
+    /// Another protocol, by whose rules somebody else reads.
+    Switched,
     /// Refused: so much more is read and thrown away.
     Leaving(usize),
     /// Nothing more.
@@ -96,6 +98,11 @@ impl Input {
     pub(super) fn may_follow(&mut self, pause: Duration) {
         self.follow = true;
         self.not_before = (!pause.is_zero()).then(|| now() + pause);
+    }
+
+    /// From here on it is another protocol, also what was held.
+    pub(super) fn switch(&mut self) {
+        (self.phase, self.open) = (Phase::Switched, self.held.len());
     }
 
     /// Reads ahead as long as what arrives can still be the HTTP/2 preface; says whether it is.
@@ -157,6 +164,7 @@ impl Input {
                     ready!(self.poll_over(inner, rules, context))?;
                     return Poll::Ready(Ok(()));
                 }
+                Phase::Switched => return Pin::new(inner).poll_read(context, buffer),
                 Phase::Preface(_) | Phase::Free(_) => return self.poll_http2(inner, context, buffer),
                 Phase::Leaving(_) => ready!(self.poll_leave(inner, context)),
                 Phase::Left => {

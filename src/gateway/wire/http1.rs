@@ -10,6 +10,7 @@ use crate::protocol::http1::{self, BodyReader, HeadScan, Step};
 use crate::stage::rewrite::Outgoing;
 use bytes::{Buf as _, Bytes, BytesMut};
 use http::StatusCode;
+use http::header::UPGRADE;
 use pingora::protocols::Stream;
 use std::future::Future as _;
 use std::io::{self, IoSlice};
@@ -17,6 +18,15 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncReadExt as _, AsyncWrite as _};
+
+/// What a provider is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    /// An answer.
+    Answer,
+    /// Another protocol from here on.
+    Switch,
+}
 
 /// A connection for one exchange.
 pub struct Http1 {
@@ -32,6 +42,7 @@ pub struct Http1 {
     room: usize,
     scan: HeadScan,
     informational: usize,
+    asked: Asked,
     body: Option<BodyReader>,
     /// Nothing more is read: an error is told once by the socket, and must never look like an end afterwards.
     broken: bool,
@@ -60,6 +71,7 @@ impl Http1 {
             room: READ_ROOM_MIN,
             scan: HeadScan::default(),
             informational: 0,
+            asked: Asked::Answer,
             body: None,
             broken: false,
             persistent: false,
@@ -69,6 +81,9 @@ impl Http1 {
     pub(super) fn begin(&mut self, outgoing: &Outgoing) -> Result<(), Lost> {
         if !http1::is_sound_target(&outgoing.target) {
             return Err(Lost::new(Stage::Unfit, "unusable path"));
+        }
+        if outgoing.headers.contains_key(UPGRADE) {
+            self.asked = Asked::Switch;
         }
         let body: usize = outgoing.body.iter().map(Bytes::len).sum();
         let together = body <= TOGETHER_MAX;
@@ -142,16 +157,17 @@ impl Http1 {
         let head = http1::head(&self.inbox[..end]).map_err(|garbled| Lost::garbled(garbled.0))?;
         self.inbox.advance(end);
         self.scan = HeadScan::default();
-        if head.status == StatusCode::SWITCHING_PROTOCOLS {
+        let switches = head.status == StatusCode::SWITCHING_PROTOCOLS;
+        if switches && self.asked == Asked::Answer {
             return Err(Lost::garbled("it switches protocols, which nobody asked for"));
         }
-        if head.status.is_informational() {
+        if head.status.is_informational() && !switches {
             self.informational += 1;
             let endless = self.informational > INFORMATIONAL_MAX;
             return if endless { Err(Lost::garbled("informational answers without end")) } else { Ok(None) };
         }
         self.body = Some(BodyReader::new(head.framing));
-        self.persistent = head.persistent;
+        self.persistent = head.persistent && !switches;
         Ok(Some(AnswerHead { status: head.status, headers: head.headers }))
     }
 
@@ -231,6 +247,11 @@ impl Http1 {
 
     pub(super) fn is_persistent(&self) -> bool {
         self.persistent && !self.broken && self.sending == Sending::Whole
+    }
+
+    /// The connection once it speaks another protocol, and what has come of that.
+    pub fn into_parts(self) -> (Stream, BytesMut) {
+        (self.stream, self.inbox)
     }
 
     /// Back to the pool, if both directions are complete and nothing unasked came.

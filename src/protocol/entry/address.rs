@@ -74,6 +74,11 @@ impl<'a> Address<'a> {
         (versions.len() <= VERSIONS_MAX).then_some(Self { mount, versions, rest, extra_slashes })
     }
 
+    /// Whether this is below the realtime API's address, where sessions are made that go around a gateway.
+    pub(super) fn is_below_realtime(&self) -> bool {
+        matches!(self.rest.as_slice(), ["realtime", _, ..])
+    }
+
     /// Whether this is something a user may have typed as a base URL.
     pub(super) fn is_base(&self) -> bool {
         self.rest.is_empty()
@@ -315,7 +320,7 @@ const VERSIONS_MAX: usize = 2;
 
 type Row = (&'static [&'static str], Operation, Dialect);
 
-const OPERATIONS: [Row; 17] = [
+const OPERATIONS: [Row; 18] = [
     (&["chat", "completions"], Operation::ChatCompletions, Dialect::OpenAi),
     (&["completions"], Operation::Completions, Dialect::OpenAi),
     (&["responses"], Operation::Responses, Dialect::OpenAi),
@@ -331,6 +336,7 @@ const OPERATIONS: [Row; 17] = [
     (&["audio", "transcriptions"], Operation::Transcriptions, Dialect::OpenAi),
     (&["audio", "translations"], Operation::Translations, Dialect::OpenAi),
     (&["videos"], Operation::Videos, Dialect::OpenAi),
+    (&["realtime"], Operation::Realtime, Dialect::OpenAi),
     (&["messages"], Operation::Messages, Dialect::Anthropic),
     (&["messages", "count_tokens"], Operation::CountTokens, Dialect::Anthropic),
 ];

@@ -1,7 +1,10 @@
-//! The query's private pairs, and percent-encoding.
+//! The query's private pairs, the model in that of a realtime session, and percent-encoding.
 //!
 //! Invariant: every pair but `key=` and the other places where Google takes a credential is kept byte for byte and
 //! in order.
+
+use crate::code::Code;
+use crate::refusal::Refusal;
 
 /// The query without its credentials, and the first `key` among them.
 pub(super) fn split(query: Option<&str>) -> (Option<String>, Option<String>) {
@@ -33,9 +36,56 @@ fn is_named(pair: &str, sought: &str) -> bool {
     name == sought || (name.contains('%') && decoded(name).as_deref() == Some(sought))
 }
 
+/// The model of a realtime session, decoded.
+pub(super) fn realtime_model(query: Option<&str>) -> Result<String, Refusal> {
+    let invalid = |message: &str| Refusal::new(Code::InvalidRequest, message).param("model");
+    let query = query.unwrap_or_default();
+    if has(Some(query), &["call_id"]) {
+        return Err(invalid(NO_CALLS));
+    }
+    let mut named = query.split('&').filter(|pair| is_named(pair, MODEL));
+    let Some((_, value)) = named.next().and_then(|pair| pair.split_once('=')) else {
+        return if transcribes(query) { Ok(TRANSCRIBER.to_owned()) } else { Err(invalid(NO_MODEL)) };
+    };
+    if named.next().is_some() {
+        return Err(invalid("The query names more than one model. Name one."));
+    }
+    decoded(value).filter(|name| !name.is_empty()).ok_or_else(|| invalid(NO_MODEL))
+}
+
+/// The same query with another name for the model; `None`: nothing is left of it.
+pub(super) fn with_model(query: &str, (requested, model): (&str, &str), name: &str) -> Option<String> {
+    // The official API takes no model there: the session's first update names it.
+    let is_transcription = transcribes(query);
+    let same = requested == model && name == MODEL;
+    let pair = |pair: &str| match is_named(pair, MODEL) {
+        true if is_transcription => None,
+        true if !same => {
+            let mut named = format!("{name}=");
+            encode_segment(model, &mut named);
+            Some(named)
+        }
+        _ => Some(pair.to_owned()),
+    };
+    let pairs: Vec<String> = query.split('&').filter_map(pair).collect();
+    Some(pairs.join("&")).filter(|query| !query.is_empty())
+}
+
+fn transcribes(query: &str) -> bool {
+    query.split('&').any(|pair| pair == "intent=transcription")
+}
+
+const MODEL: &str = "model";
+/// Whom a session for transcription is with where the query does not say: the official SDKs name the intent or a model.
+const TRANSCRIBER: &str = "gpt-4o-transcribe";
+const NO_MODEL: &str =
+    "The query names no model. Add model=… to it: it decides which provider the session is with.";
+const NO_CALLS: &str =
+    "There are no calls here that a session could join by call_id. Open one of your own with model=….";
 const KEY: &str = "key";
-/// cloud.google.com/apis/docs/system-parameters; a wrong one of a client's would look like a wrong one of ours.
-const CREDENTIALS: [&str; 3] = [KEY, "access_token", "oauth_token"];
+/// cloud.google.com/apis/docs/system-parameters, and Azure's for browsers; a wrong one of a client's would look like a wrong
+/// one of ours.
+const CREDENTIALS: [&str; 4] = [KEY, "access_token", "oauth_token", "api-key"];
 
 /// The text behind `%xx`; `None` where an escape is broken or the result is not UTF-8.
 pub(super) fn decoded(text: &str) -> Option<String> {

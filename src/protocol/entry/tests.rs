@@ -378,6 +378,40 @@ fn a_gemini_query_that_takes_an_answer_apart_is_refused() {
     assert!(entry(&Method::POST, "/v1/responses", Some("fields=a"), &HeaderMap::new()).is_ok());
 }
 
+#[test]
+fn a_realtime_sessions_model_stands_in_the_query_and_goes_up_under_the_providers_name() {
+    let realtime = |query: &str| entry(&Method::GET, "/v1/realtime", Some(query), &HeaderMap::new());
+    for (query, model, key, upstream) in [
+        ("model=m", "m", None, Some("model=up%2Fs")),
+        ("a=b%20c&%6dodel=m%2Fn&d", "m/n", None, Some("a=b%20c&model=up%2Fs&d")),
+        ("key=sk-1&model=up%2Fs&api-key=x", "up/s", Some("sk-1"), Some("model=up%2Fs")),
+        ("intent=transcription&model=m", "m", None, Some("intent=transcription")),
+        ("intent=transcription", "gpt-4o-transcribe", None, Some("intent=transcription")),
+    ] {
+        let entry = realtime(query).unwrap();
+        assert_eq!((entry.model.as_deref(), entry.query_key.as_deref()), (Some(model), key), "{query}");
+        let sent = realtime_query(entry.query.as_deref(), (model, "up/s"), "model");
+        assert_eq!(sent.as_deref(), upstream, "{query}");
+    }
+    assert_eq!(
+        realtime_query(Some("a&model=m"), ("m", "m"), "deployment").as_deref(),
+        Some("a&deployment=m")
+    );
+    for query in ["", "model", "model=", "model=%zz", "model=a&model=a", "call_id=rtc_1", "model=a&call_id=b"]
+    {
+        assert_eq!(realtime(query).unwrap_err().code, Code::InvalidRequest, "{query}");
+    }
+    for path in ["/v1/realtime/client_secrets", "/v1/realtime/sessions", "/v1/realtime/calls/rtc_1/accept"] {
+        let refusal = entry(&Method::POST, path, None, &HeaderMap::new()).unwrap_err();
+        assert_eq!(refusal.code, Code::UnknownEndpoint);
+        assert!(refusal.message.contains("/v1/realtime?model="), "{}", refusal.message);
+    }
+    assert_eq!(
+        entry(&Method::POST, "/v1/realtime", Some("model=m"), &HeaderMap::new()).unwrap_err().code,
+        Code::MethodNotAllowed
+    );
+}
+
 proptest::proptest! {
     #[test]
     fn no_path_panics_and_every_refusal_is_one_of_three(path in "/?(v1|v1beta|api|models|%2e|\\.\\.|files|:|/|[a-z%]){0,8}") {

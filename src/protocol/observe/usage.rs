@@ -105,6 +105,9 @@ fn part<'a, T: Deserialize<'a>>(raw: Count<'a>) -> Option<T> {
 struct Details<'a> {
     #[serde(borrow, rename = "cached_tokens")]
     cached: Count<'a>,
+    /// Of realtime: which of it was no text.
+    #[serde(borrow, rename = "cached_tokens_details")]
+    of_cache: Count<'a>,
     #[serde(borrow, rename = "cache_write_tokens")]
     written: Count<'a>,
     #[serde(borrow, rename = "reasoning_tokens", alias = "thinking_tokens")]
@@ -281,7 +284,8 @@ impl Responses<'_> {
         let made = details(self.output_tokens_details);
         let reasoning = count(made.reasoning).unwrap_or(0);
         let usage = inclusive(input, count(sent.cached), count(sent.written), (output, reasoning));
-        Some(Usage { media: media(&usage, sent.kinds(), None, made.kinds()), ..usage })
+        let cached = part::<Details<'_>>(sent.of_cache).map(|cached| cached.kinds());
+        Some(Usage { media: media(&usage, sent.kinds(), cached, made.kinds()), ..usage })
     }
 }
 

@@ -88,6 +88,7 @@ fn the_advice_of_every_code_is_the_published_one() {
         ("ip_not_allowed", 403),
         ("model_not_allowed", 403),
         ("stream_not_allowed", 403),
+        ("origin_not_allowed", 403),
         ("unknown_endpoint", 404),
         ("model_not_found", 404),
         ("method_not_allowed", 405),
@@ -99,6 +100,7 @@ fn the_advice_of_every_code_is_the_published_one() {
         ("unsupported_content_encoding", 415),
         ("untranslatable_request", 400),
         ("websocket_not_available", 426),
+        ("websocket_required", 426),
         ("insufficient_quota", 429),
         // Anthropic's own status for billing.
         ("insufficient_quota", 402),

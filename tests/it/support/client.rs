@@ -150,6 +150,30 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.buffer.split_to(there).to_vec()
     }
 
+    /// What comes next, in whatever pieces; empty: nothing more.
+    pub(crate) async fn some_bytes(&mut self) -> Vec<u8> {
+        if self.buffer.is_empty() {
+            self.fill().await;
+        }
+        self.buffer.split().to_vec()
+    }
+
+    /// The next answer: of one that switches protocols the head alone.
+    pub(crate) async fn head_and_refusal(&mut self) -> Answer {
+        let mut head = self.head().await.expect("an answer");
+        if head.status != 101 {
+            let length = head.header("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
+            head.body = self.bytes(length).await;
+        }
+        head
+    }
+
+    /// Reads the head of a request, where this is the provider's side.
+    pub(crate) async fn head_of_request(&mut self) -> String {
+        let head = self.until(b"\r\n\r\n").await.expect("a request");
+        String::from_utf8_lossy(&head).into_owned()
+    }
+
     /// Reads body chunks until their text so far contains this.
     pub(crate) async fn chunks_until(&mut self, wanted: &str) -> String {
         let mut seen = Vec::new();

@@ -77,6 +77,7 @@ pub(super) const KINDS: &[Kind] = &[
             Op::Transcriptions,
             Op::Translations,
             Op::Videos,
+            Op::Realtime,
             Op::Files,
             Op::Uploads,
             Op::Batches,
