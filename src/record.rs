@@ -412,7 +412,7 @@ pub(crate) mod tests {
             model_upstream: Some(Text::new("gpt-4.1-2025-04-14")),
             status: Some(200),
             failure: None,
-            began: Duration::from_micros(4_000),
+            began: Duration::from_millis(4),
             took: Duration::from_micros(1_230_500),
             over: Over::Kept,
             connect: None,

@@ -76,6 +76,7 @@ impl Usage {
             },
             web_searches: a.web_searches.saturating_add(b.web_searches),
             audio_seconds: a.audio_seconds.saturating_add(b.audio_seconds),
+            video_seconds: a.video_seconds.saturating_add(b.video_seconds),
         }
     }
 

@@ -64,8 +64,7 @@ impl Front {
             };
             let Some((head, raw)) = head else { return };
             let request = Http1::new(guarded, head, raw);
-            // In a box that ends with it, so that nothing of it is kept for the next one to come.
-            match boxed(|| self.streams.request(request, left == 0, shutdown)).await {
+            match self.streams.request(request, left == 0, shutdown).await {
                 Some(next) => guarded = next,
                 None => return,
             }
@@ -93,9 +92,9 @@ struct Streams {
 }
 
 impl Streams {
-    /// One stream of HTTP/2.
-    async fn stream(&self, client: &mut ServerSession) -> Direct {
-        self.gateway.direct(&mut Client::Pingora(client)).await
+    /// One request, in a box that ends with it, so that nothing of it is kept for the next one to come.
+    async fn answer(&self, mut client: Client<'_>) -> Direct {
+        boxed(|| self.gateway.direct(&mut client)).await
     }
 
     /// One request of HTTP/1 to its end; gives the connection back where another may follow.
@@ -108,7 +107,7 @@ impl Streams {
         if is_last || *shutdown.borrow() {
             request.make_last();
         }
-        match self.gateway.direct(&mut Client::Http1(&mut request)).await {
+        match self.answer(Client::Http1(&mut request)).await {
             Direct::Whole => request.finish().await,
             Direct::Broken => None,
             Direct::Tunnel => {
@@ -136,7 +135,7 @@ impl HttpServerApp for Streams {
         if !matches!(client.read_request().await, Ok(true)) {
             return None;
         }
-        match boxed(|| self.stream(&mut client)).await {
+        match self.answer(Client::Pingora(&mut client)).await {
             Direct::Whole => {
                 let settings = HttpPersistentSettings::for_session(&client);
                 let reusable = client.finish().await.ok().flatten()?;

@@ -86,12 +86,13 @@ async fn run(
 ) {
     let mut session = first;
     loop {
-        let leaving = match session.take() {
-            Some(current) => current.serve(&parts, &mut settings, &mut told).await,
-            None => tokio::select! {
+        let leaving = if let Some(current) = session.take() {
+            current.serve(&parts, &mut settings, &mut told).await
+        } else {
+            tokio::select! {
                 _ = told.wait_for(|leave| *leave) => true,
                 changed = settings.changed() => changed.is_err(),
-            },
+            }
         };
         if leaving {
             parts.shared.telemetry.spool.store(None);

@@ -114,16 +114,9 @@ fn without_links(text: &str) -> String {
         plain.push_str(before);
         let link =
             after.split_once("](").and_then(|(words, behind)| Some((words, behind.split_once(')')?.1)));
-        match link.filter(|(words, _)| !words.contains('[')) {
-            Some((words, behind)) => {
-                plain.push_str(words);
-                rest = behind;
-            }
-            None => {
-                plain.push('[');
-                rest = after;
-            }
-        }
+        let (words, behind) = link.filter(|(words, _)| !words.contains('[')).unwrap_or(("[", after));
+        plain.push_str(words);
+        rest = behind;
     }
     plain + rest
 }

@@ -267,7 +267,7 @@ async fn carry(
     let channel = (target.channel, target.credential);
     loop {
         let connected = match target.operation {
-            Operation::Realtime => upstream.connect_to_switch(channel, link).await,
+            Operation::Realtime => Box::pin(upstream.connect_to_switch(channel, link)).await,
             _ => upstream.connect(channel, link).await,
         };
         let wire = match connected {

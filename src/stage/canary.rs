@@ -11,6 +11,10 @@ use crate::state::Registry;
 
 /// Draws, where a candidate is a canary.
 pub fn draw(plan: &mut Plan, registry: &Registry) {
+    // A conversation that goes on where it began is nothing to try something with.
+    if plan.preference().keeper.is_some() {
+        return;
+    }
     let canaries = canaries(plan);
     if canaries.is_empty() || plan.candidates().iter().all(|channel| channel.canary.is_some()) {
         return;

@@ -141,8 +141,7 @@ async fn only_ids_and_the_models_name_differ_from_what_the_provider_says_and_get
                     }
                     assert_eq!(said["model"], theirs);
                     if is_form {
-                        let digest: String =
-                            Sha256::digest(&file).iter().map(|byte| format!("{byte:02x}")).collect();
+                        let digest = format!("{:x}", Sha256::digest(&file));
                         assert_eq!(said["input_reference_sha256"], digest);
                     }
                     let shown = said.to_string().replace(&upstream_id, &ours).replace(theirs, "sora-2");

@@ -254,6 +254,7 @@ fn record() -> Record {
         end: End::Ok,
         upstream_error: None,
         losses: Losses::default(),
+        sample_rate: 1_000_000,
     }
 }
 

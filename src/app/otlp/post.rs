@@ -109,7 +109,7 @@ impl Post {
         let told = retry_after(&head.headers, self.shared.world.unix_ms() / 1000);
         let answer = read(wire).await.map_err(lost)?;
         match head.status {
-            status if status.is_success() => Ok(self.refused_of(batch, &answer)),
+            status if status.is_success() => Ok(Self::refused_of(batch, &answer)),
             StatusCode::TOO_MANY_REQUESTS
             | StatusCode::BAD_GATEWAY
             | StatusCode::SERVICE_UNAVAILABLE
@@ -140,7 +140,7 @@ impl Post {
     }
 
     /// Of a batch that was taken, what the collector says it did not take after all.
-    fn refused_of(&self, batch: &Batch, answer: &[u8]) -> u64 {
+    fn refused_of(batch: &Batch, answer: &[u8]) -> u64 {
         let Some(rejected) = rejected(answer) else { return 0 };
         let why: String = rejected.message.chars().take(WORDS_MAX).collect();
         tracing::debug!(

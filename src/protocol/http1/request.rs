@@ -406,7 +406,7 @@ mod tests {
         ) {
             let mut head = format!("POST {target} HTTP/1.1\r\nhost: a\r\n");
             for (name, value) in &fields {
-                head.push_str(&format!("{name}:{value}\r\n"));
+                head.extend([name.as_str(), ":", value.as_str(), "\r\n"]);
             }
             head.push_str("\r\n");
             let head = Bytes::from(head);

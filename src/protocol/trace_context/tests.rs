@@ -90,7 +90,6 @@ fn a_tracestate_is_taken_whole_or_not_at_all() {
     let key = "z".repeat(256);
     let (long, too_long) = (format!("{key}=1"), format!("z{key}=1"));
     let allowed = "abcdefghijklmnopqrstuvwxyz0123456789_-*/= !\"#$%&'()*+-./0123456789:;<>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[\\]^_`~";
-    let allowed_passed = allowed.replace('=', "=").replacen("/=", "/=", 1);
     let (tens, too_many): (Vec<String>, String) = {
         let member = |n: usize| format!("bar{n:02}={n:02}");
         let ten = |from: usize| (from..from + 8).map(member).collect::<Vec<_>>().join(",");
@@ -109,7 +108,7 @@ fn a_tracestate_is_taken_whole_or_not_at_all() {
         (vec!["foo=1,foo=1"], Some("foo=1,foo=1")),
         (vec!["foo=1 \t , \t bar=2, \t baz=3"], Some("foo=1,bar=2,baz=3")),
         (vec!["\t foo=1 \t"], Some("foo=1")),
-        (vec![allowed], Some(&*allowed_passed)),
+        (vec![allowed], Some(allowed)),
         (vec!["foo =1"], None),
         (vec!["FOO=1"], None),
         (vec!["foo.bar=1"], None),

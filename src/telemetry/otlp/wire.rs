@@ -98,6 +98,7 @@ pub(super) enum Value {
     Number(f64),
 }
 
+#[expect(clippy::struct_field_names, reason = "the protocol's own names")]
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Span {
     #[prost(bytes = "vec", tag = "1")]
