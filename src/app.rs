@@ -137,10 +137,8 @@ pub async fn start_on(
         let caps = caps(&shared, Some(Securing::of(&snapshot, place)));
         tokio::spawn(accept(listener, lanes.clone(), Arc::clone(&connections), caps, stopped.clone()));
     }
-    let reloader = match entry {
-        Some(entry) => Some(Arc::new(Reloader::new(entry, (&loaded.watched, loaded.files), shared.clone())?)),
-        None => None,
-    };
+    let reloader = |entry| Reloader::new(entry, (&loaded.watched, loaded.files), shared.clone());
+    let reloader = entry.map(reloader).transpose()?.map(Arc::new);
     if let Some(reloader) = &reloader {
         tokio::spawn(follow(Arc::clone(reloader), stopped.clone()));
     }

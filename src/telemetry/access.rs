@@ -184,8 +184,8 @@ impl Thread {
     }
 
     fn failed(&mut self, problem: &io::Error) {
-        self.counts.errors.inc();
         self.counts.up.set(0.0);
+        self.counts.errors.inc();
         if !self.failing {
             tracing::error!(%problem, "the access log takes no lines: they wait in memory, up to 128 KiB, then they are lost");
         }

@@ -89,7 +89,7 @@ fn every_kind_of_change_is_a_line() {
             )],
             &[
                 "group team: limits.burst 100 → 5, limits.count_tokens_burst 1000 → 2000, limits.count_tokens_rpm 1000 → 2000, \
-                 limits.rpm 100 → 200, quota.per not set → day, quota.usd not set → 9.5",
+                 limits.polls_burst 1000 → 2000, limits.polls_rpm 1000 → 2000, limits.rpm 100 → 200, quota.per not set → day, quota.usd not set → 9.5",
             ],
         ),
         (

@@ -94,7 +94,7 @@ fn unknown_keys_and_wrong_types_are_all_named_at_once() {
             "t.toml:1: colour: unknown key",
             "t.toml:3: server.listen: expected a list, found a string",
             "t.toml:4: server.limit: unknown key (did you mean `limits`?)",
-            "t.toml:7: channel.c.type: unknown value `opanai`; one of openai, anthropic, gemini, claude-code, azure-openai, openrouter, deepseek, moonshot, zhipu, z-ai, qwen, doubao, minimax, siliconflow, xai, mistral, groq, cohere, jina, ollama, vllm, sglang (did you mean `openai`?)",
+            "t.toml:7: channel.c.type: unknown value `opanai`; one of openai, anthropic, gemini, claude-code, azure-openai, openrouter, deepseek, moonshot, zhipu, z-ai, qwen, doubao, minimax, siliconflow, xai, mistral, groq, cohere, jina, ollama, vllm, sglang, vertex, bedrock, bedrock-mantle (did you mean `openai`?)",
             "t.toml:8: channel.c.base_ur: unknown key (did you mean `base_url`?)",
             "t.toml:9: channel.c.api_keys[0]: expected a string or a table, found a whole number (for example {\"env\":\"OPENAI_API_KEY\"})",
             "t.toml:10: channel.c.weight: must be at least 0",

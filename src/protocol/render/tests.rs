@@ -91,6 +91,7 @@ fn the_advice_of_every_code_is_the_published_one() {
         ("origin_not_allowed", 403),
         ("unknown_endpoint", 404),
         ("model_not_found", 404),
+        ("task_not_found", 404),
         ("method_not_allowed", 405),
         ("invalid_request", 400),
         ("body_too_large", 413),
