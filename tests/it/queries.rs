@@ -137,6 +137,7 @@ fn every_metric_of_the_board_s_rows_is_one_of_the_table_and_few_are_forgotten() 
         "tollgate_limit_store_errors_total",
         "tollgate_limit_store_lent_total",
         "tollgate_accesslog_write_errors_total",
+        "tollgate_accesslog_up",
         "tollgate_channel_canary_ratio",
         "tollgate_otlp_exported_total",
         "tollgate_otlp_dropped_total",
