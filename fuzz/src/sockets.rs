@@ -15,7 +15,11 @@ pub fn run(input: &[u8]) {
     let writer = if seed & 0x80 == 0 { Writer::Client } else { Writer::Server };
     let whole = passed(writer, &[Bytes::copy_from_slice(bytes)]);
     let cut = passed(writer, &crate::pieces(bytes, *seed));
-    assert_eq!(whole, cut, "a cut changes what passes");
+    let told = |passed: &Passed| (passed.texts.clone(), passed.controls, passed.broke);
+    assert_eq!(told(&whole), told(&cut), "a cut changes what is read");
+    // How much of a message that has not ended is on its way is a matter of the cuts; and control frames overtake it.
+    let alike = whole.out.starts_with(&cut.out) || cut.out.starts_with(&whole.out);
+    assert!(alike || whole.controls > 0, "a cut changes what passes");
     // A control frame may overtake a text that is held.
     assert!(whole.controls > 0 || bytes.starts_with(&whole.out), "something else goes on");
     assert!(whole.out.len() <= bytes.len(), "more goes on than came");
