@@ -2,7 +2,7 @@
 //!
 //! Pure: records come in, bytes go out; who sends them is `app::otlp`. Names follow the semantic conventions for generative AI
 //! and for HTTP, in one of two versions ([`Convention`]).
-//! Invariants: an attribute is a fact of the [`Record`], which has no place for a prompt, an answer or a credential; of
+//! Invariants: an attribute is a fact of the `Record`, which has no place for a prompt, an answer or a credential; of
 //! metrics there are at most [`SERIES_MAX`] series, then one for the rest.
 
 mod attributes;
