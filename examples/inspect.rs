@@ -4,7 +4,8 @@
 #![expect(clippy::print_stdout, reason = "an example shows what it did")]
 
 use bytes::Bytes;
-use http::{HeaderMap, Method};
+use http::Method;
+use tollgate::protocol::fields::Fields;
 use tollgate::protocol::{entry, inspect, splice};
 use tollgate::refusal::Refusal;
 
@@ -15,7 +16,7 @@ fn main() -> Result<(), Refusal> {
         br#"{"messages":[{"role":"user","content":"hi"}], "metadata": {"model":"not me"}, "x": 1e3, "model" : "fast" }"#,
     );
 
-    let entry = entry::entry(&Method::POST, path, None, &HeaderMap::new())?;
+    let entry = entry::entry(&Method::POST, path, None, &Fields::default())?;
     println!(
         "{path}: {:?} for {} clients, understood as a {:?}",
         entry.operation,

@@ -49,6 +49,7 @@ use crate::gateway::reply::{Reply, Sent, elapsed};
 use crate::gateway::rewritten::Rewritten;
 use crate::gateway::room::Room;
 use crate::protocol::entry::{self, Entry};
+use crate::protocol::fields::names;
 use crate::protocol::{http2, inspect};
 use crate::record::{Path, Text};
 use crate::refusal::Refusal;
@@ -189,10 +190,9 @@ impl Gateway {
         });
         record.dialect = entry::dialect_of(path, &head.headers);
         record.path = Path::received(path);
-        record.user_agent =
-            head.headers.get("user-agent").and_then(|agent| agent.to_str().ok()).map(Text::new);
+        record.user_agent = head.headers.text(names::USER_AGENT).map(Text::new);
         for label in &exchange.live.snapshot.log.labels {
-            if let Some(value) = head.headers.get(label).and_then(|value| value.to_str().ok()) {
+            if let Some(value) = head.headers.text(label) {
                 record.labels.push(label, value);
             }
         }

@@ -8,11 +8,13 @@
 
 pub mod encoding;
 pub mod entry;
+pub mod fields;
 pub mod http1;
 pub mod http2;
 pub mod inspect;
 pub mod key_forms;
 pub mod observe;
+pub mod parts;
 pub mod realtime;
 pub mod render;
 pub mod signed;

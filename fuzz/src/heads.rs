@@ -1,10 +1,11 @@
 //! Addresses and heads of requests: no spelling of a path reaches a place it does not show, and no client says where it
 //! comes from unless a proxy that is trusted says so.
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
+use http::{HeaderName, HeaderValue, Method, Uri};
 use ipnet::IpNet;
 use std::net::{IpAddr, Ipv4Addr};
 use tollgate::protocol::entry;
+use tollgate::protocol::fields::Fields;
 use tollgate::stage::identify::client_ip;
 
 /// `METHOD target`, then header lines.
@@ -41,7 +42,7 @@ fn leads_where_it_shows(entry: &entry::Entry) {
     assert!(!query.split('&').any(|pair| pair.starts_with("key=")), "a key goes to a provider: {query}");
 }
 
-fn where_from(headers: &HeaderMap) {
+fn where_from(headers: &Fields) {
     let peer = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
     assert_eq!(client_ip(peer, headers, &[]), peer, "nobody is trusted");
     let trusted = [IpNet::from(peer)];
@@ -51,14 +52,14 @@ fn where_from(headers: &HeaderMap) {
 }
 
 /// The lines that are headers.
-pub(crate) fn headers(lines: &[u8]) -> HeaderMap {
-    let mut headers = HeaderMap::new();
+pub(crate) fn headers(lines: &[u8]) -> Fields {
+    let mut headers = Fields::default();
     for line in lines.split(|byte| *byte == b'\n').take(LINES_MAX) {
         let Some(colon) = line.iter().position(|byte| *byte == b':') else { continue };
         let name = HeaderName::from_bytes(&line[..colon]);
         let value = HeaderValue::from_bytes(line[colon + 1..].trim_ascii());
         if let (Ok(name), Ok(value)) = (name, value) {
-            headers.append(name, value);
+            headers.append(name.as_str(), value.as_bytes());
         }
     }
     headers

@@ -135,7 +135,7 @@ impl HttpServerApp for Streams {
         if !matches!(client.read_request().await, Ok(true)) {
             return None;
         }
-        match self.answer(Client::Pingora(&mut client)).await {
+        match self.answer(Client::pingora(&mut client)).await {
             Direct::Whole => {
                 let settings = HttpPersistentSettings::for_session(&client);
                 let reusable = client.finish().await.ok().flatten()?;

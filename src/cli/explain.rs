@@ -4,14 +4,14 @@
 
 use super::offline::{NOW, live, table_or_json};
 use super::{ExplainArgs, Failed, Format, online, print};
+use crate::protocol::fields::{Fields, names};
 use crate::protocol::inspect::{Inspection, Wording};
 use crate::protocol::splice;
 use crate::protocol::{Dialect, Operation, Protocol, entry, inspect};
 use crate::stage::explain;
 use crate::translate::{self, Target};
 use bytes::Bytes;
-use http::header::CONTENT_TYPE;
-use http::{HeaderMap, HeaderValue, Method};
+use http::Method;
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -42,7 +42,7 @@ struct Asked {
 impl Asked {
     fn of(args: &ExplainArgs) -> Result<Self, Failed> {
         let entry =
-            entry::entry(&Method::POST, &args.path, None, &HeaderMap::new()).map_err(|no| no.message)?;
+            entry::entry(&Method::POST, &args.path, None, &Fields::default()).map_err(|no| no.message)?;
         let body = match &args.request {
             Some(file) => Some(std::fs::read(file).map_err(|error| format!("{}: {error}", file.display()))?),
             None => None,
@@ -59,12 +59,12 @@ impl Asked {
 }
 
 /// A form says its boundary in its first line.
-fn content_type(body: &[u8]) -> HeaderMap {
+fn content_type(body: &[u8]) -> Fields {
     let line = body.split(|byte| *byte == b'\r').next().and_then(|line| line.strip_prefix(b"--"));
     let boundary = line.and_then(|line| std::str::from_utf8(line).ok()).filter(|line| line.len() <= LINE_MAX);
     let value = boundary.map(|boundary| format!("multipart/form-data; boundary=\"{boundary}\""));
     let value = value.unwrap_or_else(|| "application/json".to_owned());
-    HeaderValue::from_str(&value).into_iter().map(|value| (CONTENT_TYPE, value)).collect()
+    Fields::of(&[(names::CONTENT_TYPE, value)])
 }
 
 /// Longer than any boundary.

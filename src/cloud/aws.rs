@@ -6,12 +6,12 @@
 
 pub mod events;
 
+use crate::protocol::fields::names;
 use crate::secret::Secret;
 use aws_credential_types::Credentials;
 use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
 use aws_sigv4::sign::v4;
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 use std::time::{Duration, UNIX_EPOCH};
@@ -126,21 +126,14 @@ impl Account {
     }
 
     /// The headers that say who asks; `None`: it cannot be signed.
-    pub fn sign(
-        &self,
-        signed: &Signed<'_>,
-        scope: &Scope,
-        unix: u64,
-    ) -> Option<Vec<(HeaderName, HeaderValue)>> {
+    pub fn sign(&self, signed: &Signed<'_>, scope: &Scope, unix: u64) -> Option<Vec<(String, Secret)>> {
         let (id, secret, session) = match self {
             Self::ApiKey(key) => {
-                let bearer = format!("Bearer {}", key.expose());
-                let (name, value) = if signed.anthropics {
-                    (HeaderName::from_static("x-api-key"), key.expose())
+                return Some(vec![if signed.anthropics {
+                    ("x-api-key".to_owned(), key.clone())
                 } else {
-                    (AUTHORIZATION, bearer.as_str())
-                };
-                return Some(vec![(name, sensitive(HeaderValue::from_str(value).ok()?))]);
+                    (names::AUTHORIZATION.to_owned(), Secret::new(&format!("Bearer {}", key.expose())))
+                }]);
             }
             Self::Keys { id, secret, session } => (id, secret, session),
         };
@@ -163,17 +156,9 @@ impl Account {
         let body = SignableBody::Precomputed(digest(signed.body));
         let request = SignableRequest::new(signed.method, address, headers, body).ok()?;
         let (instructions, _) = sign(request, &params).ok()?.into_parts();
-        let header = |(name, value): (&str, &str)| {
-            let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
-            Some((name, sensitive(HeaderValue::from_str(value).ok()?)))
-        };
-        instructions.headers().map(header).collect()
+        let header = |(name, value): (&str, &str)| (name.to_owned(), Secret::new(value));
+        Some(instructions.headers().map(header).collect())
     }
-}
-
-fn sensitive(mut value: HeaderValue) -> HeaderValue {
-    value.set_sensitive(true);
-    value
 }
 
 fn sound(text: &str, name: &str) -> Result<Secret, String> {

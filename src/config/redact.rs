@@ -210,8 +210,8 @@ pub(super) fn channel(channel: &Channel) -> Value {
         "limits": limits(&channel.limits),
         "credential_limits": limits(&channel.credential_limits),
         "request_headers": {
-            "set": channel.set_headers.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(),
-            "remove": channel.remove_headers.iter().map(http::HeaderName::as_str).collect::<Vec<_>>(),
+            "set": channel.set_headers.iter().map(|(name, _)| name).collect::<Vec<_>>(),
+            "remove": channel.remove_headers,
         },
         "timeouts": timeouts(&channel.timeouts),
         "conduct": conduct(&channel.conduct),

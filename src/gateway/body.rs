@@ -9,11 +9,12 @@ use crate::gateway::Stop;
 use crate::gateway::client::Client;
 use crate::gateway::guard::{BodyFault, Pace, Rate, Read};
 use crate::protocol::encoding::{self, Room};
+use crate::protocol::fields::names::{CONTENT_ENCODING, CONTENT_LENGTH, EXPECT};
+use crate::protocol::fields::{Fields, printable};
 use crate::refusal::Refusal;
 use crate::state::bodies::Share;
 use bytes::Bytes;
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, EXPECT};
-use http::{HeaderMap, Version};
+use http::Version;
 use std::time::Duration;
 
 /// How much may be read, how slowly.
@@ -48,7 +49,7 @@ pub async fn read(client: &mut Client<'_>, bounds: Bounds, share: &mut Share) ->
     let Some(coding) = client.head().headers.get(CONTENT_ENCODING) else {
         return Ok((body, sent));
     };
-    let coding = coding.to_str().unwrap_or("?").to_owned();
+    let coding = printable(coding).unwrap_or("?").to_owned();
     let mut inflated = share.sibling();
     // Inflating is work for a thread of its own: other exchanges share this one.
     let decoding = tokio::task::spawn_blocking(move || {
@@ -106,11 +107,10 @@ fn left_of(declared: Option<usize>, has: usize) -> usize {
 /// Answers `Expect: 100-continue`, refuses any other expectation.
 pub async fn go_ahead(client: &mut Client<'_>) -> Result<(), Stop> {
     let head = client.head();
-    let mut expected = head.headers.get_all(EXPECT).iter().peekable();
-    if expected.peek().is_none() {
+    if !head.headers.has(EXPECT) {
         return Ok(());
     }
-    if !expected.all(|expect| expect.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
+    if !head.headers.all(EXPECT).all(|expect| expect.eq_ignore_ascii_case(b"100-continue")) {
         let message = "The only expectation this gateway can meet is 'Expect: 100-continue'.";
         return Err(Refusal::new(Code::ExpectationFailed, message).into());
     }
@@ -164,8 +164,8 @@ fn make_room(body: &mut Vec<u8>, more: usize, declared: Option<usize>, share: &m
 }
 
 /// The declared length, where it is a number.
-pub fn declared_length(headers: &HeaderMap) -> Option<usize> {
-    headers.get(CONTENT_LENGTH)?.to_str().ok()?.trim().parse().ok()
+pub fn declared_length(headers: &Fields) -> Option<usize> {
+    headers.text(CONTENT_LENGTH)?.trim().parse().ok()
 }
 
 fn too_large(limit: usize) -> Refusal {

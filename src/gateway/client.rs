@@ -7,14 +7,16 @@ mod http1;
 pub use self::http1::Http1;
 
 use crate::gateway::guard::{self, BodyFault, Guarded, Read};
+use crate::gateway::wire::AnswerHead;
+use crate::protocol::parts::Parts;
 use bytes::Bytes;
 use http::Version;
 use http::header::CONTENT_LENGTH;
-use http::request::Parts;
 use pingora::ErrorType;
 use pingora::http::ResponseHeader;
 use pingora::protocols::http::ServerSession;
 use pingora::protocols::{GetSocketDigest as _, Ssl as _};
+use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -24,19 +26,27 @@ pub enum Client<'a> {
     /// A connection of HTTP/1, our codec.
     Http1(&'a mut Http1),
     /// A stream of HTTP/2, or what Pingora's pipeline moves.
-    Pingora(&'a mut ServerSession),
+    Pingora(&'a mut ServerSession, Cow<'a, Parts>),
 }
 
 /// The client is no longer there, or takes nothing any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Gone;
 
+impl<'a> Client<'a> {
+    /// What Pingora moves the bytes of.
+    pub fn pingora(session: &'a mut ServerSession) -> Self {
+        let head = Parts::from(&**session.req_header());
+        Self::Pingora(session, Cow::Owned(head))
+    }
+}
+
 impl Client<'_> {
     /// The same for somebody else, for a while.
     pub fn lend(&mut self) -> Client<'_> {
         match self {
             Self::Http1(request) => Client::Http1(request),
-            Self::Pingora(session) => Client::Pingora(session),
+            Self::Pingora(session, head) => Client::Pingora(session, Cow::Borrowed(head)),
         }
     }
 
@@ -44,7 +54,7 @@ impl Client<'_> {
     pub fn head(&self) -> &Parts {
         match self {
             Self::Http1(request) => request.head(),
-            Self::Pingora(session) => session.req_header(),
+            Self::Pingora(_, head) => head,
         }
     }
 
@@ -55,7 +65,7 @@ impl Client<'_> {
                 let socket = request.guarded().get_socket_digest()?;
                 socket.peer_addr().and_then(|address| address.as_inet()).map(SocketAddr::ip)
             }
-            Self::Pingora(session) => {
+            Self::Pingora(session, _) => {
                 session.client_addr().and_then(|address| address.as_inet()).map(SocketAddr::ip)
             }
         }
@@ -65,7 +75,7 @@ impl Client<'_> {
     pub fn is_secured(&self) -> bool {
         match self {
             Self::Http1(request) => request.guarded().get_ssl_digest().is_some(),
-            Self::Pingora(session) => session.digest().is_some_and(|digest| digest.ssl_digest.is_some()),
+            Self::Pingora(session, _) => session.digest().is_some_and(|digest| digest.ssl_digest.is_some()),
         }
     }
 
@@ -73,7 +83,9 @@ impl Client<'_> {
     pub(super) fn connection(&self) -> Option<&Guarded> {
         match self {
             Self::Http1(request) => Some(request.guarded()),
-            Self::Pingora(session) => session.stream().and_then(|stream| (**stream).as_any().downcast_ref()),
+            Self::Pingora(session, _) => {
+                session.stream().and_then(|stream| (**stream).as_any().downcast_ref())
+            }
         }
     }
 
@@ -84,7 +96,7 @@ impl Client<'_> {
             // The guard's paces are all the clocks it needs.
             Self::Http1(request) if is_old => request.make_last(),
             Self::Http1(_) => {}
-            Self::Pingora(session) => {
+            Self::Pingora(session, _) => {
                 if session.get_keepalive().is_some() {
                     // Without an end of Pingora's own: the guard knows the time between two requests from that of a head.
                     session.set_keepalive(if is_old { None } else { Some(0) });
@@ -101,7 +113,7 @@ impl Client<'_> {
     pub fn make_last(&mut self) {
         match self {
             Self::Http1(request) => request.make_last(),
-            Self::Pingora(session) => session.set_keepalive(None),
+            Self::Pingora(session, _) => session.set_keepalive(None),
         }
     }
 
@@ -109,7 +121,7 @@ impl Client<'_> {
     pub fn stays_though_unread(&mut self) {
         match self {
             Self::Http1(_) => {}
-            Self::Pingora(session) => session.set_close_on_response_before_downstream_finish(false),
+            Self::Pingora(session, _) => session.set_close_on_response_before_downstream_finish(false),
         }
     }
 
@@ -117,7 +129,7 @@ impl Client<'_> {
     pub fn takes_no_information(&mut self) {
         match self {
             Self::Http1(_) => {}
-            Self::Pingora(session) => session.set_ignore_info_resp(true),
+            Self::Pingora(session, _) => session.set_ignore_info_resp(true),
         }
     }
 
@@ -125,7 +137,7 @@ impl Client<'_> {
     pub fn is_body_read(&mut self) -> bool {
         match self {
             Self::Http1(request) => request.is_body_read(),
-            Self::Pingora(session) => session.is_body_done(),
+            Self::Pingora(session, _) => session.is_body_done(),
         }
     }
 
@@ -133,7 +145,7 @@ impl Client<'_> {
     pub async fn read(&mut self, into: &mut Vec<u8>) -> Result<Read, BodyFault> {
         match self {
             Self::Http1(request) => request.read(into).await.map_err(|error| guard::fault(&error)),
-            Self::Pingora(session) => {
+            Self::Pingora(session, _) => {
                 let read = session.read_request_body().await;
                 let read = read.map_err(|error| body_fault(&error).unwrap_or(BodyFault::Gone))?;
                 Ok(read.map_or(Read::End, Read::Piece))
@@ -145,7 +157,7 @@ impl Client<'_> {
     pub async fn go_on(&mut self) -> Result<(), Gone> {
         match self {
             Self::Http1(request) => request.go_on().await,
-            Self::Pingora(session) => session.write_continue_response().await.map_err(|_| Gone),
+            Self::Pingora(session, _) => session.write_continue_response().await.map_err(|_| Gone),
         }
     }
 
@@ -154,7 +166,7 @@ impl Client<'_> {
         match self {
             Self::Http1(request) => request.gone().await,
             // Any word of the idle read is an end: closed, reset, or bytes where none may come.
-            Self::Pingora(session) => drop(session.read_body_or_idle(true).await),
+            Self::Pingora(session, _) => drop(session.read_body_or_idle(true).await),
         }
     }
 
@@ -162,7 +174,7 @@ impl Client<'_> {
     pub fn was_answered(&self) -> bool {
         match self {
             Self::Http1(request) => request.was_answered(),
-            Self::Pingora(session) => session.response_written().is_some(),
+            Self::Pingora(session, _) => session.response_written().is_some(),
         }
     }
 
@@ -170,7 +182,7 @@ impl Client<'_> {
     pub fn has_head(&self) -> bool {
         match self {
             Self::Http1(request) => request.has_head(),
-            Self::Pingora(session) => answer_head(session).is_some(),
+            Self::Pingora(session, _) => answer_head(session).is_some(),
         }
     }
 
@@ -178,7 +190,7 @@ impl Client<'_> {
     pub fn is_unframed(&self) -> bool {
         match self {
             Self::Http1(request) => request.is_unframed(),
-            Self::Pingora(session) => {
+            Self::Pingora(session, _) => {
                 session.req_header().version < Version::HTTP_11
                     && answer_head(session).is_some_and(|head| !head.headers.contains_key(CONTENT_LENGTH))
             }
@@ -186,13 +198,15 @@ impl Client<'_> {
     }
 
     /// Sends the head of its answer.
-    pub async fn write_head(&mut self, head: ResponseHeader) -> Result<(), Gone> {
+    pub async fn write_head(&mut self, head: AnswerHead) -> Result<(), Gone> {
         match self {
             Self::Http1(request) => {
-                request.write_head(&head);
+                request.write_head(head);
                 Ok(())
             }
-            Self::Pingora(session) => session.write_response_header(Box::new(head)).await.map_err(|_| Gone),
+            Self::Pingora(session, _) => {
+                session.write_response_header(Box::new(head.into())).await.map_err(|_| Gone)
+            }
         }
     }
 
@@ -200,7 +214,7 @@ impl Client<'_> {
     pub async fn write(&mut self, piece: Bytes) -> Result<(), Gone> {
         match self {
             Self::Http1(request) => request.write(piece).await,
-            Self::Pingora(session) => session.write_response_body(piece, false).await.map_err(|_| Gone),
+            Self::Pingora(session, _) => session.write_response_body(piece, false).await.map_err(|_| Gone),
         }
     }
 
@@ -208,7 +222,9 @@ impl Client<'_> {
     pub async fn end(&mut self) -> Result<(), Gone> {
         match self {
             Self::Http1(request) => request.end().await,
-            Self::Pingora(session) => session.write_response_body(Bytes::new(), true).await.map_err(|_| Gone),
+            Self::Pingora(session, _) => {
+                session.write_response_body(Bytes::new(), true).await.map_err(|_| Gone)
+            }
         }
     }
 
@@ -216,7 +232,7 @@ impl Client<'_> {
     pub async fn switch(&mut self) -> Result<&mut Guarded, Gone> {
         match self {
             Self::Http1(request) => request.switch().await,
-            Self::Pingora(_) => Err(Gone),
+            Self::Pingora(..) => Err(Gone),
         }
     }
 
@@ -224,7 +240,7 @@ impl Client<'_> {
     pub fn abandon(&mut self) {
         match self {
             Self::Http1(request) => request.abandon(),
-            Self::Pingora(_) => {}
+            Self::Pingora(..) => {}
         }
     }
 
@@ -232,7 +248,7 @@ impl Client<'_> {
     pub fn moved(&self) -> (u64, u64) {
         match self {
             Self::Http1(_) => (0, 0),
-            Self::Pingora(session) => (session.body_bytes_read() as u64, session.body_bytes_sent() as u64),
+            Self::Pingora(session, _) => (session.body_bytes_read() as u64, session.body_bytes_sent() as u64),
         }
     }
 }

@@ -23,10 +23,10 @@ pub use self::plain::Plain;
 
 use self::input::Input;
 use crate::gateway::client::Client;
+use crate::protocol::parts::Parts;
 use crate::telemetry::Telemetry;
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::request::Parts;
 use pingora::protocols::Stream as BoxedStream;
 use pingora::protocols::raw_connect::ProxyDigest;
 use pingora::protocols::tls::{SslDigest, TlsRef};

@@ -42,13 +42,13 @@ impl Gateway {
         exchange.logged = false;
         let mut headers = Vec::new();
         if allowed_origin(&exchange.live.snapshot.server, client).is_some() {
-            let asked = client.head().headers.get("access-control-request-headers");
-            let asked = asked.and_then(|value| value.to_str().ok()).unwrap_or("authorization, content-type");
+            let asked = client.head().headers.text("access-control-request-headers");
+            let asked = asked.unwrap_or("authorization, content-type");
             headers.push(("access-control-allow-headers", asked.to_owned()));
             headers.push(("access-control-allow-methods", "GET, HEAD, POST, DELETE, OPTIONS".to_owned()));
             headers.push(("access-control-max-age", "86400".to_owned()));
             // A page of the internet that calls a gateway in a private network asks for that too.
-            if client.head().headers.contains_key("access-control-request-private-network") {
+            if client.head().headers.has("access-control-request-private-network") {
                 headers.push(("access-control-allow-private-network", "true".to_owned()));
             }
         }
@@ -61,8 +61,8 @@ impl Gateway {
 pub fn is_preflight(client: &Client<'_>) -> bool {
     let head = client.head();
     head.method == Method::OPTIONS
-        && head.headers.contains_key("origin")
-        && head.headers.contains_key("access-control-request-method")
+        && head.headers.has("origin")
+        && head.headers.has("access-control-request-method")
 }
 
 fn models_answer(

@@ -34,12 +34,12 @@ impl ProxyHttp for Pipeline {
     fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
 
     async fn early_request_filter(&self, session: &mut Session, exchange: &mut Exchange) -> Result<()> {
-        self.0.greet(&mut Client::Pingora(session.as_downstream_mut()), exchange);
+        self.0.greet(&mut Client::pingora(session.as_downstream_mut()), exchange);
         Ok(())
     }
 
     async fn request_filter(&self, session: &mut Session, exchange: &mut Exchange) -> Result<bool> {
-        let client = &mut Client::Pingora(session.as_downstream_mut());
+        let client = &mut Client::pingora(session.as_downstream_mut());
         let entry = Gateway::asked(client);
         let sent = if entry.as_ref().is_ok_and(|entry| entry.operation.is_tunnel()) {
             match self.0.tunnel(client, exchange, entry).await {
@@ -77,7 +77,7 @@ impl ProxyHttp for Pipeline {
         head: &mut ResponseHeader,
         exchange: &mut Exchange,
     ) -> Result<()> {
-        self.0.tunnel_answered(&mut Client::Pingora(session.as_downstream_mut()), head, exchange)
+        self.0.tunnel_answered(&mut Client::pingora(session.as_downstream_mut()), head, exchange)
     }
 
     fn fail_to_connect(
@@ -98,7 +98,7 @@ impl ProxyHttp for Pipeline {
         exchange: &mut Exchange,
     ) -> FailToProxy {
         if error.etype != BROKEN {
-            self.0.tunnel_failed(&mut Client::Pingora(session.as_downstream_mut()), error, exchange).await;
+            self.0.tunnel_failed(&mut Client::pingora(session.as_downstream_mut()), error, exchange).await;
         }
         FailToProxy { error_code: 0, can_reuse_downstream: false }
     }
@@ -112,7 +112,7 @@ impl ProxyHttp for Pipeline {
     }
 
     async fn logging(&self, session: &mut Session, _: Option<&Error>, exchange: &mut Exchange) {
-        self.0.close(&Client::Pingora(session.as_downstream_mut()), exchange);
+        self.0.close(&Client::pingora(session.as_downstream_mut()), exchange);
     }
 }
 

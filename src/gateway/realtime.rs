@@ -19,16 +19,19 @@ use crate::gateway::Gateway;
 use crate::gateway::client::{Client, Gone};
 use crate::gateway::exchange::{Accepted, Exchange, UnderWay};
 use crate::gateway::forward::Answer;
-use crate::gateway::reply::{Sent, set};
+use crate::gateway::reply::Sent;
 use crate::gateway::wire::Wire;
 use crate::protocol::Operation;
 use crate::protocol::entry::Entry;
+use crate::protocol::fields::names::{
+    CONNECTION, ORIGIN, SEC_WEBSOCKET_PROTOCOL, TRANSFER_ENCODING, UPGRADE,
+};
+use crate::protocol::fields::printable;
+use crate::protocol::parts::Parts;
 use crate::protocol::websocket::handshake;
 use crate::refusal::Refusal;
 use crate::stage::plan::Attempt;
 use bytes::BytesMut;
-use http::header::{CONNECTION, ORIGIN, SEC_WEBSOCKET_PROTOCOL, TRANSFER_ENCODING, UPGRADE};
-use http::request::Parts;
 use pingora::protocols::Stream;
 
 /// A conversation that both sides have agreed on.
@@ -55,7 +58,7 @@ pub fn check(entry: &Entry, head: &Parts, server: &Server) -> Result<(), Refusal
         return Ok(());
     }
     handshake::check(head.version, &head.headers)?;
-    let origin = head.headers.get(ORIGIN).map(|origin| origin.to_str().unwrap_or("null"));
+    let origin = head.headers.get(ORIGIN).map(|origin| printable(origin).unwrap_or("null"));
     let is_page =
         |origin: &&str| *origin == "null" || origin.starts_with("http:") || origin.starts_with("https:");
     let may_call =
@@ -86,11 +89,11 @@ impl Gateway {
         let protocol = handshake::chosen(&answer.head.headers, &client.head().headers);
         let mut reply = self.reply(client, exchange);
         let mut head = reply.client_head(&mut answer.head, None);
-        head.remove_header(&TRANSFER_ENCODING);
-        set(&mut head, UPGRADE, "websocket");
-        set(&mut head, CONNECTION, "Upgrade");
-        if let Some(protocol) = protocol.as_ref().and_then(|protocol| protocol.to_str().ok()) {
-            set(&mut head, SEC_WEBSOCKET_PROTOCOL, protocol);
+        head.headers.remove(TRANSFER_ENCODING);
+        head.headers.set(UPGRADE, "websocket");
+        head.headers.set(CONNECTION, "Upgrade");
+        if let Some(protocol) = protocol {
+            head.headers.set(SEC_WEBSOCKET_PROTOCOL, protocol);
         }
         if !reply.write_head(head).await {
             return reply.client_left();

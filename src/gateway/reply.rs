@@ -12,18 +12,18 @@ use crate::gateway::guard::Read;
 use crate::gateway::waiting::is_over;
 use crate::gateway::wire::AnswerHead;
 use crate::limit::{Counted, Level, Nanos};
+use crate::protocol::fields::Fields;
+use crate::protocol::fields::names::{
+    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, CONNECTION, CONTENT_LENGTH, EXPECT, ORIGIN,
+    TRANSFER_ENCODING, VARY,
+};
 use crate::protocol::render::{self, LimitView, Limited};
 use crate::protocol::{Medium, Operation, key_forms};
 use crate::record::End;
 use crate::refusal::Refusal;
 use crate::world::World;
 use bytes::Bytes;
-use http::header::{
-    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, CONNECTION, CONTENT_LENGTH, EXPECT, ORIGIN,
-    TRANSFER_ENCODING, VARY,
-};
-use http::{HeaderMap, HeaderName, HeaderValue, Version};
-use pingora::http::ResponseHeader;
+use http::{StatusCode, Version};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -90,16 +90,12 @@ impl Reply<'_> {
 
     /// Sends an answer of our own.
     pub async fn whole(&mut self, answer: render::Answer) -> Sent {
-        let Ok(mut head) = ResponseHeader::build(answer.status, Some(answer.headers.len() + 8)) else {
-            return Sent::Broken;
-        };
-        for (name, value) in answer.headers {
-            set(&mut head, name, &value);
-        }
+        let Ok(status) = StatusCode::from_u16(answer.status) else { return Sent::Broken };
+        let mut head = AnswerHead { status, headers: Fields::of(&answer.headers) };
         if answer.status != 204 {
-            set(&mut head, CONTENT_LENGTH, &answer.body.len().to_string());
+            head.headers.set_number(CONTENT_LENGTH, answer.body.len());
         }
-        self.identify_answer(&mut head);
+        self.identify_answer(&mut head.headers);
         let unread = self.unread_body(answer.status);
         match unread {
             Unread::Nothing => {}
@@ -118,53 +114,51 @@ impl Reply<'_> {
     }
 
     /// The head the client gets: the provider's, without what is nobody's business, with our ids.
-    pub(super) fn client_head(&mut self, upstream: &mut AnswerHead, length: Option<usize>) -> ResponseHeader {
-        let mut parts = http::Response::new(()).into_parts().0;
-        (parts.status, parts.headers) = (upstream.status, passed_on(std::mem::take(&mut upstream.headers)));
-        // Made from the parts it keeps no second map of how the names are spelt.
-        let mut head = ResponseHeader::from(parts);
+    pub(super) fn client_head(&mut self, upstream: &mut AnswerHead, length: Option<usize>) -> AnswerHead {
+        let mut headers = std::mem::take(&mut upstream.headers);
+        hide(&mut headers);
+        headers.remove(CONTENT_LENGTH);
+        let mut head = AnswerHead { status: upstream.status, headers };
         match length {
             Some(length) => {
                 self.exchange.left = Some(length as u64);
-                set(&mut head, CONTENT_LENGTH, &length.to_string());
+                head.headers.set_number(CONTENT_LENGTH, length);
             }
             None => self.frame(&mut head),
         }
-        self.identify_answer(&mut head);
+        self.identify_answer(&mut head.headers);
         head
     }
 
     /// Says how a body of unknown length ends.
-    pub(super) fn frame(&mut self, head: &mut ResponseHeader) {
+    pub(super) fn frame(&mut self, head: &mut AnswerHead) {
         let version = self.client.head().version;
         if version == Version::HTTP_11 && !matches!(head.status.as_u16(), 204 | 304) {
-            set(head, TRANSFER_ENCODING, "chunked");
+            head.headers.set(TRANSFER_ENCODING, "chunked");
         } else if version < Version::HTTP_11 {
             self.client.make_last();
-            set(head, CONNECTION, "close");
+            head.headers.set(CONNECTION, "close");
         }
     }
 
     /// What every answer carries: the exchange's id, the key's limits and, for allowed browsers, that they
     /// may read it.
-    pub(super) fn identify_answer(&mut self, head: &mut ResponseHeader) {
+    pub(super) fn identify_answer(&mut self, headers: &mut Fields) {
         for name in ["x-request-id", "request-id"] {
-            set(head, name, self.exchange.record.request_id.as_str());
+            headers.set(name, self.exchange.record.request_id.as_str());
         }
         let snapshot = &self.exchange.live.snapshot;
         if let Some(origin) = allowed_origin(&snapshot.server, &self.client) {
-            append(head, &ACCESS_CONTROL_ALLOW_ORIGIN, &origin);
-            append(head, &ACCESS_CONTROL_EXPOSE_HEADERS, &EXPOSED);
-            append(head, &VARY, &HeaderValue::from_static("origin"));
+            headers.append(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+            headers.append(ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
+            headers.append(VARY, "origin");
         }
         if snapshot.server.loss_header && !self.exchange.record.losses.is_empty() {
-            set(head, "x-tollgate-losses", &header_text(&self.exchange.record.losses.words().join("; ")));
+            headers.set("x-tollgate-losses", header_text(&self.exchange.record.losses.words().join("; ")));
         }
         let (dialect, now_unix) = (self.exchange.record.dialect, self.world.unix_ms() / 1000);
         for view in self.limits() {
-            for (name, value) in render::limit_headers(dialect, &view, now_unix) {
-                set(head, name, &value);
-            }
+            render::limit_headers(dialect, &view, now_unix, headers);
         }
     }
 
@@ -204,7 +198,7 @@ impl Reply<'_> {
         self.write_last(event).await
     }
 
-    pub(super) async fn write_head(&mut self, head: ResponseHeader) -> bool {
+    pub(super) async fn write_head(&mut self, head: AnswerHead) -> bool {
         if self.exchange.has_left() {
             return true;
         }
@@ -278,7 +272,7 @@ impl Reply<'_> {
             return Unread::Nothing;
         }
         let headers = &self.client.head().headers;
-        let unasked = headers.contains_key(EXPECT) && !self.client.was_answered();
+        let unasked = headers.has(EXPECT) && !self.client.was_answered();
         if unasked || status == REQUEST_TIMEOUT {
             return Unread::Withheld;
         }
@@ -322,31 +316,11 @@ enum Unread {
     Withheld,
 }
 
-/// A provider's headers without what is nobody's business, in their order; moved, since a clone of each costs an
-/// allocation.
-fn passed_on(headers: HeaderMap) -> HeaderMap {
-    let nominated = key_forms::nominated(&headers);
-    let mut kept = HeaderMap::with_capacity(headers.len() + HEADERS_ADDED);
-    let mut all = headers.into_iter().peekable();
-    while let Some((name, value)) = all.next() {
-        // A name stands before the first of its values only, and those that follow are taken with it.
-        let Some(name) = name else { continue };
-        let passes = !(key_forms::is_hidden(&name) || name == CONTENT_LENGTH || nominated.contains(&name));
-        let mut last = value;
-        while let Some((_, next)) = all.next_if(|(next, _)| next.is_none()) {
-            if passes {
-                kept.append(name.clone(), std::mem::replace(&mut last, next));
-            }
-        }
-        if passes {
-            kept.append(name, last);
-        }
-    }
-    kept
+/// Takes off a provider's headers what is nobody's business.
+pub(super) fn hide(headers: &mut Fields) {
+    let nominated = key_forms::nominated(headers);
+    headers.retain(|name, _| !key_forms::is_hidden(name) && nominated.iter().all(|other| other != name));
 }
-
-/// Ids, framing, the key's limits, and what Pingora adds.
-const HEADERS_ADDED: usize = 16;
 
 /// Keeps a limit if none that counts the same has less left.
 fn tighten(tightest: &mut Vec<LimitView>, of: Limited, level: Level) {
@@ -365,10 +339,9 @@ async fn long_over(over: watch::Receiver<bool>) {
 }
 
 /// The request's origin, where the configuration allows it.
-pub fn allowed_origin(server: &Server, client: &Client<'_>) -> Option<HeaderValue> {
-    let origin = client.head().headers.get(ORIGIN)?;
-    let text = origin.to_str().ok()?;
-    server.cors_origins.iter().any(|allowed| allowed == text || allowed == "*").then(|| origin.clone())
+pub fn allowed_origin<'a>(server: &Server, client: &'a Client<'_>) -> Option<&'a str> {
+    let origin = client.head().headers.text(ORIGIN)?;
+    server.cors_origins.iter().any(|allowed| allowed == origin || allowed == "*").then_some(origin)
 }
 
 /// From one instant to another.
@@ -376,26 +349,14 @@ pub fn elapsed(from: Nanos, to: Nanos) -> Duration {
     Duration::from_nanos(to.saturating_sub(from))
 }
 
-pub(super) fn set<N: pingora::http::IntoCaseHeaderName>(head: &mut ResponseHeader, name: N, value: &str) {
-    // Only our own words and the operator's names come here; one that cannot be a header is left out.
-    if let Ok(value) = HeaderValue::from_str(value) {
-        drop(head.insert_header(name, value));
-    }
-}
-
 /// A text as a header can carry it: names of members are the client's.
 fn header_text(text: &str) -> String {
     text.chars().map(|c| if c.is_ascii_graphic() || c == ' ' { c } else { '?' }).collect()
 }
 
-fn append(head: &mut ResponseHeader, name: &HeaderName, value: &HeaderValue) {
-    drop(head.append_header(name.clone(), value.clone()));
-}
-
 /// What a browser's script may read of an answer beside its body: everything, as no cookies are involved; by name what SDKs
 /// need in browsers that do not know the asterisk.
-const EXPOSED: HeaderValue =
-    HeaderValue::from_static("*, x-request-id, request-id, retry-after, retry-after-ms, x-should-retry");
+const EXPOSED: &str = "*, x-request-id, request-id, retry-after, retry-after-ms, x-should-retry";
 const SHUTTING_DOWN: &str =
     "This gateway is shutting down before an answer has come. Send the request again.";
 /// What is read slowly is given this much longer than everything else when the process ends.

@@ -10,6 +10,7 @@ use crate::gateway::client::Client;
 use crate::gateway::exchange::{Accepted, Exchange, Tried};
 use crate::gateway::reply::{Sent, elapsed};
 use crate::protocol::observe::estimate;
+use crate::protocol::parts::Parts;
 use crate::protocol::render::Answer;
 use crate::record::{End, Over};
 use crate::refusal::Refusal;
@@ -20,7 +21,6 @@ use crate::stage::rewrite::{Outgoing, rewrite};
 use crate::stage::translated::{self, Setting, Translation};
 use crate::stage::way::{Question, Way, way};
 use crate::translate::{self, Loss};
-use http::request::Parts;
 
 /// A request for one channel.
 #[derive(Debug)]

@@ -8,9 +8,9 @@ use crate::failure::{Failure, FailureKind, Sent};
 use crate::gateway::forward::Outcome;
 use crate::gateway::peer::Upstream;
 use crate::gateway::status;
+use crate::protocol::fields::names;
 use crate::secret::Secret;
 use crate::stage::rewrite::Outgoing;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue};
 use std::sync::Arc;
 
 /// A request that says who asks.
@@ -56,16 +56,13 @@ impl Upstream {
             Some(Identity::Aws(aws)) => {
                 let headers = sign(aws, (channel, &outgoing), self.unix());
                 let headers = headers.ok_or_else(|| no_word("the request cannot be signed"))?;
-                outgoing.headers.extend(headers);
+                headers.iter().for_each(|(name, value)| outgoing.headers.set(name, value.expose()));
                 return Ok(Signed { outgoing, secrets: aws.account.secrets(), kept: None });
             }
             None => return Err(no_word("this credential is not the channel's")),
         };
         let (token, is_kept) = self.tokens().bearer(self, google).await?;
-        if let Ok(mut value) = HeaderValue::from_str(&format!("Bearer {}", token.expose())) {
-            value.set_sensitive(true);
-            outgoing.headers.insert(AUTHORIZATION, value);
-        }
+        outgoing.headers.set(names::AUTHORIZATION, format!("Bearer {}", token.expose()));
         let kept = is_kept.then(|| Arc::clone(google));
         Ok(Signed { outgoing, secrets: vec![token], kept })
     }
@@ -81,18 +78,14 @@ impl Upstream {
     }
 }
 
-fn sign(
-    aws: &Aws,
-    (channel, outgoing): (&Channel, &Outgoing),
-    unix: u64,
-) -> Option<Vec<(HeaderName, HeaderValue)>> {
+fn sign(aws: &Aws, (channel, outgoing): (&Channel, &Outgoing), unix: u64) -> Option<Vec<(String, Secret)>> {
     let signed = aws::Signed {
         method: outgoing.method.as_str(),
         authority: &channel.endpoint.authority,
         target: &outgoing.target,
-        content_type: outgoing.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()),
+        content_type: outgoing.headers.text(names::CONTENT_TYPE),
         body: &outgoing.body,
-        anthropics: outgoing.headers.contains_key("anthropic-version"),
+        anthropics: outgoing.headers.has("anthropic-version"),
     };
     aws.account.sign(&signed, &aws.scope, unix)
 }

@@ -2,11 +2,11 @@
 
 use crate::cloud::aws::events;
 use crate::failure::{FailureKind, Sent};
+use crate::protocol::fields::Fields;
 use crate::protocol::observe::Fault;
 use crate::protocol::{Dialect, observe};
 use crate::secret::Secret;
 use bytes::{Bytes, BytesMut};
-use http::HeaderMap;
 use serde_json::json;
 
 /// The failure behind a status of 300 or more; `None`: it is about the request itself, the client's to see.
@@ -34,8 +34,8 @@ pub fn failure_kind(dialect: Dialect, status: u16, body: &[u8], mapped: Option<&
 
 /// AWS's word for what went wrong, which stands in a header of its own and in nobody else's; those that are not told apart
 /// here are one.
-pub fn exception(headers: &HeaderMap) -> Option<&'static str> {
-    let said = headers.get("x-amzn-errortype")?.to_str().ok()?;
+pub fn exception(headers: &Fields) -> Option<&'static str> {
+    let said = headers.text("x-amzn-errortype")?;
     // A namespace may follow it.
     let said = said.split(':').next().unwrap_or_default();
     let known = EXCEPTIONS.iter().copied().find(|known| known.eq_ignore_ascii_case(said));

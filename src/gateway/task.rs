@@ -14,6 +14,7 @@ use crate::gateway::relay::Keeping;
 use crate::gateway::{Gateway, Stop, body};
 use crate::limit::Amount;
 use crate::protocol::entry::{self, Entry};
+use crate::protocol::fields::names;
 use crate::protocol::inspect::{self, Inspection};
 use crate::protocol::splice::Edit;
 use crate::protocol::{Medium, Operation, task as ids};
@@ -25,8 +26,6 @@ use crate::stage::{foreign, route};
 use crate::state::Live;
 use crate::state::responses::Keeper;
 use bytes::Bytes;
-use http::HeaderValue;
-use http::header::CONTENT_LENGTH;
 use std::sync::Arc;
 
 /// What an exchange about a task knows of it.
@@ -45,8 +44,8 @@ impl OfTask {
             return;
         }
         let shown = ids::with_id(&answer.held.concat(), &self.task.made.upstream, &self.task.id);
-        if answer.head.headers.contains_key(CONTENT_LENGTH) {
-            answer.head.headers.insert(CONTENT_LENGTH, HeaderValue::from(shown.len()));
+        if answer.head.headers.has(names::CONTENT_LENGTH) {
+            answer.head.headers.set_number(names::CONTENT_LENGTH, shown.len());
         }
         answer.held = vec![shown.into()];
     }

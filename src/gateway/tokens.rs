@@ -12,13 +12,13 @@ use crate::gateway::forward::Link;
 use crate::gateway::peer::Upstream;
 use crate::gateway::wire::{Lost, Wire};
 use crate::limit::Nanos;
+use crate::protocol::fields::{Fields, names};
 use crate::secret::{KeyDigest, Secret};
 use crate::stage::rewrite::Outgoing;
 use crate::state::Live;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use bytes::Bytes;
 use dashmap::DashMap;
-use http::header::{ACCEPT, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue};
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -208,14 +208,10 @@ async fn asked(upstream: &Upstream, google: &Google) -> Result<Issued, Failure> 
 }
 
 fn request(google: &Google, grant: Grant) -> Outgoing {
-    let mut headers = HeaderMap::new();
-    let (name, value) = grant.header;
-    headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
-    headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
-    headers.insert(CONTENT_LENGTH, HeaderValue::from(grant.body.expose().len()));
-    if let Ok(host) = HeaderValue::from_str(&google.issuer.endpoint.authority) {
-        headers.insert(HOST, host);
-    }
+    let mut headers = Fields::of(&[grant.header]);
+    headers.set(names::ACCEPT, "application/json");
+    headers.set_number(names::CONTENT_LENGTH, grant.body.expose().len());
+    headers.set(names::HOST, &google.issuer.endpoint.authority);
     let body = vec![Bytes::copy_from_slice(grant.body.expose().as_bytes())];
     Outgoing { method: grant.method, target: google.target.clone(), headers, body }
 }

@@ -5,10 +5,10 @@
 use crate::config::snapshot::Channel;
 use crate::gateway::client::Client;
 use crate::gateway::exchange::Exchange;
+use crate::protocol::fields::Fields;
 use crate::protocol::trace_context::{self, TRACEPARENT, TRACESTATE};
 use crate::record::Span;
 use crate::world::World;
-use http::header::{HeaderMap, HeaderName, HeaderValue};
 
 impl Exchange {
     /// Takes its place in the trace that the client names, or in one that begins here.
@@ -26,20 +26,18 @@ impl Exchange {
     }
 
     /// Names the attempt that is being made as the provider's parent; what the channel itself sets or removes stays so.
-    pub(super) fn propagate(&self, headers: &mut HeaderMap, channel: &Channel) {
+    pub(super) fn propagate(&self, headers: &mut Fields, channel: &Channel) {
         let Some(span) = &self.record.span else { return };
-        let ours = |name: &HeaderName| {
-            !channel.remove_headers.contains(name) && channel.set_headers.iter().all(|(set, _)| set != name)
+        let ours = |name: &str| {
+            channel.remove_headers.iter().all(|removed| removed != name)
+                && channel.set_headers.iter().all(|(set, _)| set != name)
         };
-        let place = self.record.attempts.len();
-        let parent = HeaderValue::from_str(&span.traceparent(place)).ok();
-        let state = span.state.as_deref().and_then(|state| HeaderValue::from_str(state).ok());
-        for (name, value) in [(TRACEPARENT, parent), (TRACESTATE, state)] {
-            let name = HeaderName::from_static(name);
+        let parent = span.traceparent(self.record.attempts.len());
+        for (name, value) in [(TRACEPARENT, Some(&*parent)), (TRACESTATE, span.state.as_deref())] {
             match value {
-                _ if !ours(&name) => {}
-                Some(value) => drop(headers.insert(name, value)),
-                None => drop(headers.remove(name)),
+                _ if !ours(name) => {}
+                Some(value) => headers.set(name, value),
+                None => headers.remove(name),
             }
         }
     }

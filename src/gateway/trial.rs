@@ -10,10 +10,10 @@ use crate::gateway::peer::Upstream;
 use crate::gateway::status;
 use crate::gateway::wire::{AnswerHead, Lost, Wire};
 use crate::protocol::Protocol;
+use crate::protocol::fields::names::CONTENT_TYPE;
 use crate::secret::Secret;
 use crate::stage::rewrite::Outgoing;
 use crate::stage::trial::Question;
-use http::header::CONTENT_TYPE;
 use serde_json::Value;
 use std::time::Duration;
 use tokio::time::timeout;
@@ -251,8 +251,7 @@ fn is_error(event: &[u8]) -> bool {
 
 /// A website where an API should be.
 fn is_page(head: &AnswerHead) -> bool {
-    let kind = head.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
-    kind.is_some_and(|kind| kind.starts_with("text/html"))
+    head.headers.text(CONTENT_TYPE).is_some_and(|kind| kind.starts_with("text/html"))
 }
 
 fn of_kind(kind: FailureKind) -> Verdict {

@@ -14,17 +14,18 @@ use crate::failure::{Failure, FailureKind, Sent as FailureSent};
 use crate::gateway::client::{Client, body_fault};
 use crate::gateway::exchange::{Exchange, Tried, Tunnel};
 use crate::gateway::peer::connect_failure;
-use crate::gateway::reply::elapsed;
+use crate::gateway::reply::{elapsed, hide};
 use crate::gateway::tunnel::line::Dial;
+use crate::gateway::wire::AnswerHead;
 use crate::gateway::{Gateway, Stop, body, forward, guard};
 use crate::protocol::entry::Entry;
+use crate::protocol::fields::{Fields, names};
 use crate::protocol::http1::HEAD_BYTES_MAX;
-use crate::protocol::key_forms;
 use crate::record::{End, Over};
 use crate::stage::plan;
 use crate::stage::route::Wanted;
 use crate::stage::{rewrite, route, unseen, verdict};
-use http::header::{ACCEPT_ENCODING, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::header::{CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderValue, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::upstreams::peer::HttpPeer;
@@ -107,27 +108,23 @@ impl Gateway {
         };
         if let Some(kind) = kind {
             let failure = Failure::new(kind, FailureSent::NotBegun, "");
-            let retry_after = forward::retry_after(&head.headers, self.world.unix_ms() / 1000);
+            let headers = Fields::from(&head.headers);
+            let retry_after = forward::retry_after(&headers, self.world.unix_ms() / 1000);
             tunnel.failure = Some(Failure { status: Some(status), retry_after, ..failure });
             return Err(Error::new_up(ErrorType::HTTPStatus(status)));
         }
         tunnel.status = Some(status);
         verdict::answered(&exchange.live, &mut tunnel.attempt, status);
-        let mut kept = ResponseHeader::build(status, Some(head.headers.len() + 4))?;
-        let nominated = key_forms::nominated(&head.headers);
-        for (name, value) in &head.headers {
-            if !key_forms::is_hidden(name) && !nominated.contains(name) {
-                kept.append_header(name.clone(), value.clone())?;
-            }
-        }
+        let mut kept = AnswerHead { status: head.status, headers: Fields::from(&head.headers) };
+        hide(&mut kept.headers);
         let mut reply = self.reply(client, exchange);
-        if !kept.headers.contains_key(CONTENT_LENGTH) {
+        if !kept.headers.has(names::CONTENT_LENGTH) {
             reply.frame(&mut kept);
         }
-        reply.identify_answer(&mut kept);
+        reply.identify_answer(&mut kept.headers);
         exchange.record.status = status;
         exchange.record.ttfb = Some(elapsed(exchange.started, self.world.now()));
-        *head = kept;
+        *head = kept.into();
         Ok(())
     }
 
@@ -241,21 +238,21 @@ pub(super) fn rewrite_head(
 ) -> Result<()> {
     let Some(tunnel) = &exchange.tunnel else { return Ok(()) };
     let channel = &tunnel.attempt.channel;
-    let mut headers = rewrite::forwarded(&original.headers, channel);
+    let mut headers = rewrite::forwarded(&Fields::from(&original.headers), channel);
     rewrite::address(&mut headers, channel, tunnel.entry.operation, &tunnel.attempt.credential);
     exchange.propagate(&mut headers, channel);
     // A download comes as the provider keeps it: nothing here reads it.
-    headers.remove(ACCEPT_ENCODING);
+    headers.remove(names::ACCEPT_ENCODING);
     let target = rewrite::target(&tunnel.entry, channel, ("", false));
     let mut rewritten =
         RequestHeader::build(original.method.clone(), target.as_bytes(), Some(headers.len() + 2))?;
     for name in [CONTENT_LENGTH, TRANSFER_ENCODING, CONTENT_ENCODING] {
-        if let (false, Some(value)) = (headers.contains_key(&name), head.headers.get(&name)) {
+        if let (false, Some(value)) = (headers.has(name.as_str()), head.headers.get(&name)) {
             rewritten.append_header(name, value.clone())?;
         }
     }
-    for (name, value) in &headers {
-        rewritten.append_header(name.clone(), value.clone())?;
+    for (name, value) in &headers.to_map() {
+        rewritten.append_header(name, value)?;
     }
     if channel.conduct.http_version != HttpVersion::Http2 {
         rewritten.insert_header(CONNECTION, "close")?;

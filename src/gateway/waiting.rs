@@ -6,12 +6,13 @@
 use crate::config::snapshot::{Channel, ClientAbort};
 use crate::gateway::exchange::Downstream;
 use crate::gateway::guard::clock;
-use crate::gateway::reply::{Reply, elapsed, set};
+use crate::gateway::reply::{Reply, elapsed};
+use crate::gateway::wire::AnswerHead;
+use crate::protocol::fields::Fields;
+use crate::protocol::fields::names::{CACHE_CONTROL, CONTENT_TYPE};
 use crate::protocol::{Operation, render};
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use pingora::http::ResponseHeader;
-use pingora::protocols::http::ServerSession;
+use http::StatusCode;
 use std::future::{Future, pending, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -171,14 +172,15 @@ impl Reply<'_> {
         self.write(Bytes::from_static(render::ping(operation))).await
     }
 
-    fn stream_head(&mut self) -> ResponseHeader {
-        let mut head =
-            ResponseHeader::build(200, Some(8)).unwrap_or_else(|_| ServerSession::generate_error(500));
-        set(&mut head, CONTENT_TYPE, "text/event-stream; charset=utf-8");
-        set(&mut head, CACHE_CONTROL, "no-cache, no-transform");
-        set(&mut head, "x-accel-buffering", "no");
+    fn stream_head(&mut self) -> AnswerHead {
+        let headers = Fields::of(&[
+            (CONTENT_TYPE, "text/event-stream; charset=utf-8"),
+            (CACHE_CONTROL, "no-cache, no-transform"),
+            ("x-accel-buffering", "no"),
+        ]);
+        let mut head = AnswerHead { status: StatusCode::OK, headers };
         self.frame(&mut head);
-        self.identify_answer(&mut head);
+        self.identify_answer(&mut head.headers);
         head
     }
 }

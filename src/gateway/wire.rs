@@ -14,9 +14,11 @@ use self::decoded::Decoded;
 pub use self::http1::Http1;
 pub use self::http2::Http2;
 
+use crate::protocol::fields::Fields;
 use crate::stage::rewrite::Outgoing;
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
+use pingora::http::ResponseHeader;
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::task::{Context, Poll, Waker};
@@ -38,7 +40,16 @@ pub struct AnswerHead {
     /// Its status, never informational.
     pub status: StatusCode,
     /// Its headers.
-    pub headers: HeaderMap,
+    pub headers: Fields,
+}
+
+impl From<AnswerHead> for ResponseHeader {
+    fn from(head: AnswerHead) -> Self {
+        let mut parts = http::Response::new(()).into_parts().0;
+        (parts.status, parts.headers) = (head.status, head.headers.to_map());
+        // Made from the parts it keeps no second map of how the names are spelt.
+        Self::from(parts)
+    }
 }
 
 /// Why nothing more comes.

@@ -17,8 +17,9 @@ use self::address::{Address, Target};
 use super::websocket::handshake;
 use super::{Dialect, Operation};
 use crate::code::Code;
+use crate::protocol::fields::Fields;
 use crate::refusal::{Refusal, quoted};
-use http::{HeaderMap, Method};
+use http::Method;
 
 /// What a request's address asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,12 +57,7 @@ impl Entry {
 /// Reads an address.
 ///
 /// `OPTIONS` is answered before this is asked.
-pub fn entry(
-    method: &Method,
-    path: &str,
-    query: Option<&str>,
-    headers: &HeaderMap,
-) -> Result<Entry, Refusal> {
+pub fn entry(method: &Method, path: &str, query: Option<&str>, headers: &Fields) -> Result<Entry, Refusal> {
     let address = Address::of(path);
     let target = match address.as_ref() {
         Some(address) if method == Method::HEAD && address.is_base() => Some(probe(address, headers)),
@@ -106,7 +102,7 @@ const ONLY_SESSIONS: &str = "Client secrets and calls are not made here: a sessi
     openai-insecure-api-key.<key>.";
 
 /// The dialect of an answer to this address, whether or not there is an operation at it.
-pub fn dialect_of(path: &str, headers: &HeaderMap) -> Dialect {
+pub fn dialect_of(path: &str, headers: &Fields) -> Dialect {
     address::dialect_of(path, marked(headers))
 }
 
@@ -160,19 +156,19 @@ pub fn upstream_path(entry: &Entry, base_path: &str, version: Option<&str>, mode
 }
 
 /// The dialect by a header that only its clients send. It counts where an address is shared and nowhere else.
-fn marked(headers: &HeaderMap) -> Option<Dialect> {
-    let has = |name| headers.contains_key(name);
+fn marked(headers: &Fields) -> Option<Dialect> {
+    let has = |name| headers.has(name);
     let anthropic = has("anthropic-version").then_some(Dialect::Anthropic);
     // Google's SDKs ask for `/v1/models` too.
     anthropic.or_else(|| has("x-goog-api-client").then_some(Dialect::Gemini))
 }
 
-fn probe(address: &Address<'_>, headers: &HeaderMap) -> Target {
+fn probe(address: &Address<'_>, headers: &Fields) -> Target {
     let dialect = address.dialect(marked(headers));
     Target::new(dialect, Operation::Probe)
 }
 
-fn check_method(method: &Method, target: &Target, headers: &HeaderMap) -> Result<(), Refusal> {
+fn check_method(method: &Method, target: &Target, headers: &Fields) -> Result<(), Refusal> {
     let allowed = methods(target);
     if allowed.iter().any(|allowed| *allowed == method.as_str()) {
         return Ok(());

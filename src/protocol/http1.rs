@@ -12,10 +12,9 @@ pub mod request;
 
 pub use self::body::{BodyReader, Step};
 
-use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
-use std::io::Write as _;
+use crate::protocol::fields::{Fields, names};
+use http::{Method, StatusCode};
+use std::mem::MaybeUninit;
 
 /// Bytes that are no HTTP/1.1 answer, or one that could be understood in two ways; says why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,7 +26,7 @@ pub struct Head {
     /// Its status.
     pub status: StatusCode,
     /// Its headers, in the order they came.
-    pub headers: HeaderMap,
+    pub headers: Fields,
     /// How its body ends.
     pub framing: Framing,
     /// Whether the connection may serve again afterwards.
@@ -48,16 +47,12 @@ pub enum Framing {
 }
 
 /// Writes the head of a request; the headers hold `host` and the framing already.
-pub fn write_request_head(method: &Method, target: &str, headers: &HeaderMap, out: &mut Vec<u8>) {
+pub fn write_request_head(method: &Method, target: &str, headers: &Fields, out: &mut Vec<u8>) {
     let path = if target.is_empty() { "/" } else { target };
-    // Writing into memory cannot fail.
-    drop(write!(out, "{method} {path} HTTP/1.1\r\n"));
-    for (name, value) in headers {
-        out.extend_from_slice(name.as_str().as_bytes());
-        out.extend_from_slice(b": ");
-        out.extend_from_slice(value.as_bytes());
-        out.extend_from_slice(b"\r\n");
+    for piece in [method.as_str(), " ", path, " HTTP/1.1\r\n"] {
+        out.extend_from_slice(piece.as_bytes());
     }
+    headers.write(out);
     out.extend_from_slice(b"\r\n");
 }
 
@@ -101,13 +96,12 @@ impl HeadScan {
     }
 }
 
-/// Reads a whole head, to its empty line. What is kept of it shares one copy, so that it costs no allocation per header and
-/// holds nothing of the buffer it came in.
+/// Reads a whole head, to its empty line.
 pub fn head(bytes: &[u8]) -> Result<Head, Garbled> {
-    let bytes = &Bytes::copy_from_slice(bytes);
-    let mut slots = [httparse::EMPTY_HEADER; HEADERS_MAX];
-    let mut parsed = httparse::Response::new(&mut slots);
-    match httparse::ParserConfig::default().parse_response(&mut parsed, bytes) {
+    let mut slots = [const { MaybeUninit::uninit() }; HEADERS_MAX];
+    let mut parsed = httparse::Response::new(&mut []);
+    let config = httparse::ParserConfig::default();
+    match config.parse_response_with_uninit_headers(&mut parsed, bytes, &mut slots) {
         Ok(httparse::Status::Complete(_)) => {}
         Ok(httparse::Status::Partial) => return Err(Garbled("the head ends too early")),
         Err(httparse::Error::TooManyHeaders) => return Err(Garbled("the head has too many lines")),
@@ -115,12 +109,12 @@ pub fn head(bytes: &[u8]) -> Result<Head, Garbled> {
     }
     let status = parsed.code.and_then(|code| StatusCode::from_u16(code).ok());
     let status = status.filter(|status| status.as_u16() < 600).ok_or(Garbled("the status is none"))?;
-    let mut headers = HeaderMap::with_capacity(parsed.headers.len());
+    let mut headers = Fields::with_capacity(parsed.headers.len() + FIELDS_ADDED, bytes.len() + BYTES_ADDED);
     for header in parsed.headers.iter() {
-        let name = HeaderName::from_bytes(header.name.as_bytes());
-        let value = HeaderValue::from_maybe_shared(bytes.slice_ref(header.value));
-        let (Ok(name), Ok(value)) = (name, value) else { return Err(Garbled("a header is malformed")) };
-        headers.append(name, value);
+        headers.append(header.name, header.value);
+    }
+    if headers.len() != parsed.headers.len() {
+        return Err(Garbled("a header is malformed"));
     }
     let is_1_1 = parsed.version == Some(1);
     let framing = framing(status, &headers, is_1_1)?;
@@ -128,7 +122,7 @@ pub fn head(bytes: &[u8]) -> Result<Head, Garbled> {
     Ok(Head { status, headers, framing, persistent })
 }
 
-fn framing(status: StatusCode, headers: &HeaderMap, is_1_1: bool) -> Result<Framing, Garbled> {
+fn framing(status: StatusCode, headers: &Fields, is_1_1: bool) -> Result<Framing, Garbled> {
     let chunked = is_chunked(headers)?;
     let length = length(headers)?;
     if chunked && !is_1_1 {
@@ -149,32 +143,32 @@ fn framing(status: StatusCode, headers: &HeaderMap, is_1_1: bool) -> Result<Fram
     })
 }
 
-fn is_chunked(headers: &HeaderMap) -> Result<bool, Garbled> {
-    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+fn is_chunked(headers: &Fields) -> Result<bool, Garbled> {
+    let mut codings = headers.all(names::TRANSFER_ENCODING);
     let Some(first) = codings.next() else { return Ok(false) };
-    let only = first.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked") && codings.next().is_none();
+    let only = first.trim_ascii().eq_ignore_ascii_case(b"chunked") && codings.next().is_none();
     if only { Ok(true) } else { Err(Garbled("a transfer coding other than chunked")) }
 }
 
-fn length(headers: &HeaderMap) -> Result<Option<u64>, Garbled> {
-    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
-    let Some(first) = lengths.next() else { return Ok(None) };
-    let digits = first.as_bytes();
+fn length(headers: &Fields) -> Result<Option<u64>, Garbled> {
+    let mut lengths = headers.all(names::CONTENT_LENGTH);
+    let Some(digits) = lengths.next() else { return Ok(None) };
     let sound = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit) && lengths.next().is_none();
-    let length = first.to_str().ok().filter(|_| sound).and_then(|text| text.parse().ok());
+    let length = std::str::from_utf8(digits).ok().filter(|_| sound).and_then(|text| text.parse().ok());
     length.map(Some).ok_or(Garbled("a length that is none, or more than one"))
 }
 
-fn asks_to_close(headers: &HeaderMap) -> bool {
-    let values = headers.get_all(CONNECTION).iter();
-    let mut words = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
-    words.any(|word| word.trim_ascii().eq_ignore_ascii_case(b"close"))
+fn asks_to_close(headers: &Fields) -> bool {
+    headers.words(names::CONNECTION).any(|word| word.eq_ignore_ascii_case(b"close"))
 }
 
 const VERSION_BEGINS: &[u8] = b"HTTP/1.";
 /// Twice what the largest providers send with every cookie and policy of theirs.
 pub const HEAD_BYTES_MAX: usize = 64 * 1024;
 const HEADERS_MAX: usize = 128;
+/// Room for what the client's head gets beside: ids, limits and framing.
+const FIELDS_ADDED: usize = 16;
+const BYTES_ADDED: usize = 640;
 
 #[cfg(test)]
 mod tests;

@@ -6,25 +6,25 @@
 
 use super::http1::request::{HEADERS_MAX, NAME_BYTES_MAX, TARGET_BYTES_MAX, VALUE_BYTES_MAX, is_disguised};
 use crate::code::Code;
+use crate::protocol::fields::Fields;
 use crate::refusal::Refusal;
-use http::{HeaderMap, Uri};
+use http::Uri;
 
 /// Whether the head may be made something of.
-pub fn check(uri: &Uri, headers: &HeaderMap) -> Result<(), Refusal> {
+pub fn check(uri: &Uri, headers: &Fields) -> Result<(), Refusal> {
     if uri.path().len() + uri.query().map_or(0, str::len) >= TARGET_BYTES_MAX {
         let message = format!("The address is over the limit of {TARGET_BYTES_MAX} bytes.");
         return Err(Refusal::new(Code::UriTooLong, message));
     }
-    let is_long = headers
-        .iter()
-        .any(|(name, value)| name.as_str().len() > NAME_BYTES_MAX || value.len() > VALUE_BYTES_MAX);
+    let is_long =
+        headers.iter().any(|(name, value)| name.len() > NAME_BYTES_MAX || value.len() > VALUE_BYTES_MAX);
     if headers.len() > HEADERS_MAX || is_long {
         let message = format!(
             "The request has more than {HEADERS_MAX} headers, or one that is over the limit of {VALUE_BYTES_MAX} bytes."
         );
         return Err(Refusal::new(Code::HeaderTooLarge, message));
     }
-    if headers.keys().any(|name| is_disguised(name.as_str().as_bytes())) {
+    if headers.iter().any(|(name, _)| is_disguised(name)) {
         let message = "A header's name has '_' where its real name has '-'. Some programs take the one for the other, so it is refused.";
         return Err(Refusal::new(Code::InvalidRequest, message));
     }
@@ -34,15 +34,14 @@ pub fn check(uri: &Uri, headers: &HeaderMap) -> Result<(), Refusal> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::HeaderValue;
 
     #[test]
     fn limits_are_those_of_the_other_protocol() {
         let checked = |path: usize, count: usize, value: usize, name: &'static str| {
             let uri: Uri = format!("http://a/{}", "p".repeat(path - 1)).parse().expect("a target");
-            let mut headers = HeaderMap::new();
+            let mut headers = Fields::default();
             for _ in 0..count {
-                headers.append(name, HeaderValue::from_str(&"v".repeat(value)).expect("a value"));
+                headers.append(name, "v".repeat(value));
             }
             check(&uri, &headers).map_err(|refusal| refusal.code)
         };

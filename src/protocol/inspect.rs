@@ -26,10 +26,9 @@ use self::peek::{Odd, Peek};
 use super::splice::Edit;
 use super::{Grammar, Operation, task};
 use crate::code::Code;
+use crate::protocol::fields::{Fields, names, printable};
 use crate::refusal::Refusal;
 use bytes::Bytes;
-use http::HeaderMap;
-use http::header::CONTENT_TYPE;
 use serde::{Deserialize, Deserializer};
 use serde_json::error::Category;
 use serde_json::value::RawValue;
@@ -95,7 +94,7 @@ impl ModelField {
 }
 
 /// Reads the body of an exchange, a form or JSON.
-pub fn read(operation: Operation, headers: &HeaderMap, body: &[u8]) -> Result<Inspection, Refusal> {
+pub fn read(operation: Operation, headers: &Fields, body: &[u8]) -> Result<Inspection, Refusal> {
     if operation == Operation::Realtime {
         // Its body is a conversation that has not begun.
         return Ok(Inspection { stream: true, ..Inspection::default() });
@@ -103,8 +102,8 @@ pub fn read(operation: Operation, headers: &HeaderMap, body: &[u8]) -> Result<In
     if !operation.takes_form() {
         return inspect(operation, body);
     }
-    let mut types = headers.get_all(CONTENT_TYPE).iter();
-    let content_type = types.next().and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let mut types = headers.all(names::CONTENT_TYPE);
+    let content_type = types.next().and_then(printable).unwrap_or_default();
     if types.next().is_some() {
         return Err(invalid("The request has two content-types. Send one."));
     }

@@ -3,8 +3,8 @@
 //! Invariant: a value that is found wrong is never repeated in what is said about it. Every place a key may
 //! stand in is also a place that is stripped before the upstream, whether or not the key there was used.
 
+use crate::protocol::fields::{Fields, names, printable};
 use crate::secret::Secret;
-use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 /// What a request presents as its key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,12 +20,12 @@ pub enum Presented {
 /// The keys of a request, in the order: `Authorization`, `x-api-key`, `x-goog-api-key`, `api-key`, `?key=`,
 /// `Sec-WebSocket-Protocol`; each of them may be several between commas. `query_key` is the entry's, which is set for Gemini's
 /// paths and for a WebSocket's only.
-pub fn presented(headers: &HeaderMap, query_key: Option<&str>) -> Presented {
-    let authorization = headers.get_all(header::AUTHORIZATION).iter().map(bearer);
-    let named = KEY_HEADERS.iter().flat_map(|name| headers.get_all(*name)).map(ascii);
+pub fn presented(headers: &Fields, query_key: Option<&str>) -> Presented {
+    let authorization = headers.all(names::AUTHORIZATION).map(bearer);
+    let named = KEY_HEADERS.iter().flat_map(|name| headers.all(name)).map(ascii);
     let query = query_key.into_iter().map(Ok);
     let listed = authorization.chain(named).chain(query).flat_map(in_line);
-    let socket = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter().flat_map(subprotocols);
+    let socket = headers.all(names::SEC_WEBSOCKET_PROTOCOL).flat_map(subprotocols);
     let mut keys: Vec<Secret> = Vec::new();
     let mut wrong = None;
     for form in listed.chain(socket) {
@@ -54,91 +54,96 @@ pub const SOCKET_CREDENTIALS: [&str; 3] =
 
 /// Request headers that never go to an upstream. `accept-encoding`, `content-encoding`, `content-length` and
 /// `host` are set anew by who forwards.
-pub fn is_stripped(name: &HeaderName) -> bool {
-    let name = name.as_str();
+pub fn is_stripped(name: &[u8]) -> bool {
     is_hop_by_hop(name)
-        || CREDENTIAL_HEADERS.contains(&name)
-        || name.starts_with("x-forwarded-")
+        || CREDENTIAL_HEADERS.iter().any(|credential| credential.as_bytes() == name)
+        || name.starts_with(b"x-forwarded-")
         || matches!(
             name,
-            "cookie"
-                | "forwarded"
-                | "x-real-ip"
-                | "via"
-                | "openai-organization"
-                | "openai-project"
-                | "expect"
-                | "host"
-                | "content-length"
-                | "content-encoding"
-                | "accept-encoding"
+            b"cookie"
+                | b"forwarded"
+                | b"x-real-ip"
+                | b"via"
+                | b"openai-organization"
+                | b"openai-project"
+                | b"expect"
+                | b"host"
+                | b"content-length"
+                | b"content-encoding"
+                | b"accept-encoding"
         )
 }
 
 /// The headers a message's own `Connection` names as its business only.
-pub fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
-    headers
-        .get_all(header::CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok())
-        .take(NOMINATED_MAX)
-        .collect()
+pub fn nominated(headers: &Fields) -> Vec<Vec<u8>> {
+    let named = headers.words(names::CONNECTION).filter(|name| !name.is_empty());
+    // What it says of the connection itself is stripped everywhere.
+    let named = named.filter(|name| !is_of_connection(name)).map(<[u8]>::to_ascii_lowercase);
+    named.take(NOMINATED_MAX).collect()
+}
+
+fn is_of_connection(word: &[u8]) -> bool {
+    [&b"keep-alive"[..], b"close", b"upgrade"].iter().any(|known| word.eq_ignore_ascii_case(known))
 }
 
 /// Response headers of a provider that never reach a client: they describe the operator's account, the
 /// provider's own edge, or one connection, or are orders to a proxy before us (`x-accel-redirect`) or to a browser about
 /// our own origin (`clear-site-data`). `retry-after` is not among them; who relays decides.
-pub fn is_hidden(name: &HeaderName) -> bool {
-    let name = name.as_str();
+pub fn is_hidden(name: &[u8]) -> bool {
     is_hop_by_hop(name)
-        || ["x-ratelimit-", "anthropic-ratelimit-", "ratelimit", "cf-", "access-control-", "x-accel-"]
-            .iter()
-            .any(|prefix| name.starts_with(prefix))
+        || [
+            &b"x-ratelimit-"[..],
+            b"anthropic-ratelimit-",
+            b"ratelimit",
+            b"cf-",
+            b"access-control-",
+            b"x-accel-",
+        ]
+        .iter()
+        .any(|prefix| name.starts_with(prefix))
         || matches!(
             name,
-            "set-cookie"
-                | "set-cookie2"
-                | "location"
-                | "refresh"
-                | "clear-site-data"
-                | "service-worker-allowed"
-                | "public-key-pins"
-                | "expect-ct"
-                | "reporting-endpoints"
-                | "openai-organization"
-                | "openai-project"
-                | "anthropic-organization-id"
-                | "server"
-                | "x-powered-by"
-                | "x-sendfile"
-                | "alt-svc"
-                | "strict-transport-security"
-                | "www-authenticate"
-                | "report-to"
-                | "nel"
-                | "via"
-                | "x-request-id"
-                | "request-id"
+            b"set-cookie"
+                | b"set-cookie2"
+                | b"location"
+                | b"refresh"
+                | b"clear-site-data"
+                | b"service-worker-allowed"
+                | b"public-key-pins"
+                | b"expect-ct"
+                | b"reporting-endpoints"
+                | b"openai-organization"
+                | b"openai-project"
+                | b"anthropic-organization-id"
+                | b"server"
+                | b"x-powered-by"
+                | b"x-sendfile"
+                | b"alt-svc"
+                | b"strict-transport-security"
+                | b"www-authenticate"
+                | b"report-to"
+                | b"nel"
+                | b"via"
+                | b"x-request-id"
+                | b"request-id"
         )
 }
 
-fn is_hop_by_hop(name: &str) -> bool {
-    name.starts_with("proxy-")
+fn is_hop_by_hop(name: &[u8]) -> bool {
+    name.starts_with(b"proxy-")
         || matches!(
             name,
-            "connection"
-                | "keep-alive"
-                | "te"
-                | "trailer"
-                | "transfer-encoding"
-                | "upgrade"
-                | "http2-settings"
+            b"connection"
+                | b"keep-alive"
+                | b"te"
+                | b"trailer"
+                | b"transfer-encoding"
+                | b"upgrade"
+                | b"http2-settings"
         )
 }
 
-fn bearer(value: &HeaderValue) -> Result<&str, &'static str> {
+fn bearer(value: &[u8]) -> Result<&str, &'static str> {
     let text = ascii(value)?;
     let (scheme, key) = text.split_once(' ').unwrap_or((text, ""));
     if !scheme.eq_ignore_ascii_case("bearer") {
@@ -160,13 +165,13 @@ fn in_line<'v>(line: Result<&'v str, &'static str>) -> impl Iterator<Item = Resu
 }
 
 /// Browsers cannot set headers on a WebSocket, so the key rides in a subprotocol's name.
-fn subprotocols(value: &HeaderValue) -> impl Iterator<Item = Result<&str, &'static str>> {
-    let list = value.to_str().unwrap_or_default();
+fn subprotocols(value: &[u8]) -> impl Iterator<Item = Result<&str, &'static str>> {
+    let list = printable(value).unwrap_or_default();
     list.split(',').filter_map(|name| name.trim().strip_prefix(SOCKET_CREDENTIALS[0])).map(check_form)
 }
 
-fn ascii(value: &HeaderValue) -> Result<&str, &'static str> {
-    value.to_str().map_err(|_| NOT_PRINTABLE)
+fn ascii(value: &[u8]) -> Result<&str, &'static str> {
+    printable(value).ok_or(NOT_PRINTABLE)
 }
 
 fn check_form(key: &str) -> Result<&str, &'static str> {
@@ -202,14 +207,6 @@ const NOMINATED_MAX: usize = 32;
 mod tests {
     use super::*;
 
-    fn headers(lines: &[(&'static str, &str)]) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        for (name, value) in lines {
-            headers.append(*name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
-        }
-        headers
-    }
-
     #[test]
     fn keys_are_found_in_every_place_and_in_order() {
         let check = |lines: &[(&'static str, &str)], query: Option<&str>, keys: &[&str]| {
@@ -218,7 +215,7 @@ mod tests {
             } else {
                 Presented::Keys(keys.iter().map(|key| Secret::new(key)).collect())
             };
-            assert_eq!(presented(&headers(lines), query), expected, "{lines:?} {query:?}");
+            assert_eq!(presented(&Fields::of(lines), query), expected, "{lines:?} {query:?}");
         };
         check(&[], None, &[]);
         check(&[("authorization", "Bearer sk-a")], None, &["sk-a"]);
@@ -268,7 +265,7 @@ mod tests {
             ("api-key", &long, "too long"),
             ("sec-websocket-protocol", "openai-insecure-api-key.qqqq", "begin with `sk-`"),
         ] {
-            match presented(&headers(&[(name, value)]), None) {
+            match presented(&Fields::of(&[(name, value)]), None) {
                 Presented::Malformed(said) => {
                     assert!(said.contains(problem), "{name}: {value}: {said}");
                     assert!(!said.contains("qq"), "{said}");
@@ -276,24 +273,23 @@ mod tests {
                 other => panic!("{name}: {value}: {other:?}"),
             }
         }
-        assert!(matches!(presented(&HeaderMap::new(), Some("sk-a\nb")), Presented::Malformed(_)));
-        assert!(matches!(presented(&HeaderMap::new(), Some("sk-\u{1}")), Presented::Malformed(_)));
+        assert!(matches!(presented(&Fields::default(), Some("sk-a\nb")), Presented::Malformed(_)));
+        assert!(matches!(presented(&Fields::default(), Some("sk-\u{1}")), Presented::Malformed(_)));
     }
 
     #[test]
     fn no_more_keys_are_kept_than_anyone_presents() {
-        let mut many = HeaderMap::new();
+        let mut many = Fields::default();
         for number in 0..50 {
-            many.append("x-api-key", HeaderValue::try_from(format!("sk-{number}")).unwrap());
+            many.append("x-api-key", format!("sk-{number}"));
         }
         assert!(matches!(presented(&many, None), Presented::Keys(keys) if keys.len() == KEYS_MAX));
     }
 
     #[test]
     fn headers_pass_unless_they_are_listed() {
-        let name = |text: &str| HeaderName::try_from(text).unwrap();
         for header in CREDENTIAL_HEADERS {
-            assert!(is_stripped(&name(header)), "{header}");
+            assert!(is_stripped(header.as_bytes()), "{header}");
         }
         for (header, stripped, hidden) in [
             ("cookie", true, false),
@@ -341,11 +337,10 @@ mod tests {
             ("retry-after", false, false),
             ("openai-processing-ms", false, false),
         ] {
-            assert_eq!(is_stripped(&name(header)), stripped, "stripped {header}");
-            assert_eq!(is_hidden(&name(header)), hidden, "hidden {header}");
+            assert_eq!(is_stripped(header.as_bytes()), stripped, "stripped {header}");
+            assert_eq!(is_hidden(header.as_bytes()), hidden, "hidden {header}");
         }
-        let names =
-            nominated(&headers(&[("connection", "close, X-Internal"), ("connection", "b@d, x-two,")]));
-        assert_eq!(names, [name("close"), name("x-internal"), name("x-two")]);
+        let fields = [("connection", "close, X-Internal"), ("connection", "keep-alive, x-two,")];
+        assert_eq!(nominated(&Fields::of(&fields)), [b"x-internal".to_vec(), b"x-two".to_vec()]);
     }
 }

@@ -12,6 +12,7 @@ use self::clock::{go_duration, rfc3339, seconds_up};
 use super::{Dialect, Grammar, Operation};
 use crate::code::Code;
 use crate::id::ExchangeId;
+use crate::protocol::fields::Fields;
 use crate::refusal::Refusal;
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -119,13 +120,15 @@ pub struct LimitView {
 }
 
 /// The limit's headers, under the names the dialect's SDKs know; none for what it has no name for.
-pub fn limit_headers(dialect: Dialect, view: &LimitView, now_unix: u64) -> Vec<(&'static str, String)> {
-    let Some(names) = limit_names(dialect, view.of) else { return Vec::new() };
-    let reset = match dialect {
+pub fn limit_headers(dialect: Dialect, view: &LimitView, now_unix: u64, headers: &mut Fields) {
+    let Some([limit, remaining, reset]) = limit_names(dialect, view.of) else { return };
+    headers.set_number(limit, view.limit);
+    headers.set_number(remaining, view.remaining);
+    let in_words = match dialect {
         Dialect::OpenAi | Dialect::Gemini => go_duration(view.reset),
         Dialect::Anthropic => rfc3339(now_unix.saturating_add(seconds_up(view.reset))),
     };
-    names.into_iter().zip([view.limit.to_string(), view.remaining.to_string(), reset]).collect()
+    headers.set(reset, in_words);
 }
 
 fn limit_names(dialect: Dialect, of: Limited) -> Option<[&'static str; 3]> {

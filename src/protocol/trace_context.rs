@@ -4,7 +4,7 @@
 //! begins a new trace, and a `tracestate` is nothing without its `traceparent`.
 //! Invariant: what is read is valid, and a state is no longer than [`STATE_BYTES_MAX`].
 
-use http::HeaderMap;
+use crate::protocol::fields::{Fields, printable};
 
 /// What a client says of the trace that it is part of.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,10 +58,10 @@ impl Sampling {
 const ALL: u64 = 1 << 63;
 
 /// What these headers say; `None`: nothing that can be gone on from.
-pub fn read(headers: &HeaderMap) -> Option<TraceContext> {
-    let mut values = headers.get_all(TRACEPARENT).iter();
+pub fn read(headers: &Fields) -> Option<TraceContext> {
+    let mut values = headers.all(TRACEPARENT);
     let value = values.next().filter(|_| values.next().is_none())?;
-    let (trace, parent, flags) = traceparent(value.as_bytes().trim_ascii())?;
+    let (trace, parent, flags) = traceparent(value.trim_ascii())?;
     Some(TraceContext { trace, parent, flags, state: state(headers) })
 }
 
@@ -98,10 +98,10 @@ fn hex(digits: &[u8]) -> Option<u128> {
 }
 
 /// All the members, in order; one that is wrong makes all of them nothing.
-fn state(headers: &HeaderMap) -> Option<Box<str>> {
+fn state(headers: &Fields) -> Option<Box<str>> {
     let mut members = Vec::new();
-    for value in headers.get_all(TRACESTATE) {
-        let line = value.to_str().ok()?;
+    for value in headers.all(TRACESTATE) {
+        let line = printable(value)?;
         let listed = line.split(',').map(|member| member.trim_matches([' ', '\t']));
         for member in listed.filter(|member| !member.is_empty()) {
             if !is_member(member) || members.len() == STATE_MEMBERS_MAX {

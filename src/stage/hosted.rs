@@ -6,10 +6,10 @@
 use crate::config::snapshot::{Channel, Naming};
 use crate::protocol::Operation;
 use crate::protocol::entry;
+use crate::protocol::fields::{Fields, printable};
 use crate::protocol::inspect::{Envelope, envelope, unwrapped_count};
 use crate::protocol::splice::{Edit, splice};
 use bytes::Bytes;
-use http::HeaderMap;
 
 /// A request that a cloud wants otherwise than its protocol's own provider.
 #[derive(Debug, Clone, Copy)]
@@ -42,7 +42,7 @@ impl Hosted {
     }
 
     /// What changes in the body.
-    pub fn edits(self, headers: &HeaderMap, body: &[u8]) -> Vec<Edit> {
+    pub fn edits(self, headers: &Fields, body: &[u8]) -> Vec<Edit> {
         match self {
             Self::Invoke => {
                 let betas = betas(headers);
@@ -80,7 +80,7 @@ impl Hosted {
 }
 
 /// A body as it goes to this channel.
-pub fn body(channel: &Channel, operation: Operation, (headers, body): (&HeaderMap, Bytes)) -> Vec<Bytes> {
+pub fn body(channel: &Channel, operation: Operation, (headers, body): (&Fields, Bytes)) -> Vec<Bytes> {
     match Hosted::of(channel, operation) {
         Some(hosted) => splice(&body, &hosted.edits(headers, &body)),
         None => vec![body],
@@ -88,7 +88,7 @@ pub fn body(channel: &Channel, operation: Operation, (headers, body): (&HeaderMa
 }
 
 /// Takes off what the body says now.
-pub fn clean(headers: &mut HeaderMap, channel: &Channel, operation: Operation) {
+pub fn clean(headers: &mut Fields, channel: &Channel, operation: Operation) {
     let hosted = Hosted::of(channel, operation);
     if matches!(hosted, Some(Hosted::RawPredict { .. } | Hosted::Invoke)) {
         headers.remove("anthropic-version");
@@ -99,8 +99,8 @@ pub fn clean(headers: &mut HeaderMap, channel: &Channel, operation: Operation) {
 }
 
 /// The betas that a client asks for.
-fn betas(headers: &HeaderMap) -> Vec<&str> {
-    let lines = headers.get_all("anthropic-beta").iter().filter_map(|line| line.to_str().ok());
+fn betas(headers: &Fields) -> Vec<&str> {
+    let lines = headers.all("anthropic-beta").filter_map(printable);
     lines.flat_map(|line| line.split(',')).map(str::trim).filter(|beta| !beta.is_empty()).collect()
 }
 

@@ -6,19 +6,15 @@
 use crate::code::Code;
 use crate::config::Snapshot;
 use crate::config::snapshot::Key;
+use crate::protocol::fields::{Fields, printable};
 use crate::protocol::key_forms::{self, Presented};
 use crate::refusal::Refusal;
-use http::HeaderMap;
 use ipnet::IpNet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 /// Finds the key: of several presented credentials the first that is in the table counts.
-pub fn identify(
-    snapshot: &Snapshot,
-    headers: &HeaderMap,
-    query_key: Option<&str>,
-) -> Result<Arc<Key>, Refusal> {
+pub fn identify(snapshot: &Snapshot, headers: &Fields, query_key: Option<&str>) -> Result<Arc<Key>, Refusal> {
     match key_forms::presented(headers, query_key) {
         Presented::Missing => Err(Refusal::new(
             Code::MissingApiKey,
@@ -66,18 +62,14 @@ pub fn vouch(key: &Key, ip: IpAddr, now_unix: u64) -> Result<(), Refusal> {
 
 /// The client's address: the peer's own, or, where the peer is a trusted proxy, the last address in
 /// `X-Forwarded-For` that is not one itself.
-pub fn client_ip(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
+pub fn client_ip(peer: IpAddr, headers: &Fields, trusted: &[IpNet]) -> IpAddr {
     let is_trusted = |ip: &IpAddr| trusted.iter().any(|net| net.contains(ip));
     let mut client = peer.to_canonical();
     if !is_trusted(&client) {
         return client;
     }
-    let listed: Vec<&str> = headers
-        .get_all("x-forwarded-for")
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .collect();
+    let listed: Vec<&str> =
+        headers.all("x-forwarded-for").filter_map(printable).flat_map(|value| value.split(',')).collect();
     for hop in listed.iter().rev().take(FORWARDED_HOPS_MAX) {
         let Some(ip) = forwarded_ip(hop.trim()) else { break };
         client = ip;

@@ -8,6 +8,7 @@
 
 use crate::config::snapshot::{Channel, CredentialForm, Naming};
 use crate::protocol::entry::{self, Entry};
+use crate::protocol::fields::{Fields, names};
 use crate::protocol::inspect::ModelField;
 use crate::protocol::key_forms;
 use crate::protocol::splice::{self, Edit, splice};
@@ -18,9 +19,6 @@ use crate::stage::hosted::{self, Hosted};
 use crate::stage::plan::Attempt;
 use bytes::Bytes;
 use http::Method;
-use http::header::{
-    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue,
-};
 
 /// A request ready to be sent.
 #[derive(Debug, Clone)]
@@ -30,7 +28,7 @@ pub struct Outgoing {
     /// Path and query.
     pub target: String,
     /// Every header, framing included.
-    pub headers: HeaderMap,
+    pub headers: Fields,
     /// The body in pieces of the client's own bytes.
     pub body: Vec<Bytes>,
 }
@@ -43,7 +41,7 @@ pub struct Original<'a> {
     /// What the address means.
     pub entry: &'a Entry,
     /// The head.
-    pub headers: &'a HeaderMap,
+    pub headers: &'a Fields,
     /// The body, decoded.
     pub body: &'a Bytes,
     /// The model's value in the body, where it stands there.
@@ -84,7 +82,7 @@ pub fn rewrite(original: &Original<'_>, attempt: &Attempt) -> Outgoing {
     let length: usize = body.iter().map(Bytes::len).sum();
     let mut headers = forwarded(original.headers, channel);
     if length > 0 || original.method == Method::POST {
-        headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+        headers.set_number(names::CONTENT_LENGTH, length);
     }
     address(&mut headers, channel, original.entry.operation, &attempt.credential);
     if original.entry.operation == Operation::Realtime {
@@ -139,43 +137,39 @@ fn has_deployment(operation: Operation) -> bool {
 const API_VERSION: &str = "api-version=";
 
 /// The client's headers without what is never passed on, and with the channel's own changes.
-pub fn forwarded(headers: &HeaderMap, channel: &Channel) -> HeaderMap {
+pub fn forwarded(headers: &Fields, channel: &Channel) -> Fields {
     let nominated = key_forms::nominated(headers);
-    let mut kept = HeaderMap::with_capacity(headers.len() + HEADERS_ADDED);
-    for (name, value) in headers {
+    let mut kept = Fields::with_capacity(headers.len() + FIELDS_ADDED, headers.bytes() + BYTES_ADDED);
+    for (name, value) in headers.iter() {
         if !key_forms::is_stripped(name)
-            && !nominated.contains(name)
-            && !channel.remove_headers.contains(name)
+            && !nominated.iter().any(|nominated| nominated == name)
+            && !channel.remove_headers.iter().any(|removed| removed.as_bytes() == name)
         {
-            kept.append(name.clone(), value.clone());
+            kept.append(name, value);
         }
     }
     for (name, value) in &channel.set_headers {
-        kept.insert(name.clone(), value.clone());
+        kept.set(name, value.expose());
     }
     kept
 }
 
 /// Says where it goes and who pays: `Host`, the channel's credential, and plain text back.
-pub fn address(headers: &mut HeaderMap, channel: &Channel, operation: Operation, credential: &Secret) {
-    if let Ok(host) = HeaderValue::from_str(&channel.endpoint.authority) {
-        headers.insert(HOST, host);
-    }
+pub fn address(headers: &mut Fields, channel: &Channel, operation: Operation, credential: &Secret) {
+    headers.set(names::HOST, &channel.endpoint.authority);
     // Usage is read and models are renamed in the answer, so it has to come as plain text.
-    headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    headers.set(names::ACCEPT_ENCODING, "identity");
     let form = channel.place_of(operation).credential;
-    let text = credential.expose();
-    let named = |name| (HeaderName::from_static(name), text.to_owned());
-    let (name, value) = match form {
-        CredentialForm::Bearer | CredentialForm::ClaudeToken => (AUTHORIZATION, format!("Bearer {text}")),
-        CredentialForm::XApiKey => named("x-api-key"),
-        CredentialForm::XGoogApiKey => named("x-goog-api-key"),
-        CredentialForm::ApiKey => named("api-key"),
+    let (name, scheme) = match form {
+        CredentialForm::Bearer | CredentialForm::ClaudeToken => (names::AUTHORIZATION, "Bearer "),
+        CredentialForm::XApiKey => ("x-api-key", ""),
+        CredentialForm::XGoogApiKey => ("x-goog-api-key", ""),
+        CredentialForm::ApiKey => ("api-key", ""),
         CredentialForm::Identity => return hosted::clean(headers, channel, operation),
     };
-    if let (Ok(mut value), false) = (HeaderValue::from_str(&value), text.is_empty()) {
-        value.set_sensitive(true);
-        headers.insert(name, value);
+    let text = credential.expose();
+    if !text.is_empty() {
+        headers.set(name, [scheme, text].concat());
     }
     if form == CredentialForm::ClaudeToken {
         with_beta(headers, OAUTH_BETA);
@@ -183,21 +177,19 @@ pub fn address(headers: &mut HeaderMap, channel: &Channel, operation: Operation,
 }
 
 /// Asks for a beta of Anthropic's beside those that the client asks for.
-fn with_beta(headers: &mut HeaderMap, beta: &str) {
-    let asked = headers.get_all(ANTHROPIC_BETA).iter().filter_map(|value| value.to_str().ok());
-    let asked = asked.flat_map(|line| line.split(',')).map(str::trim).filter(|one| !one.is_empty());
-    let mut betas: Vec<&str> = asked.collect();
-    if !betas.contains(&beta) {
-        betas.push(beta);
+fn with_beta(headers: &mut Fields, beta: &str) {
+    let mut betas: Vec<&[u8]> = headers.words(ANTHROPIC_BETA).filter(|one| !one.is_empty()).collect();
+    if !betas.contains(&beta.as_bytes()) {
+        betas.push(beta.as_bytes());
     }
-    if let Ok(value) = HeaderValue::from_str(&betas.join(",")) {
-        headers.insert(ANTHROPIC_BETA, value);
-    }
+    let betas = betas.join(&b',');
+    headers.set(ANTHROPIC_BETA, betas);
 }
 
 const ANTHROPIC_BETA: &str = "anthropic-beta";
 /// What lets the token of `claude setup-token` in.
 const OAUTH_BETA: &str = "oauth-2025-04-20";
 const RESOURCE: &str = "models/";
-/// Host, length, encoding, credential.
-const HEADERS_ADDED: usize = 4;
+/// Host, length, encoding, credential, and what the channel sets.
+const FIELDS_ADDED: usize = 8;
+const BYTES_ADDED: usize = 320;

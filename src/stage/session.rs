@@ -4,16 +4,16 @@
 //! Invariant: only what the configuration looks for counts; an id is bounded and printable, or it is not there.
 
 use crate::config::snapshot::{Tool, Trace};
+use crate::protocol::fields::Fields;
 use crate::protocol::inspect::{self, Sessions, Turn};
-use http::HeaderMap;
 
 /// The session id, by the operator's headers first, then by the tools that are switched on.
-pub fn find(trace: &Trace, headers: &HeaderMap, body: &Sessions) -> Option<String> {
+pub fn find(trace: &Trace, headers: &Fields, body: &Sessions) -> Option<String> {
     let configured = trace.headers.iter().map(String::as_str);
     first(headers, configured).or_else(|| trace.tools.iter().find_map(|tool| of_tool(*tool, headers, body)))
 }
 
-fn of_tool(tool: Tool, headers: &HeaderMap, body: &Sessions) -> Option<String> {
+fn of_tool(tool: Tool, headers: &Fields, body: &Sessions) -> Option<String> {
     match tool {
         Tool::ClaudeCode => first(headers, CLAUDE_CODE).or_else(|| body.claude_code.clone()),
         Tool::Codex => codex(headers, body),
@@ -22,9 +22,9 @@ fn of_tool(tool: Tool, headers: &HeaderMap, body: &Sessions) -> Option<String> {
 }
 
 /// A session has threads (its subagents'): a thread's id counts only where no session is named.
-fn codex(headers: &HeaderMap, body: &Sessions) -> Option<String> {
+fn codex(headers: &Fields, body: &Sessions) -> Option<String> {
     let turn = || {
-        let metadata = headers.get("x-codex-turn-metadata")?.to_str().ok()?;
+        let metadata = headers.text("x-codex-turn-metadata")?;
         inspect::codex_turn(metadata)
     };
     first(headers, CODEX).or_else(|| {
@@ -34,8 +34,8 @@ fn codex(headers: &HeaderMap, body: &Sessions) -> Option<String> {
 }
 
 /// The first of these headers that holds an id.
-fn first<'a>(headers: &HeaderMap, names: impl IntoIterator<Item = &'a str>) -> Option<String> {
-    names.into_iter().find_map(|name| inspect::session_id(headers.get(name)?.to_str().ok()?))
+fn first<'a>(headers: &Fields, names: impl IntoIterator<Item = &'a str>) -> Option<String> {
+    names.into_iter().find_map(|name| inspect::session_id(headers.text(name)?))
 }
 
 const CLAUDE_CODE: [&str; 1] = ["x-claude-code-session-id"];
@@ -47,8 +47,8 @@ const OPENCODE: [&str; 3] = ["x-session-id", "x-session-affinity", "x-opencode-s
 mod tests {
     use super::*;
 
-    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
-        pairs.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect()
+    fn headers(pairs: &[(&'static str, &str)]) -> Fields {
+        Fields::of(pairs)
     }
 
     fn trace(tools: &[Tool]) -> Trace {

@@ -7,6 +7,7 @@
 use crate::code::Code;
 use crate::protocol::Protocol;
 use crate::protocol::entry::Entry;
+use crate::protocol::fields::names;
 use crate::protocol::inspect::Wording;
 use crate::protocol::splice::{self, splice};
 use crate::protocol::{Dialect, Operation};
@@ -18,7 +19,6 @@ use crate::stage::way::Into;
 use crate::translate::{self, Back, Client, Loss};
 use bytes::{Bytes, BytesMut};
 use http::Method;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue};
 
 /// What the translation of an exchange needs to know beside the request.
 #[derive(Debug, Clone, Copy)]
@@ -112,23 +112,17 @@ fn written(
 ) -> Outgoing {
     let (channel, protocol) = (&attempt.channel, translation.into.protocol);
     let mut headers = rewrite::forwarded(original.headers, channel);
-    let own: Vec<HeaderName> = headers
-        .keys()
-        .filter(|name| {
-            !CARRIED.contains(&name.as_str()) && !channel.set_headers.iter().any(|(set, _)| set == *name)
-        })
-        .cloned()
-        .collect();
-    for name in own {
-        headers.remove(name);
-    }
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.retain(|name, _| {
+        let is_set = channel.set_headers.iter().any(|(set, _)| set.as_bytes() == name);
+        is_set || CARRIED.iter().any(|carried| carried.as_bytes() == name)
+    });
+    headers.set(names::CONTENT_TYPE, "application/json");
     if protocol == Protocol::Anthropic {
-        headers.entry("anthropic-version").or_insert(HeaderValue::from_static(ANTHROPIC_VERSION));
+        headers.set_if_missing("anthropic-version", ANTHROPIC_VERSION);
     }
     let entry = entry(translation);
     let body = hosted::body(channel, entry.operation, (&headers, body.freeze()));
-    headers.insert(CONTENT_LENGTH, HeaderValue::from(splice::concat_len(&body)));
+    headers.set_number(names::CONTENT_LENGTH, splice::concat_len(&body));
     rewrite::address(&mut headers, channel, entry.operation, &attempt.credential);
     let target = rewrite::target(&entry, channel, (&attempt.model_upstream, translation.into.stream));
     Outgoing { method: Method::POST, target, headers, body }

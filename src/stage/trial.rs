@@ -5,13 +5,13 @@
 
 use crate::config::snapshot::{Channel, Maker, Patterns};
 use crate::protocol::entry::Entry;
+use crate::protocol::fields::{Fields, names};
 use crate::protocol::splice;
 use crate::protocol::{Dialect, Operation, Protocol};
 use crate::secret::Secret;
 use crate::stage::hosted;
 use crate::stage::rewrite::{self, Outgoing};
 use http::Method;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
 use serde_json::{Value, json};
 
 /// A question ready to be sent.
@@ -37,14 +37,14 @@ pub fn question(channel: &Channel, credential: &Secret, model: Option<&str>) -> 
     };
     let stream = stream && operation.protocol().is_some();
     let entry = entry(channel, operation, stream);
-    let mut headers = rewrite::forwarded(&HeaderMap::new(), channel);
+    let mut headers = rewrite::forwarded(&Fields::default(), channel);
     if entry.dialect == Dialect::Anthropic {
-        headers.entry("anthropic-version").or_insert(HeaderValue::from_static(ANTHROPIC_VERSION));
+        headers.set_if_missing("anthropic-version", ANTHROPIC_VERSION);
     }
     let body = body.map(|body| hosted::body(channel, operation, (&headers, body.to_string().into())));
     if let Some(body) = &body {
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        headers.insert(CONTENT_LENGTH, HeaderValue::from(splice::concat_len(body)));
+        headers.set(names::CONTENT_TYPE, "application/json");
+        headers.set_number(names::CONTENT_LENGTH, splice::concat_len(body));
     }
     rewrite::address(&mut headers, channel, operation, credential);
     let outgoing = Outgoing {

@@ -2,13 +2,14 @@
 
 use crate::given::{EVENT, body, configuration, in_force, limited};
 use bytes::Bytes;
-use http::{HeaderMap, Method};
+use http::Method;
 use std::hint::black_box;
 use std::net::IpAddr;
 use std::time::Duration;
 use tollgate::id::{ChannelId, ExchangeId, GroupId, KeyId};
 use tollgate::limit::Amount;
 use tollgate::limit::quota::Spent;
+use tollgate::protocol::fields::Fields;
 use tollgate::protocol::inspect::inspect;
 use tollgate::protocol::observe::StreamObserver;
 use tollgate::protocol::splice::{Edit, splice};
@@ -180,8 +181,8 @@ fn metrics() -> Step {
     step("metrics of one exchange", 100, move || metrics.report(black_box(&record)))
 }
 
-fn client_headers(secret: &str) -> HeaderMap {
-    let mut headers = HeaderMap::new();
+fn client_headers(secret: &str) -> Fields {
+    let mut headers = Fields::default();
     for (name, value) in [
         ("host", "localhost:8080"),
         ("authorization", &format!("Bearer {secret}")),
@@ -192,7 +193,7 @@ fn client_headers(secret: &str) -> HeaderMap {
         ("user-agent", "OpenAI/Python 2.7.1"),
         ("x-stainless-lang", "python"),
     ] {
-        headers.insert(name, value.parse().expect("a value"));
+        headers.append(name, value);
     }
     headers
 }

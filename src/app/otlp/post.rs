@@ -9,10 +9,10 @@ use crate::gateway::forward::{Link, retry_after};
 use crate::gateway::peer::Upstream;
 use crate::gateway::wire::Wire;
 use crate::process::Shared;
+use crate::protocol::fields::{Fields, names};
 use crate::stage::rewrite::Outgoing;
 use crate::telemetry::otlp::rejected;
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, USER_AGENT};
 use http::{Method, StatusCode};
 use std::sync::Arc;
 use std::time::Duration;
@@ -120,19 +120,14 @@ impl Post {
 
     fn outgoing(&self, batch: &Batch) -> Outgoing {
         let endpoint = &self.otlp.collector.endpoint;
-        let mut headers = HeaderMap::new();
+        let mut headers = Fields::default();
         for (name, value) in &self.otlp.headers {
-            if let Ok(mut value) = HeaderValue::from_str(value.expose()) {
-                value.set_sensitive(true);
-                headers.insert(name, value);
-            }
+            headers.set(name.as_str(), value.expose());
         }
-        if let Ok(host) = HeaderValue::from_str(&endpoint.authority) {
-            headers.insert(HOST, host);
-        }
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-protobuf"));
-        headers.insert(CONTENT_LENGTH, HeaderValue::from(batch.body.len()));
-        headers.entry(USER_AGENT).or_insert(HeaderValue::from_static(AGENT));
+        headers.set(names::HOST, &endpoint.authority);
+        headers.set(names::CONTENT_TYPE, "application/x-protobuf");
+        headers.set_number(names::CONTENT_LENGTH, batch.body.len());
+        headers.set_if_missing(names::USER_AGENT, AGENT);
         let version = endpoint.version.as_deref().filter(|version| *version != "v1");
         let version = version.map(|version| format!("/{version}")).unwrap_or_default();
         let target = format!("{}{version}/v1/{}", endpoint.base_path, batch.signal.word());

@@ -11,7 +11,7 @@ fn keys(session: Option<&str>) -> Account {
 fn signed(account: &Account, signed: &Signed<'_>) -> BTreeMap<String, String> {
     let scope = Scope { region: "us-east-1".to_owned(), service: "service" };
     let headers = account.sign(signed, &scope, 1_440_938_160).unwrap();
-    headers.iter().map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned())).collect()
+    headers.into_iter().map(|(name, value)| (name, value.expose().to_owned())).collect()
 }
 
 const AUTHORITY: &str = "example.amazonaws.com";

@@ -189,17 +189,14 @@ impl Compiler<'_, '_> {
         Some(texts.into_iter().filter_map(group).collect())
     }
 
-    fn headers(&mut self, at: &At, written: &Written) -> (Vec<(HeaderName, HeaderValue)>, Vec<HeaderName>) {
+    fn headers(&mut self, at: &At, written: &Written) -> (Vec<(String, Secret)>, Vec<String>) {
         let at_set = at.key("set");
         let mut set = Vec::new();
         for (name, value) in &written.request_headers.set {
             let at = at_set.key(name);
             let Some(name) = self.header_name(&at, name) else { continue };
             match HeaderValue::from_str(value) {
-                Ok(mut value) => {
-                    value.set_sensitive(true); // it may be a secret, so `Debug` must not show it
-                    set.push((name, value));
-                }
+                Ok(_) => set.push((name, Secret::new(value))),
                 Err(_) => self.problem(&at, "has a value that a header cannot carry", None),
             }
         }
@@ -210,7 +207,7 @@ impl Compiler<'_, '_> {
         (set, remove)
     }
 
-    fn header_name(&mut self, at: &At, text: &str) -> Option<HeaderName> {
+    fn header_name(&mut self, at: &At, text: &str) -> Option<String> {
         let Ok(name) = HeaderName::from_bytes(text.as_bytes()) else {
             self.problem(at, format!("{} is no header name", shown(text)), None);
             return None;
@@ -224,7 +221,7 @@ impl Compiler<'_, '_> {
         } else if OURS.contains(&name.as_str()) {
             self.problem(at, "belongs to the connection and is set by the gateway", None);
         }
-        Some(name)
+        Some(name.as_str().to_owned())
     }
 
     fn channel_timeouts(

@@ -62,9 +62,9 @@ pub struct Channel {
     /// The limits of each of its credentials: past them that credential is passed over.
     pub credential_limits: Limits,
     /// Headers set on every request to it; names lower case.
-    pub set_headers: Vec<(http::HeaderName, http::HeaderValue)>,
+    pub set_headers: Vec<(String, Secret)>,
     /// Headers taken off every request to it.
-    pub remove_headers: Vec<http::HeaderName>,
+    pub remove_headers: Vec<String>,
     /// Its deadlines.
     pub timeouts: UpstreamTimeouts,
     /// How it is used.

@@ -7,11 +7,11 @@
 
 use crate::gateway::client::Gone;
 use crate::gateway::guard::{Guarded, Read};
+use crate::gateway::wire::AnswerHead;
+use crate::protocol::fields::names::{CONNECTION, CONTENT_LENGTH, DATE, TRANSFER_ENCODING};
+use crate::protocol::parts::Parts;
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
-use http::header::{CONNECTION, CONTENT_LENGTH, DATE, TRANSFER_ENCODING};
-use http::request::Parts;
 use http::{Method, StatusCode, Version};
-use pingora::http::ResponseHeader;
 use pingora::protocols::http::date::get_cached_date;
 use std::future::poll_fn;
 use std::io::{self, IoSlice, Write as _};
@@ -124,20 +124,18 @@ impl Http1 {
         .await;
     }
 
-    pub(super) fn write_head(&mut self, head: &ResponseHeader) {
-        self.answer = self.framing(head);
+    pub(super) fn write_head(&mut self, mut head: AnswerHead) {
+        self.answer = self.framing(&head);
         if self.answer == Answer::UntilClose {
             self.stays = false;
         }
-        self.out.reserve(HEAD_CAPACITY);
+        head.headers.remove(CONNECTION);
+        head.headers.remove(DATE);
+        self.out.reserve(head.headers.bytes() + HEAD_CAPACITY);
         let out = &mut self.out;
         put(out, &[b"HTTP/1.1 ", head.status.as_str().as_bytes(), b" "]);
         put(out, &[head.status.canonical_reason().unwrap_or_default().as_bytes(), b"\r\n"]);
-        for (name, value) in &head.headers {
-            if name != CONNECTION && name != DATE {
-                put(out, &[name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"]);
-            }
-        }
+        head.headers.write(out);
         put(out, &[b"date: ", get_cached_date().as_bytes(), b"\r\n"]);
         // Said in HTTP/1.1 too: some clients and many people look for it.
         let connection = match head.status {
@@ -149,14 +147,14 @@ impl Http1 {
     }
 
     /// How the body behind this head ends (RFC 9112 section 6.3).
-    fn framing(&self, head: &ResponseHeader) -> Answer {
+    fn framing(&self, head: &AnswerHead) -> Answer {
         if self.head.method == Method::HEAD || matches!(head.status.as_u16(), 204 | 304) {
             return Answer::Length(0);
         }
-        if head.headers.contains_key(TRANSFER_ENCODING) {
+        if head.headers.has(TRANSFER_ENCODING) {
             return Answer::Chunked;
         }
-        let length = head.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok());
+        let length = head.headers.text(CONTENT_LENGTH);
         length.and_then(|length| length.parse().ok()).map_or(Answer::UntilClose, Answer::Length)
     }
 
@@ -252,11 +250,7 @@ impl Http1 {
 
 /// Whether a client means to ask again on its connection.
 fn is_persistent(head: &Parts) -> bool {
-    let says = |word: &[u8]| {
-        let values = head.headers.get_all(CONNECTION).iter();
-        let mut words = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
-        words.any(|said| said.trim_ascii().eq_ignore_ascii_case(word))
-    };
+    let says = |word: &[u8]| head.headers.words(CONNECTION).any(|said| said.eq_ignore_ascii_case(word));
     !says(b"close") && (head.version == Version::HTTP_11 || says(b"keep-alive"))
 }
 
@@ -266,8 +260,8 @@ fn put(out: &mut BytesMut, pieces: &[&[u8]]) {
     }
 }
 
-/// Heads of answers fit, with a small body behind them.
-const HEAD_CAPACITY: usize = 2 << 10;
+/// What a head has beside its fields, and a small body behind it.
+const HEAD_CAPACITY: usize = 1536;
 /// Copying so much costs less than a second piece to send.
 const TOGETHER_MAX: usize = 8 << 10;
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";

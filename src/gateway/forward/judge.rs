@@ -9,12 +9,12 @@ use crate::gateway::peer::Upstream;
 use crate::gateway::seen::{PIECE_OVERHEAD, SEEN_MAX, Seen};
 use crate::gateway::status;
 use crate::gateway::wire::{AnswerHead, Wire};
+use crate::protocol::fields::names::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
+use crate::protocol::fields::{Fields, printable};
 use crate::protocol::observe::{self, Phase, Progress, StreamObserver};
 use crate::protocol::websocket::handshake;
 use crate::protocol::{Operation, encoding};
 use bytes::Bytes;
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
-use http::{HeaderMap, HeaderValue};
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -50,7 +50,7 @@ pub(super) async fn judge(upstream: &Upstream, mut answer: Answer, target: &Targ
     } else if let Some(exception) = status::exception(&answer.head.headers) {
         let kind = status::aws_failure_kind(exception, status, &body);
         if kind.is_none() && target.translation().is_none() {
-            answer.head.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            answer.head.headers.set(CONTENT_TYPE, "application/json");
             answer.head.headers.remove(CONTENT_LENGTH);
             answer.held = vec![status::in_anthropics_words(exception, &body)];
             answer.complete = true;
@@ -92,9 +92,8 @@ fn socket(mut answer: Answer, target: &Target<'_>) -> Outcome {
 }
 
 /// What the provider asks us to wait.
-pub fn retry_after(headers: &HeaderMap, now_unix: u64) -> Option<Duration> {
-    let header = |name| headers.get(name).and_then(|value| value.to_str().ok());
-    balance::retry_after(header("retry-after-ms"), header("retry-after"), now_unix)
+pub fn retry_after(headers: &Fields, now_unix: u64) -> Option<Duration> {
+    balance::retry_after(headers.text("retry-after-ms"), headers.text("retry-after"), now_unix)
 }
 
 /// The beginning of an error's body, kept in `held` so that it can still be passed on whole; without its coding,
@@ -175,10 +174,10 @@ async fn whole(upstream: &Upstream, mut answer: Answer, target: &Target<'_>) -> 
 }
 
 /// What the body is encoded in, although the answer was asked for as it is.
-fn coding(headers: &HeaderMap) -> Option<&str> {
+fn coding(headers: &Fields) -> Option<&str> {
     let coding = headers.get(CONTENT_ENCODING)?;
     // One that is no text is one we do not know.
-    let coding = coding.to_str().unwrap_or("unknown").trim();
+    let coding = printable(coding).unwrap_or("unknown").trim();
     (!coding.is_empty() && !coding.eq_ignore_ascii_case("identity")).then_some(coding)
 }
 
@@ -246,16 +245,15 @@ async fn until_event(wire: &mut Wire, held: &mut Vec<Bytes>, observer: &mut Pass
 }
 
 /// Whether the body is server-sent events.
-fn is_event_stream(headers: &HeaderMap) -> bool {
-    let content_type = headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+fn is_event_stream(headers: &Fields) -> bool {
+    let content_type = headers.get(CONTENT_TYPE).unwrap_or_default();
     let essence = content_type.split(|byte| *byte == b';').next().unwrap_or_default();
     essence.trim_ascii().eq_ignore_ascii_case(b"text/event-stream")
 }
 
 /// JSON we can read: a 2xx that is not compressed.
 pub fn is_plain_success(head: &AnswerHead) -> bool {
-    let json =
-        head.headers.get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"application/json"));
+    let json = head.headers.get(CONTENT_TYPE).is_some_and(|value| value.starts_with(b"application/json"));
     let plain = coding(&head.headers).is_none();
     head.status.is_success() && json && plain
 }

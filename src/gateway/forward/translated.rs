@@ -9,12 +9,12 @@ use crate::failure::{Failure, FailureKind, Sent};
 use crate::gateway::peer::Upstream;
 use crate::gateway::status;
 use crate::gateway::wire::AnswerHead;
+use crate::protocol::fields::{Fields, names};
 use crate::protocol::observe::{self, AnswerFacts, Phase, Progress, StreamObserver};
 use crate::stage::translated::Translation;
 use crate::translate::{self, Aggregate, Decoder, Encoder, Ending, Fault, Loss, unified};
 use bytes::{Bytes, BytesMut};
 use http::StatusCode;
-use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -83,12 +83,11 @@ fn answered(mut answer: Box<Answer>, translation: &Translation, made: Made) -> O
 
 /// The head of an answer of ours: of the provider's only its status and when to come back.
 pub(super) fn head(provider: &AnswerHead, translation: &Translation) -> AnswerHead {
-    let mut headers = HeaderMap::new();
     let is_events = translation.stream && translation.client.sse && provider.status.is_success();
     let content_type = if is_events { "text/event-stream; charset=utf-8" } else { "application/json" };
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    if let Some(wait) = provider.headers.get(RETRY_AFTER) {
-        headers.insert(RETRY_AFTER, wait.clone());
+    let mut headers = Fields::of(&[(names::CONTENT_TYPE, content_type)]);
+    if let Some(wait) = provider.headers.get(names::RETRY_AFTER) {
+        headers.set(names::RETRY_AFTER, wait);
     }
     AnswerHead { status: provider.status, headers }
 }

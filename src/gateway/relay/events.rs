@@ -7,12 +7,12 @@ use super::{Chunk, Relayed};
 use crate::code::Code;
 use crate::gateway::exchange::{Downstream, UnderWay};
 use crate::gateway::forward::{self, Answer, Passing, Reading};
-use crate::gateway::reply::{Reply, Sent, set};
+use crate::gateway::reply::{Reply, Sent};
+use crate::protocol::fields::names::CACHE_CONTROL;
 use crate::protocol::observe::{Phase, Progress};
 use crate::protocol::{Operation, render};
 use crate::record::End;
 use bytes::{Buf as _, Bytes};
-use http::header::CACHE_CONTROL;
 
 /// What the end of the upstream's bytes means for the stream.
 enum Ending {
@@ -45,8 +45,8 @@ impl Reply<'_> {
         let reading = std::mem::replace(&mut answer.reading, Reading::Whole);
         let Reading::Events(mut observer) = reading else { return Sent::Broken };
         let mut head = self.client_head(&mut answer.head, None);
-        set(&mut head, CACHE_CONTROL, "no-cache, no-transform");
-        set(&mut head, "x-accel-buffering", "no");
+        head.headers.set(CACHE_CONTROL, "no-cache, no-transform");
+        head.headers.set("x-accel-buffering", "no");
         // The first event is known already, and what it says is booked whoever reads it.
         self.observed(&observer);
         relayed.remember(observer.response());

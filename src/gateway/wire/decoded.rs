@@ -5,8 +5,8 @@
 
 use super::{AnswerHead, Lost, Wire};
 use crate::cloud::aws::events::Events;
+use crate::protocol::fields::names;
 use bytes::{Bytes, BytesMut};
-use http::header::{CONTENT_TYPE, HeaderValue};
 use std::task::{Context, Poll, ready};
 
 /// A connection with such an answer.
@@ -48,11 +48,11 @@ impl Decoded {
 
 /// Whether the answer comes in frames; its head says then what becomes of it.
 pub(super) fn is_framed(head: &mut AnswerHead) -> bool {
-    let kind = head.headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+    let kind = head.headers.get(names::CONTENT_TYPE).unwrap_or_default();
     let framed = head.status.is_success() && kind.eq_ignore_ascii_case(b"application/vnd.amazon.eventstream");
     if framed {
-        head.headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
-        head.headers.remove(http::header::CONTENT_LENGTH);
+        head.headers.set(names::CONTENT_TYPE, "text/event-stream; charset=utf-8");
+        head.headers.remove(names::CONTENT_LENGTH);
     }
     framed
 }

@@ -6,11 +6,11 @@
 
 use super::{AnswerHead, Lost, Outbox, Sending, Stage};
 use crate::gateway::peer::Lines;
+use crate::protocol::fields::names;
 use crate::protocol::http1::{self, BodyReader, HeadScan, Step};
 use crate::stage::rewrite::Outgoing;
 use bytes::{Buf as _, Bytes, BytesMut};
 use http::StatusCode;
-use http::header::UPGRADE;
 use pingora::protocols::Stream;
 use std::future::Future as _;
 use std::io::{self, IoSlice};
@@ -82,12 +82,13 @@ impl Http1 {
         if !http1::is_sound_target(&outgoing.target) {
             return Err(Lost::new(Stage::Unfit, "unusable path"));
         }
-        if outgoing.headers.contains_key(UPGRADE) {
+        if outgoing.headers.has(names::UPGRADE) {
             self.asked = Asked::Switch;
         }
         let body: usize = outgoing.body.iter().map(Bytes::len).sum();
         let together = body <= TOGETHER_MAX;
-        let mut head = Vec::with_capacity(HEAD_CAPACITY + if together { body } else { 0 });
+        let room = outgoing.headers.bytes() + outgoing.target.len() + HEAD_CAPACITY;
+        let mut head = Vec::with_capacity(room + if together { body } else { 0 });
         http1::write_request_head(&outgoing.method, &outgoing.target, &outgoing.headers, &mut head);
         if together {
             outgoing.body.iter().for_each(|piece| head.extend_from_slice(piece));
@@ -269,8 +270,8 @@ fn unpinned(data: Bytes, taken: usize) -> Bytes {
 
 /// A request up to this size leaves in one piece with its head: copying it costs less than a second write.
 const TOGETHER_MAX: usize = 8 * 1024;
-/// Most heads fit.
-const HEAD_CAPACITY: usize = 1024;
+/// The method, the version and the line's ends.
+const HEAD_CAPACITY: usize = 64;
 /// Head, body before the model, model, body after it; more pieces take another write.
 const SLICES: usize = 8;
 /// Below this much room a new buffer is taken, so that small slices never pin much larger ones.

@@ -5,6 +5,7 @@
 
 use super::{AnswerHead, Lost, Outbox, Sending, Stage};
 use crate::gateway::peer::Lines;
+use crate::protocol::fields::{Fields, names};
 use crate::stage::rewrite::Outgoing;
 use bytes::Bytes;
 use h2::SendStream;
@@ -131,7 +132,7 @@ impl Http2 {
         }
         let length = head.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok());
         self.left = length.and_then(|length| length.parse().ok());
-        Poll::Ready(Ok(AnswerHead { status: head.status, headers: head.headers.clone() }))
+        Poll::Ready(Ok(AnswerHead { status: head.status, headers: Fields::from(&head.headers) }))
     }
 
     pub(super) fn poll_body(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Lost>> {
@@ -197,7 +198,7 @@ impl Drop for Http2 {
 
 /// The host goes into `:authority`, and nowhere else (RFC 9113 section 8.3.1).
 fn request_head(outgoing: &Outgoing, tls: bool) -> Result<Box<RequestHeader>, String> {
-    let authority = outgoing.headers.get(HOST).map_or(&b""[..], http::HeaderValue::as_bytes);
+    let authority = outgoing.headers.get(names::HOST).unwrap_or_default();
     let uri = http::Uri::builder()
         .scheme(if tls { "https" } else { "http" })
         .authority(authority)
@@ -207,8 +208,8 @@ fn request_head(outgoing: &Outgoing, tls: bool) -> Result<Box<RequestHeader>, St
     let built = RequestHeader::build(outgoing.method.clone(), b"/", Some(outgoing.headers.len()));
     let mut head = built.map_err(|error| format!("unusable method: {}", error.etype.as_str()))?;
     head.set_uri(uri);
-    for (name, value) in outgoing.headers.iter().filter(|(name, _)| **name != HOST) {
-        head.append_header(name.clone(), value.clone())
+    for (name, value) in outgoing.headers.to_map().iter().filter(|(name, _)| **name != HOST) {
+        head.append_header(name, value)
             .map_err(|error| format!("unusable header: {}", error.etype.as_str()))?;
     }
     Ok(Box::new(head))

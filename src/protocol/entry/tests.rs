@@ -1,10 +1,9 @@
 //! The table of addresses: one row per way a client, or a slip in its settings, writes one.
 
 use super::*;
-use http::HeaderValue;
 
-fn headers(lines: &[(&'static str, &'static str)]) -> HeaderMap {
-    lines.iter().map(|(name, value)| (name.parse().unwrap(), HeaderValue::from_static(value))).collect()
+fn headers(lines: &[(&'static str, &'static str)]) -> Fields {
+    Fields::of(lines)
 }
 
 fn read(method: &str, path: &str, lines: &[(&'static str, &'static str)]) -> Result<Entry, Refusal> {
@@ -150,7 +149,7 @@ fn every_spelling_leads_to_its_operation() {
         assert_eq!((entry.dialect.word(), entry.operation), (*dialect, *operation), "{method} {path}");
         assert_eq!(upstream_path(&entry, "", None, "M"), *upstream, "{method} {path}");
         assert_eq!(entry.fixup, *fixup, "{method} {path}");
-        assert_eq!(dialect_of(path, &HeaderMap::new()), entry.dialect, "{method} {path}");
+        assert_eq!(dialect_of(path, &Fields::default()), entry.dialect, "{method} {path}");
     }
     assert!(UNDERSTOOD.len() >= 80);
 }
@@ -252,7 +251,7 @@ fn anything_else_is_a_404_that_names_the_right_base() {
         assert_eq!(refusal.code, Code::UnknownEndpoint, "{method} {path}");
         let base = if dialect == "openai" { "<this host>/v1," } else { "<this host>/," };
         assert!(refusal.message.contains(base), "{method} {path}: {}", refusal.message);
-        assert_eq!(dialect_of(path, &HeaderMap::new()).word(), dialect, "{method} {path}");
+        assert_eq!(dialect_of(path, &Fields::default()).word(), dialect, "{method} {path}");
     }
     assert_eq!(read("GET", "/v1/files", ANTHROPIC).unwrap_err().code, Code::UnknownEndpoint);
 }
@@ -348,7 +347,7 @@ fn models_are_decoded_once_and_encoded_again() {
 #[test]
 fn the_upstreams_path_follows_the_channels_base_and_keeps_the_query() {
     let check = |path: &str, query: &str, base: &str, version: Option<&str>, expected: &str| {
-        let entry = entry(&Method::POST, path, Some(query), &HeaderMap::new()).unwrap();
+        let entry = entry(&Method::POST, path, Some(query), &Fields::default()).unwrap();
         assert_eq!(upstream_path(&entry, base, version, "m"), expected);
     };
     check("/anthropic/v1/messages", "beta=true", "", None, "/v1/messages?beta=true");
@@ -362,9 +361,9 @@ fn the_upstreams_path_follows_the_channels_base_and_keeps_the_query() {
 
 #[test]
 fn the_querys_key_counts_on_gemini_paths_and_goes_nowhere_from_any() {
-    let gemini = entry(&Method::GET, "/v1beta/models", Some("key=sk-1"), &HeaderMap::new()).unwrap();
+    let gemini = entry(&Method::GET, "/v1beta/models", Some("key=sk-1"), &Fields::default()).unwrap();
     assert_eq!((gemini.query_key.as_deref(), gemini.query), (Some("sk-1"), None));
-    let openai = entry(&Method::GET, "/v1/models", Some("key=sk-1&a=b"), &HeaderMap::new()).unwrap();
+    let openai = entry(&Method::GET, "/v1/models", Some("key=sk-1&a=b"), &Fields::default()).unwrap();
     assert_eq!((openai.query_key, openai.query.as_deref()), (None, Some("a=b")));
 }
 
@@ -372,15 +371,15 @@ fn the_querys_key_counts_on_gemini_paths_and_goes_nowhere_from_any() {
 fn a_gemini_query_that_takes_an_answer_apart_is_refused() {
     for query in ["alt=sse&fields=candidates", "$fields=a", "%24callback=f", "callback=f"] {
         let path = "/v1beta/models/g:streamGenerateContent";
-        let refusal = entry(&Method::POST, path, Some(query), &HeaderMap::new()).unwrap_err();
+        let refusal = entry(&Method::POST, path, Some(query), &Fields::default()).unwrap_err();
         assert_eq!(refusal.code, Code::InvalidRequest, "{query}");
     }
-    assert!(entry(&Method::POST, "/v1/responses", Some("fields=a"), &HeaderMap::new()).is_ok());
+    assert!(entry(&Method::POST, "/v1/responses", Some("fields=a"), &Fields::default()).is_ok());
 }
 
 #[test]
 fn a_realtime_sessions_model_stands_in_the_query_and_goes_up_under_the_providers_name() {
-    let realtime = |query: &str| entry(&Method::GET, "/v1/realtime", Some(query), &HeaderMap::new());
+    let realtime = |query: &str| entry(&Method::GET, "/v1/realtime", Some(query), &Fields::default());
     for (query, model, key, upstream) in [
         ("model=m", "m", None, Some("model=up%2Fs")),
         ("a=b%20c&%6dodel=m%2Fn&d", "m/n", None, Some("a=b%20c&model=up%2Fs&d")),
@@ -402,12 +401,12 @@ fn a_realtime_sessions_model_stands_in_the_query_and_goes_up_under_the_providers
         assert_eq!(realtime(query).unwrap_err().code, Code::InvalidRequest, "{query}");
     }
     for path in ["/v1/realtime/client_secrets", "/v1/realtime/sessions", "/v1/realtime/calls/rtc_1/accept"] {
-        let refusal = entry(&Method::POST, path, None, &HeaderMap::new()).unwrap_err();
+        let refusal = entry(&Method::POST, path, None, &Fields::default()).unwrap_err();
         assert_eq!(refusal.code, Code::UnknownEndpoint);
         assert!(refusal.message.contains("/v1/realtime?model="), "{}", refusal.message);
     }
     assert_eq!(
-        entry(&Method::POST, "/v1/realtime", Some("model=m"), &HeaderMap::new()).unwrap_err().code,
+        entry(&Method::POST, "/v1/realtime", Some("model=m"), &Fields::default()).unwrap_err().code,
         Code::MethodNotAllowed
     );
 }
@@ -416,7 +415,7 @@ proptest::proptest! {
     #[test]
     fn no_path_panics_and_every_refusal_is_one_of_three(path in "/?(v1|v1beta|api|models|%2e|\\.\\.|files|:|/|[a-z%]){0,8}") {
         for method in [Method::GET, Method::POST, Method::HEAD] {
-            if let Err(refusal) = entry(&method, &path, None, &HeaderMap::new()) {
+            if let Err(refusal) = entry(&method, &path, None, &Fields::default()) {
                 let known = [Code::UnknownEndpoint, Code::MethodNotAllowed, Code::WebsocketNotAvailable];
                 proptest::prop_assert!(known.contains(&refusal.code));
             }

@@ -8,9 +8,10 @@
 //! where its body ends.
 
 use super::Framing;
+use crate::protocol::fields::{Fields, has_control};
+use crate::protocol::parts::Parts;
 use bytes::Bytes;
-use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version};
+use http::{Method, Uri, Version};
 use std::ops::Range;
 
 /// Why a head is answered without being understood.
@@ -106,17 +107,16 @@ impl RequestHead {
     /// target is no URI after all.
     pub fn parts(&self, head: &Bytes) -> Option<Parts> {
         let facts = &self.facts;
-        let mut headers = HeaderMap::with_capacity(facts.fields.len());
+        let mut headers = Fields::with_capacity(facts.fields.len(), head.len());
         for (name, value) in &facts.fields {
-            let name = HeaderName::from_bytes(&head[name.clone()]).ok()?;
-            headers.append(name, HeaderValue::from_maybe_shared(head.slice(value.clone())).ok()?);
+            headers.append(&head[name.clone()], &head[value.clone()]);
         }
-        let mut parts = Request::new(()).into_parts().0;
-        parts.method = Method::from_bytes(&head[facts.method.clone()]).ok()?;
-        parts.uri = Uri::from_maybe_shared(head.slice(facts.target.clone())).ok()?;
-        parts.version = if facts.is_1_1 { Version::HTTP_11 } else { Version::HTTP_10 };
-        parts.headers = headers;
-        Some(parts)
+        Some(Parts {
+            method: Method::from_bytes(&head[facts.method.clone()]).ok()?,
+            uri: Uri::from_maybe_shared(head.slice(facts.target.clone())).ok()?,
+            version: if facts.is_1_1 { Version::HTTP_11 } else { Version::HTTP_10 },
+            headers,
+        })
     }
 }
 
@@ -176,40 +176,50 @@ impl Facts {
         if text.len() > VALUE_BYTES_MAX + NAME_BYTES_MAX {
             return Err(Unfit::TooLong);
         }
-        let colon = memchr::memchr(b':', text).ok_or(Unfit::Malformed)?;
+        // The first byte that stands in no name has to be the colon. A line that goes on with the one before begins with a
+        // blank, which no name does.
+        let mut seen = 0;
+        let colon = text.iter().position(|byte| {
+            let class = CLASSES[usize::from(*byte)];
+            seen |= class;
+            class & IN_TOKEN == 0
+        });
+        let colon = colon.filter(|at| *at > 0 && text[*at] == b':').ok_or(Unfit::Malformed)?;
         let name = &text[..colon];
-        // A line that goes on with the one before begins with a blank, which no name does.
-        if name.is_empty() || !name.iter().all(|byte| is_token(*byte)) {
-            return Err(Unfit::Malformed);
-        }
         let value = text[colon + 1..].trim_ascii();
         if name.len() > NAME_BYTES_MAX || value.len() > VALUE_BYTES_MAX {
             return Err(Unfit::TooLong);
         }
         // Form feed, which `trim_ascii` takes for a blank too, is none here.
-        if !text[colon + 1..].iter().all(|byte| matches!(byte, b'\t' | b' '..=b'~' | 0x80..)) {
+        if has_control(&text[colon + 1..]) {
             return Err(Unfit::Malformed);
         }
-        if name.contains(&b'_') && is_disguised(name) {
+        if seen & UNDERSCORE != 0 && is_disguised(name) {
             return Err(Unfit::Framing);
         }
         let begins = line.start + colon + 1 + blanks(&text[colon + 1..]);
         let stands = begins..begins + value.len();
         self.fields.push((line.start..line.start + colon, stands.clone()));
+        self.weigh(name, (value, stands))
+    }
+
+    /// Keeps what decides the framing and whom it is for.
+    fn weigh(&mut self, name: &[u8], (value, stands): (&[u8], Range<usize>)) -> Result<(), Unfit> {
         let is = |word: &str| name.eq_ignore_ascii_case(word.as_bytes());
-        if is("host") {
-            return self.host.replace(stands).map_or(Ok(()), |_| Err(Unfit::Host));
+        match name.len() {
+            4 if is("host") => self.host.replace(stands).map_or(Ok(()), |_| Err(Unfit::Host)),
+            10 if is("connection") => nominates(value),
+            14 if is("content-length") => {
+                let length = length(value)?;
+                self.length.replace(length).map_or(Ok(()), |_| Err(Unfit::Framing))
+            }
+            17 if is("transfer-encoding") => {
+                let again = std::mem::replace(&mut self.chunked, true);
+                let fits = self.is_1_1 && !again && value.eq_ignore_ascii_case(b"chunked");
+                if fits { Ok(()) } else { Err(Unfit::Framing) }
+            }
+            _ => Ok(()),
         }
-        if is("content-length") {
-            let length = length(value)?;
-            return self.length.replace(length).map_or(Ok(()), |_| Err(Unfit::Framing));
-        }
-        if is("transfer-encoding") {
-            let again = std::mem::replace(&mut self.chunked, true);
-            let fits = self.is_1_1 && !again && value.eq_ignore_ascii_case(b"chunked");
-            return if fits { Ok(()) } else { Err(Unfit::Framing) };
-        }
-        if is("connection") { nominates(value) } else { Ok(()) }
     }
 
     /// What holds only of a head as a whole.
@@ -308,25 +318,30 @@ fn is_host(host: &[u8]) -> bool {
 }
 
 fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric()
-        || matches!(
-            byte,
-            b'!' | b'#'
-                | b'$'
-                | b'%'
-                | b'&'
-                | b'\''
-                | b'*'
-                | b'+'
-                | b'-'
-                | b'.'
-                | b'^'
-                | b'_'
-                | b'`'
-                | b'|'
-                | b'~'
-        )
+    CLASSES[usize::from(byte)] & IN_TOKEN != 0
 }
+
+/// What a byte is in a name; one look instead of a dozen comparisons.
+const CLASSES: [u8; 256] = {
+    let mut classes = [0; 256];
+    let mut byte = 0;
+    while byte < 128 {
+        #[expect(clippy::cast_possible_truncation, reason = "below 128")]
+        let is_name = (byte as u8).is_ascii_alphanumeric();
+        classes[byte] = if is_name { IN_TOKEN } else { 0 };
+        byte += 1;
+    }
+    let (marks, mut at) = (b"!#$%&'*+-.^_`|~", 0);
+    while at < marks.len() {
+        classes[marks[at] as usize] = IN_TOKEN;
+        at += 1;
+    }
+    classes[b'_' as usize] |= UNDERSCORE;
+    classes
+};
+/// It may stand in a name or a method (RFC 9110 section 5.6.2).
+const IN_TOKEN: u8 = 1;
+const UNDERSCORE: u8 = 2;
 
 /// The longest that any registry knows has 17 bytes.
 const METHOD_BYTES_MAX: usize = 32;
@@ -382,7 +397,7 @@ mod tests {
     }
 
     #[test]
-    fn its_parts_are_what_it_says_and_share_its_bytes() {
+    fn its_parts_are_what_it_says() {
         let head = "POST /v1/x?a=1 HTTP/1.1\r\nHost: a\r\nX-A:\t b c \r\nx-a:\r\nContent-Length: 7\r\n\r\n";
         let head = Bytes::from_static(head.as_bytes());
         let mut reader = RequestHead::default();
@@ -390,12 +405,8 @@ mod tests {
         let parts = reader.parts(&head).unwrap();
         assert_eq!((parts.method, parts.version), (Method::POST, Version::HTTP_11));
         assert_eq!((parts.uri.path(), parts.uri.query()), ("/v1/x", Some("a=1")));
-        let named: Vec<_> =
-            parts.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
-        let expected: [(&str, &[u8]); 4] =
-            [("host", b"a"), ("x-a", b"b c"), ("x-a", b""), ("content-length", b"7")];
-        assert_eq!(named, expected);
-        assert!(head.as_ptr_range().contains(&parts.headers["x-a"].as_bytes().as_ptr()));
+        let expected = [("host", "a"), ("x-a", "b c"), ("x-a", ""), ("content-length", "7")];
+        assert_eq!(parts.headers, Fields::of(&expected));
     }
 
     proptest! {
@@ -422,8 +433,8 @@ mod tests {
                 prop_assert_eq!(oracle.path, target);
                 prop_assert_eq!(oracle.headers.len(), parts.headers.len());
                 for header in oracle.headers.iter() {
-                    let mut all = parts.headers.get_all(header.name).iter();
-                    prop_assert!(all.any(|value| value.as_bytes() == header.value));
+                    let name = header.name.to_ascii_lowercase();
+                    prop_assert!(parts.headers.all(&name).any(|value| value == header.value));
                 }
             }
         }

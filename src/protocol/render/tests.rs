@@ -214,8 +214,10 @@ fn model_lists_have_what_strict_sdks_require() {
 fn limits_have_the_names_and_times_of_the_dialect() {
     let lines = |dialect, of| {
         let view = LimitView { of, limit: 100, remaining: 7, reset: Duration::from_millis(1500) };
-        let headers = limit_headers(dialect, &view, 1_795_219_200);
-        headers.into_iter().map(|(name, value)| format!("{name}: {value}")).collect::<Vec<_>>()
+        let mut headers = Fields::default();
+        limit_headers(dialect, &view, 1_795_219_200, &mut headers);
+        let line = |(name, value): (&[u8], &[u8])| [name, b": ", value].concat();
+        headers.iter().map(|field| String::from_utf8(line(field)).unwrap()).collect::<Vec<_>>()
     };
     for (of, name) in [(Limited::Requests, "requests"), (Limited::Tokens, "tokens")] {
         let openai = [

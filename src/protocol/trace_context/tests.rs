@@ -1,19 +1,13 @@
 //! The cases of the W3C's own test suite (github.com/w3c/trace-context, test/test.py), as a table.
 
 use super::*;
-use http::{HeaderName, HeaderValue};
 
 const TRACE: u128 = 0x1234_5678_9012_3456_7890_1234_5678_9012;
 const PARENT: u64 = 0x1234_5678_9012_3456;
 const GOOD: &str = "00-12345678901234567890123456789012-1234567890123456-00";
 
-fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
-    let mut headers = HeaderMap::new();
-    for (name, value) in pairs {
-        let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
-        headers.append(name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
-    }
-    headers
+fn headers(pairs: &[(&str, &str)]) -> Fields {
+    Fields::of(pairs)
 }
 
 #[test]

@@ -6,34 +6,35 @@
 //! an answer that does not prove that the provider has understood is no answer.
 
 use crate::code::Code;
+use crate::protocol::fields::names::{
+    CONNECTION, CONTENT_LENGTH, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY,
+    SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
+};
+use crate::protocol::fields::{Fields, printable};
 use crate::protocol::http1::Garbled;
 use crate::protocol::key_forms::SOCKET_CREDENTIALS;
 use crate::refusal::Refusal;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http::header::{
-    CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT,
-    SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
-};
 use http::{StatusCode, Version};
 
 /// Whether a head asks for a WebSocket.
-pub fn is_asked_for(headers: &HeaderMap) -> bool {
-    names(headers, &UPGRADE, WEBSOCKET)
+pub fn is_asked_for(headers: &Fields) -> bool {
+    names(headers, UPGRADE, WEBSOCKET)
 }
 
 /// Refuses a request that is no handshake, and says what one would be.
-pub fn check(version: Version, headers: &HeaderMap) -> Result<(), Refusal> {
+pub fn check(version: Version, headers: &Fields) -> Result<(), Refusal> {
     if version != Version::HTTP_11 {
         return Err(required("WebSockets are taken over HTTP/1.1 only. Connect with HTTP/1.1"));
     }
-    if !is_asked_for(headers) || !names(headers, &CONNECTION, "upgrade") {
+    if !is_asked_for(headers) || !names(headers, CONNECTION, "upgrade") {
         return Err(required("There is a WebSocket at this address and nothing else. Open one"));
     }
-    if single(headers, &SEC_WEBSOCKET_VERSION) != Some(VERSION) {
+    if single(headers, SEC_WEBSOCKET_VERSION) != Some(VERSION) {
         return Err(required("The only WebSocket version here is 13. Use it"));
     }
-    let key = single(headers, &SEC_WEBSOCKET_KEY).and_then(|key| STANDARD.decode(key).ok());
+    let key = single(headers, SEC_WEBSOCKET_KEY).and_then(|key| STANDARD.decode(key).ok());
     if key.is_none_or(|key| key.len() != KEY_BYTES) {
         let message = "The WebSocket handshake needs one Sec-WebSocket-Key of 16 bytes in base64.";
         return Err(Refusal::new(Code::InvalidRequest, message));
@@ -48,37 +49,37 @@ fn required(message: &str) -> Refusal {
 }
 
 /// Makes the headers that a provider gets ask for what the client's ask for.
-pub fn ask(headers: &mut HeaderMap, client: &HeaderMap) {
+pub fn ask(headers: &mut Fields, client: &Fields) {
     headers.remove(CONTENT_LENGTH);
     headers.remove(SEC_WEBSOCKET_EXTENSIONS);
-    headers.insert(UPGRADE, HeaderValue::from_static(WEBSOCKET));
-    headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
-    headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static(VERSION));
+    headers.set(UPGRADE, WEBSOCKET);
+    headers.set(CONNECTION, "Upgrade");
+    headers.set(SEC_WEBSOCKET_VERSION, VERSION);
     if let Some(key) = client.get(SEC_WEBSOCKET_KEY) {
-        headers.insert(SEC_WEBSOCKET_KEY, key.clone());
+        headers.set(SEC_WEBSOCKET_KEY, key);
     }
     let offered: Vec<&str> = offered(client).collect();
-    if let (Ok(value), false) = (HeaderValue::from_str(&offered.join(", ")), offered.is_empty()) {
-        headers.insert(SEC_WEBSOCKET_PROTOCOL, value);
+    if !offered.is_empty() {
+        headers.set(SEC_WEBSOCKET_PROTOCOL, offered.join(", "));
     }
 }
 
 /// Whether an answer is the proof that was asked for with these headers.
-pub fn check_answer(status: StatusCode, headers: &HeaderMap, asked: &HeaderMap) -> Result<(), Garbled> {
+pub fn check_answer(status: StatusCode, headers: &Fields, asked: &Fields) -> Result<(), Garbled> {
     if status != StatusCode::SWITCHING_PROTOCOLS {
         return Err(Garbled("it was asked for a WebSocket and answered without one"));
     }
-    if !is_asked_for(headers) || !names(headers, &CONNECTION, "upgrade") {
+    if !is_asked_for(headers) || !names(headers, CONNECTION, "upgrade") {
         return Err(Garbled("it switches to something else than a WebSocket"));
     }
-    let key = asked.get(SEC_WEBSOCKET_KEY).map_or(&b""[..], HeaderValue::as_bytes);
-    if single(headers, &SEC_WEBSOCKET_ACCEPT) != Some(&*proof(key)) {
+    let key = asked.get(SEC_WEBSOCKET_KEY).unwrap_or_default();
+    if single(headers, SEC_WEBSOCKET_ACCEPT) != Some(&*proof(key)) {
         return Err(Garbled("its Sec-WebSocket-Accept is not the answer to the key"));
     }
-    if headers.contains_key(SEC_WEBSOCKET_EXTENSIONS) {
+    if headers.has(SEC_WEBSOCKET_EXTENSIONS) {
         return Err(Garbled("it uses an extension that nobody asked for"));
     }
-    match headers.get(SEC_WEBSOCKET_PROTOCOL).map(|value| value.to_str().unwrap_or_default().trim()) {
+    match headers.get(SEC_WEBSOCKET_PROTOCOL).map(|value| printable(value).unwrap_or_default().trim()) {
         Some(chosen) if !offered(asked).any(|name| name == chosen) => {
             Err(Garbled("it chose a subprotocol that nobody asked for"))
         }
@@ -88,10 +89,9 @@ pub fn check_answer(status: StatusCode, headers: &HeaderMap, asked: &HeaderMap) 
 
 /// The subprotocol that the client is told, who would break off where it named some and none was chosen. A provider that chooses
 /// none speaks its only one all the same.
-pub fn chosen(answer: &HeaderMap, client: &HeaderMap) -> Option<HeaderValue> {
-    let own = answer.get(SEC_WEBSOCKET_PROTOCOL).cloned();
-    let first = || offered(client).next().and_then(|name| HeaderValue::from_str(name).ok());
-    own.or_else(first)
+pub fn chosen(answer: &Fields, client: &Fields) -> Option<String> {
+    let own = answer.text(SEC_WEBSOCKET_PROTOCOL).or_else(|| offered(client).next());
+    own.map(str::to_owned)
 }
 
 /// What the provider has to answer to a key (section 4.2.2).
@@ -103,22 +103,21 @@ pub fn proof(key: &[u8]) -> String {
 }
 
 /// The subprotocols a client names that are no business between it and us.
-fn offered(headers: &HeaderMap) -> impl Iterator<Item = &str> {
-    let values = headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|value| value.to_str().ok());
+fn offered(headers: &Fields) -> impl Iterator<Item = &str> {
+    let values = headers.all(SEC_WEBSOCKET_PROTOCOL).filter_map(printable);
     let listed = values.flat_map(|value| value.split(',')).map(str::trim);
     let is_private = |name: &str| SOCKET_CREDENTIALS.iter().any(|prefix| name.starts_with(prefix));
     listed.filter(move |name| !name.is_empty() && !is_private(name)).take(SUBPROTOCOLS_MAX)
 }
 
 /// Whether a header that is a list has this word.
-fn names(headers: &HeaderMap, name: &HeaderName, word: &str) -> bool {
-    let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
-    values.flat_map(|value| value.split(',')).any(|one| one.trim().eq_ignore_ascii_case(word))
+fn names(headers: &Fields, name: &str, word: &str) -> bool {
+    headers.words(name).any(|one| one.eq_ignore_ascii_case(word.as_bytes()))
 }
 
-fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
-    let mut values = headers.get_all(name).iter();
-    let first = values.next()?.to_str().ok()?;
+fn single<'a>(headers: &'a Fields, name: &'a str) -> Option<&'a str> {
+    let mut values = headers.all(name);
+    let first = printable(values.next()?)?;
     values.next().is_none().then_some(first.trim())
 }
 
@@ -133,12 +132,8 @@ const SUBPROTOCOLS_MAX: usize = 16;
 mod tests {
     use super::*;
 
-    fn headers(lines: &[(&'static str, &str)]) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        for (name, value) in lines {
-            headers.append(*name, HeaderValue::from_str(value).unwrap());
-        }
-        headers
+    fn headers(lines: &[(&'static str, &str)]) -> Fields {
+        Fields::of(lines)
     }
 
     const KEY: (&str, &str) = ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==");
@@ -174,14 +169,14 @@ mod tests {
         let client = headers(&[KEY, UP, ON, OF, ("sec-websocket-protocol", all)]);
         let mut asked = headers(&[KEY, ("sec-websocket-extensions", "permessage-deflate"), ("x-a", "b")]);
         ask(&mut asked, &client);
-        assert_eq!(asked.get("sec-websocket-protocol").unwrap(), "realtime, openai-beta.realtime-v1");
-        assert!(!asked.contains_key("sec-websocket-extensions"));
-        assert_eq!(asked.get("upgrade").unwrap(), "websocket");
-        assert_eq!(asked.get("x-a").unwrap(), "b");
+        assert_eq!(asked.text("sec-websocket-protocol"), Some("realtime, openai-beta.realtime-v1"));
+        assert!(!asked.has("sec-websocket-extensions"));
+        assert_eq!(asked.text("upgrade"), Some("websocket"));
+        assert_eq!(asked.text("x-a"), Some("b"));
         let (none, own) =
-            (HeaderMap::new(), headers(&[("sec-websocket-protocol", "openai-beta.realtime-v1")]));
-        assert_eq!(chosen(&none, &client).unwrap(), "realtime");
-        assert_eq!(chosen(&own, &client).unwrap(), "openai-beta.realtime-v1");
+            (Fields::default(), headers(&[("sec-websocket-protocol", "openai-beta.realtime-v1")]));
+        assert_eq!(chosen(&none, &client).as_deref(), Some("realtime"));
+        assert_eq!(chosen(&own, &client).as_deref(), Some("openai-beta.realtime-v1"));
         assert_eq!(
             chosen(&none, &headers(&[("sec-websocket-protocol", "openai-insecure-api-key.sk-1")])),
             None

@@ -4,9 +4,10 @@ use super::said;
 use crate::support::KEY;
 use crate::support::decide::Decides;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method};
+use http::Method;
 use std::collections::BTreeMap;
 use tollgate::protocol::entry;
+use tollgate::protocol::fields::Fields;
 use tollgate::stage::rewrite::{Original, rewrite};
 
 #[test]
@@ -39,17 +40,14 @@ fn a_request_with_the_token_of_claude_code_is_the_clients_own_but_for_the_creden
         (&["a, b", "c"], "a,b,c,oauth-2025-04-20"),
         (&["oauth-2025-04-20,a"], "oauth-2025-04-20,a"),
     ] {
-        let mut headers = HeaderMap::new();
-        for (name, value) in [
+        let mut headers = Fields::of(&[
             ("x-api-key", KEY),
             ("anthropic-version", "2023-06-01"),
             ("user-agent", "curl/8"),
             ("x-app", "cli"),
-        ] {
-            headers.insert(name, HeaderValue::from_static(value));
-        }
+        ]);
         for beta in betas {
-            headers.append("anthropic-beta", HeaderValue::from_static(beta));
+            headers.append("anthropic-beta", beta);
         }
         let entry =
             entry::entry(&Method::POST, "/v1/messages", Some("beta=true"), &headers).expect("an address");
@@ -83,7 +81,9 @@ fn a_request_with_the_token_of_claude_code_is_the_clients_own_but_for_the_creden
         let found: BTreeMap<&str, &str> = outgoing
             .headers
             .iter()
-            .map(|(name, value)| (name.as_str(), value.to_str().expect("ASCII")))
+            .map(|(name, value)| {
+                (str::from_utf8(name).expect("ASCII"), str::from_utf8(value).expect("ASCII"))
+            })
             .collect();
         assert_eq!(found, expected, "{betas:?}");
         assert_eq!(outgoing.headers.len(), expected.len(), "{betas:?}");

@@ -4,9 +4,9 @@ use super::super::multipart::{Dashes, Parts};
 use super::super::read;
 use super::*;
 use crate::code::Code;
+use crate::protocol::fields::Fields;
 use crate::protocol::splice::splice;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, header::CONTENT_TYPE};
 use proptest::prelude::*;
 
 const EDITS: Operation = Operation::ImageEdits;
@@ -15,9 +15,7 @@ const MODEL: &str = "--xyz\r\nContent-Disposition: form-data; name=\"model\"\r\n
 const FILE: &str = "--xyz\r\nContent-Disposition: form-data; name=\"image\"; filename=\"a.png\"\r\nContent-Type: image/png\r\n\r\n\u{89}PNG\r\n\r\n--xy\n--xy\r\n\r\n";
 
 fn asked(operation: Operation, content_type: &str, body: &[u8]) -> Result<Inspection, Refusal> {
-    let headers: HeaderMap =
-        [(CONTENT_TYPE, HeaderValue::from_str(content_type).unwrap())].into_iter().collect();
-    read(operation, &headers, body)
+    read(operation, &Fields::of(&[("content-type", content_type)]), body)
 }
 
 fn refused(content_type: &str, body: &str) -> String {
@@ -94,9 +92,8 @@ fn content_types_are_read_as_everybody_reads_them() {
     }
     let long = format!("multipart/form-data; boundary={}", "x".repeat(71));
     assert!(refused(&long, &body).contains("is none"));
-    let mut two = HeaderMap::new();
-    two.append(CONTENT_TYPE, HeaderValue::from_static(TYPE));
-    two.append(CONTENT_TYPE, HeaderValue::from_static("multipart/form-data; boundary=abc"));
+    let other = "multipart/form-data; boundary=abc";
+    let two = Fields::of(&[("content-type", TYPE), ("content-type", other)]);
     assert!(read(EDITS, &two, body.as_bytes()).is_err());
 }
 

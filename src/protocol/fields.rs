@@ -1,0 +1,333 @@
+//! Header fields as text, in the order they came.
+//!
+//! A map hashes every name and allocates for most, once for each hop; a head has some twenty lines, and what is asked of it
+//! is a handful of names. So it stays what it is on the wire: one text and an index of its lines, which is read by looking
+//! along it and passed on by copying.
+//! Invariants: names are in lower case; a value has no control byte but the tab, so that one field is always one line; what
+//! is not removed keeps its order.
+
+use bytes::BufMut;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use std::fmt;
+
+/// The fields of a head.
+#[derive(Clone, Default)]
+pub struct Fields {
+    /// Every line as it is written, also those that were removed.
+    text: Vec<u8>,
+    lines: Vec<Line>,
+}
+
+/// Where a line stands: the name, a colon and a blank, the value, the line's end.
+#[derive(Debug, Clone, Copy)]
+struct Line {
+    begins: u32,
+    name: u32,
+    value: u32,
+}
+
+impl Line {
+    fn name(self) -> std::ops::Range<usize> {
+        let begins = self.begins as usize;
+        begins..begins + self.name as usize
+    }
+
+    fn value(self) -> std::ops::Range<usize> {
+        let begins = self.name().end + SEPARATOR.len();
+        begins..begins + self.value as usize
+    }
+
+    fn whole(self) -> std::ops::Range<usize> {
+        self.begins as usize..self.value().end + LINE_END.len()
+    }
+}
+
+impl Fields {
+    /// With room for so many lines of so many bytes in all.
+    pub fn with_capacity(lines: usize, bytes: usize) -> Self {
+        let bytes = bytes + lines * (SEPARATOR.len() + LINE_END.len());
+        Self { text: Vec::with_capacity(bytes), lines: Vec::with_capacity(lines) }
+    }
+
+    /// These; for what is written by hand.
+    pub fn of<V: AsRef<[u8]>>(fields: &[(&str, V)]) -> Self {
+        let mut all = Self::default();
+        fields.iter().for_each(|(name, value)| all.append(name, value));
+        all
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.lines.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.lines.is_empty()
+    }
+
+    /// Adds one behind the others. What cannot be a name or a value is left out: nobody may write two lines with one.
+    pub fn append(&mut self, name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) {
+        let (name, value) = (name.as_ref(), value.as_ref());
+        let begins = self.text.len();
+        let sizes = [begins, name.len(), value.len()].map(u32::try_from);
+        let [Ok(at), Ok(of_name), Ok(of_value)] = sizes else { return };
+        if !is_name(name) || has_control(value) {
+            return;
+        }
+        self.text.extend_from_slice(name);
+        self.text[begins..].make_ascii_lowercase();
+        self.text.extend_from_slice(SEPARATOR);
+        self.text.extend_from_slice(value);
+        self.text.extend_from_slice(LINE_END);
+        self.lines.push(Line { begins: at, name: of_name, value: of_value });
+    }
+
+    /// Puts one in the place of all of its name.
+    pub fn set(&mut self, name: &str, value: impl AsRef<[u8]>) {
+        self.remove(name);
+        self.append(name, value);
+    }
+
+    /// The same with a number.
+    pub fn set_number(&mut self, name: &str, number: impl itoa::Integer) {
+        self.set(name, itoa::Buffer::new().format(number));
+    }
+
+    /// Adds one where there is none of its name.
+    pub fn set_if_missing(&mut self, name: &str, value: impl AsRef<[u8]>) {
+        if !self.has(name) {
+            self.append(name, value);
+        }
+    }
+
+    /// Takes away all of this name.
+    pub fn remove(&mut self, name: &str) {
+        let Self { text, lines } = self;
+        lines.retain(|line| !is_named(text, *line, name));
+    }
+
+    /// Keeps those of which this says so, by name and value.
+    pub fn retain(&mut self, mut keep: impl FnMut(&[u8], &[u8]) -> bool) {
+        let Self { text, lines } = self;
+        lines.retain(|line| keep(&text[line.name()], &text[line.value()]));
+    }
+
+    /// The first value of this name.
+    pub fn get(&self, name: &str) -> Option<&[u8]> {
+        let line = self.lines.iter().find(|line| is_named(&self.text, **line, name))?;
+        Some(&self.text[line.value()])
+    }
+
+    /// The first value of this name, where it is printable ASCII.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        self.get(name).and_then(printable)
+    }
+
+    /// Whether there is one of this name.
+    pub fn has(&self, name: &str) -> bool {
+        self.lines.iter().any(|line| is_named(&self.text, *line, name))
+    }
+
+    /// Every value of this name, in order.
+    pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+        let of_name = self.lines.iter().filter(move |line| is_named(&self.text, **line, name));
+        of_name.map(|line| &self.text[line.value()])
+    }
+
+    /// The words between the commas of all values of this name.
+    pub fn words<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+        self.all(name).flat_map(|value| value.split(|byte| *byte == b',')).map(<[u8]>::trim_ascii)
+    }
+
+    /// Names and values, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.lines.iter().map(|line| (&self.text[line.name()], &self.text[line.value()]))
+    }
+
+    /// Writes them, a line each; what stands together is copied together.
+    pub fn write(&self, out: &mut impl BufMut) {
+        let mut lines = self.lines.iter();
+        let Some(mut run) = lines.next().map(|line| line.whole()) else { return };
+        for line in lines {
+            let line = line.whole();
+            if line.start == run.end {
+                run.end = line.end;
+            } else {
+                out.put_slice(&self.text[run]);
+                run = line;
+            }
+        }
+        out.put_slice(&self.text[run]);
+    }
+
+    /// How many bytes they take when written.
+    pub fn bytes(&self) -> usize {
+        self.lines.iter().map(|line| line.whole().len()).sum()
+    }
+
+    /// As others keep them. What they refuse is left out.
+    pub fn to_map(&self) -> HeaderMap {
+        let mut map = HeaderMap::with_capacity(self.len());
+        for (name, value) in self.iter() {
+            if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value)) {
+                map.append(name, value);
+            }
+        }
+        map
+    }
+}
+
+impl From<&HeaderMap> for Fields {
+    fn from(map: &HeaderMap) -> Self {
+        let bytes = map.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+        let mut fields = Self::with_capacity(map.len(), bytes);
+        map.iter().for_each(|(name, value)| fields.append(name, value));
+        fields
+    }
+}
+
+impl PartialEq for Fields {
+    fn eq(&self, other: &Self) -> bool {
+        self.iter().eq(other.iter())
+    }
+}
+
+impl Eq for Fields {}
+
+/// Names only: a value may be a credential.
+impl fmt::Debug for Fields {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter().map(|(name, _)| name.escape_ascii().to_string())).finish()
+    }
+}
+
+/// A value as text, where every byte of it is printable ASCII, a blank or a tab.
+pub fn printable(value: &[u8]) -> Option<&str> {
+    let odd = value.iter().fold(false, |found, byte| found | (*byte >= 0x80));
+    if odd || has_control(value) { None } else { std::str::from_utf8(value).ok() }
+}
+
+/// Whether a name is none that ends before its end.
+fn is_name(name: &[u8]) -> bool {
+    let ends = |byte: u8| (byte <= b' ') | (byte == b':') | (byte >= 0x7f);
+    !name.is_empty() && !name.iter().fold(false, |found, byte| found | ends(*byte))
+}
+
+/// Whether a value has a byte that may stand in none (RFC 9110 section 5.5). Every byte is looked at, none alone: the
+/// compiler makes it many at once.
+pub fn has_control(value: &[u8]) -> bool {
+    value.iter().fold(false, |found, byte| found | ((*byte < b' ') & (*byte != b'\t')) | (*byte == 0x7f))
+}
+
+fn is_named(text: &[u8], line: Line, name: &str) -> bool {
+    line.name as usize == name.len() && text[line.name()] == *name.as_bytes()
+}
+
+const SEPARATOR: &[u8] = b": ";
+const LINE_END: &[u8] = b"\r\n";
+
+/// The names that something here depends on.
+pub mod names {
+    macro_rules! names {
+        ($($constant:ident = $text:literal),* $(,)?) => {
+            $(#[doc = concat!("`", $text, "`")] pub const $constant: &str = $text;)*
+        };
+    }
+    names! {
+        ACCEPT = "accept",
+        ACCEPT_ENCODING = "accept-encoding",
+        ACCESS_CONTROL_ALLOW_ORIGIN = "access-control-allow-origin",
+        ACCESS_CONTROL_EXPOSE_HEADERS = "access-control-expose-headers",
+        AUTHORIZATION = "authorization",
+        CACHE_CONTROL = "cache-control",
+        CONNECTION = "connection",
+        CONTENT_ENCODING = "content-encoding",
+        CONTENT_LENGTH = "content-length",
+        CONTENT_TYPE = "content-type",
+        DATE = "date",
+        EXPECT = "expect",
+        HOST = "host",
+        ORIGIN = "origin",
+        RETRY_AFTER = "retry-after",
+        SEC_WEBSOCKET_ACCEPT = "sec-websocket-accept",
+        SEC_WEBSOCKET_EXTENSIONS = "sec-websocket-extensions",
+        SEC_WEBSOCKET_KEY = "sec-websocket-key",
+        SEC_WEBSOCKET_PROTOCOL = "sec-websocket-protocol",
+        SEC_WEBSOCKET_VERSION = "sec-websocket-version",
+        TRANSFER_ENCODING = "transfer-encoding",
+        UPGRADE = "upgrade",
+        USER_AGENT = "user-agent",
+        VARY = "vary",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn written(fields: &Fields) -> String {
+        let mut out = Vec::new();
+        fields.write(&mut out);
+        assert_eq!(out.len(), fields.bytes());
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn what_is_left_is_written_in_its_order() {
+        let mut fields = Fields::of(&[("A", "1"), ("b", "2"), ("a", "3"), ("c", ""), ("d", "4")]);
+        assert_eq!(written(&fields), "a: 1\r\nb: 2\r\na: 3\r\nc: \r\nd: 4\r\n");
+        assert_eq!((fields.get("a"), fields.get("A"), fields.get("aa")), (Some(&b"1"[..]), None, None));
+        assert_eq!(fields.all("a").collect::<Vec<_>>(), [b"1", b"3"]);
+        fields.remove("b");
+        assert_eq!(written(&fields), "a: 1\r\na: 3\r\nc: \r\nd: 4\r\n");
+        fields.set("a", "5");
+        assert_eq!(written(&fields), "c: \r\nd: 4\r\na: 5\r\n");
+        fields.set_if_missing("a", "6");
+        fields.set_if_missing("e", "7");
+        fields.set_number("c", 8_u64);
+        assert_eq!(written(&fields), "d: 4\r\na: 5\r\ne: 7\r\nc: 8\r\n");
+        fields.retain(|name, value| name != b"e" && value != b"4");
+        assert_eq!(written(&fields), "a: 5\r\nc: 8\r\n");
+        assert_eq!(fields, Fields::of(&[("a", "5"), ("c", "8")]), "what was removed makes no difference");
+        assert_ne!(fields, Fields::of(&[("c", "8"), ("a", "5")]), "the order does");
+        assert_eq!(written(&Fields::default()), "");
+    }
+
+    #[test]
+    fn words_stand_between_commas_of_every_line() {
+        let fields = Fields::of(&[("connection", "close, X-a ,"), ("other", "no"), ("connection", "b")]);
+        assert_eq!(fields.words("connection").collect::<Vec<_>>(), [&b"close"[..], b"X-a", b"", b"b"]);
+    }
+
+    #[test]
+    fn what_would_be_another_line_is_left_out_and_what_is_no_text_is_not_read_as_one() {
+        let values = ["a\r\nb: c", "a\n", "\0", "\u{7f}", "a\tb", "é"];
+        let fields = Fields::of(&values.map(|value| ("x", value)));
+        assert_eq!(fields.all("x").collect::<Vec<_>>(), [b"a\tb", "é".as_bytes()]);
+        assert_eq!(fields.text("x"), Some("a\tb"));
+        assert_eq!(Fields::of(&[("x", "é")]).text("x"), None);
+        let names = ["", "a b", "a:", "a\r\nb", "é", "\u{7f}"];
+        assert!(Fields::of(&names.map(|name| (name, "v"))).is_empty());
+    }
+
+    #[test]
+    fn values_are_never_shown_in_a_debugger_s_words() {
+        assert_eq!(format!("{:?}", Fields::of(&[("authorization", "Bearer sk-1")])), "[\"authorization\"]");
+    }
+
+    proptest! {
+        #[test]
+        fn a_map_and_back_changes_nothing(
+            lines in prop::collection::vec(("[a-z][a-z0-9-]{0,20}", "[ -~]{0,40}"), 0..20),
+        ) {
+            // A map has the values of one name together.
+            let mut lines = lines;
+            lines.sort_by(|one, other| one.0.cmp(&other.0));
+            let mut fields = Fields::default();
+            lines.iter().for_each(|(name, value)| fields.append(name, value));
+            prop_assert_eq!(Fields::from(&fields.to_map()), fields);
+        }
+    }
+}
