@@ -21,8 +21,8 @@ pub use self::hosted::{Envelope, envelope, unwrapped_count};
 pub use self::session::{Sessions, Turn, codex_turn, session_id};
 pub use self::wording::Wording;
 
-pub(super) use self::peek::fields;
 use self::peek::{Odd, Peek};
+pub(super) use self::peek::{each, fields};
 use super::splice::Edit;
 use super::{Grammar, Operation, task};
 use crate::code::Code;
@@ -215,7 +215,8 @@ fn model_field(raw: &RawValue, body: &[u8]) -> Result<ModelField, Refusal> {
 }
 
 /// Where a borrowed part lies in the whole it was borrowed from.
-pub(super) fn range_in(part: &str, whole: &[u8]) -> Option<Range<usize>> {
+pub(super) fn range_in(part: impl AsRef<[u8]>, whole: &[u8]) -> Option<Range<usize>> {
+    let part = part.as_ref();
     let start = part.as_ptr().addr().checked_sub(whole.as_ptr().addr())?;
     let end = start.checked_add(part.len())?;
     (end <= whole.len()).then_some(start..end)

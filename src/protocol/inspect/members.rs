@@ -7,7 +7,6 @@
 //! object is walked to its end, with the same members.
 
 use super::blocks::{BLOCK, Marks, Reader, Strings};
-use serde::de::IgnoredAny;
 use std::ops::Range;
 
 /// Who is told of each member: its key as it is written, with its quotes, and its value. `None` ends the walk.
@@ -184,7 +183,9 @@ impl<'a, 'm> Walk<'a, 'm> {
                 (_, Wants::Value) => {
                     let length = json[at..end].iter().position(|byte| b" \t\n\r,".contains(byte));
                     let scalar = at..length.map_or(end, |length| at + length);
-                    serde_json::from_slice::<IgnoredAny>(&json[scalar.clone()]).ok()?;
+                    if !is_scalar(&json[scalar.clone()]) {
+                        return None;
+                    }
                     at = scalar.end;
                     self.member(scalar)?;
                 }
@@ -199,6 +200,32 @@ impl<'a, 'm> Walk<'a, 'm> {
         self.between(self.json.len())?;
         (self.wants == Wants::Nothing && self.string.is_none()).then_some(())
     }
+}
+
+/// Whether this is a number or a literal (RFC 8259 sections 3 and 6).
+fn is_scalar(text: &[u8]) -> bool {
+    if matches!(text, b"null" | b"true" | b"false") {
+        return true;
+    }
+    let digits = |text: &[u8]| text.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let mut rest = text.strip_prefix(b"-").unwrap_or(text);
+    let whole = digits(rest);
+    if whole == 0 || whole > 1 && rest[0] == b'0' {
+        return false;
+    }
+    rest = &rest[whole..];
+    if let Some(fraction) = rest.strip_prefix(b".") {
+        let places = digits(fraction);
+        if places == 0 {
+            return false;
+        }
+        rest = &fraction[places..];
+    }
+    if let [b'e' | b'E', exponent @ ..] = rest {
+        let exponent = if let [b'+' | b'-', exponent @ ..] = exponent { exponent } else { exponent };
+        return !exponent.is_empty() && digits(exponent) == exponent.len();
+    }
+    rest.is_empty()
 }
 
 /// What is read of a body at once: two kilobytes, and half of one of marks.

@@ -79,17 +79,17 @@ impl<'a> Peek<'a> {
 
     fn member(&mut self, key: &'a [u8], value: &'a [u8], seen: &mut u16) -> Option<()> {
         let (number, field, takes_null) = match &*name(key)? {
-            "model" => (0, &mut self.model, false),
-            "stream" => (1, &mut self.stream, false),
-            "max_tokens" => (2, &mut self.max_tokens, true),
-            "max_completion_tokens" => (3, &mut self.max_completion_tokens, true),
-            "max_output_tokens" => (4, &mut self.max_output_tokens, true),
-            "generationConfig" | "generation_config" => (5, &mut self.generation_config, true),
-            "metadata" => (6, &mut self.metadata, false),
-            "prompt_cache_key" => (7, &mut self.prompt_cache_key, false),
-            "background" => (8, &mut self.background, false),
-            "stream_format" => (9, &mut self.stream_format, false),
-            "stream_options" => (10, &mut self.stream_options, true),
+            b"model" => (0, &mut self.model, false),
+            b"stream" => (1, &mut self.stream, false),
+            b"max_tokens" => (2, &mut self.max_tokens, true),
+            b"max_completion_tokens" => (3, &mut self.max_completion_tokens, true),
+            b"max_output_tokens" => (4, &mut self.max_output_tokens, true),
+            b"generationConfig" | b"generation_config" => (5, &mut self.generation_config, true),
+            b"metadata" => (6, &mut self.metadata, false),
+            b"prompt_cache_key" => (7, &mut self.prompt_cache_key, false),
+            b"background" => (8, &mut self.background, false),
+            b"stream_format" => (9, &mut self.stream_format, false),
+            b"stream_options" => (10, &mut self.stream_options, true),
             other => {
                 self.words.member(other, value);
                 return Some(());
@@ -113,20 +113,31 @@ pub(in crate::protocol) fn fields<'a, const N: usize>(
     names: [&str; N],
 ) -> Option<[Option<&'a RawValue>; N]> {
     let mut found: [Option<&RawValue>; N] = [None; N];
-    members::walk(json, blocks::read, &mut |key, value| {
-        let name = name(key)?;
-        let Some(at) = names.iter().position(|wanted| *wanted == name) else { return Some(()) };
+    each(json, &mut |name, value| {
+        let Some(at) = names.iter().position(|wanted| wanted.as_bytes() == name) else { return Some(()) };
         let value = serde_json::from_slice(value).ok()?;
         found[at].replace(value).is_none().then_some(())
     })?;
     Some(found.map(|value| value.filter(|value| value.get() != "null")))
 }
 
+/// Tells every member of a JSON object: its key without quotes and escapes, and its value as it stands. `None`: it is no
+/// object, or the visitor said so. What is inside of a value is not looked at.
+pub(in crate::protocol) fn each<'a>(
+    json: &'a [u8],
+    visit: &mut dyn FnMut(&[u8], &'a [u8]) -> Option<()>,
+) -> Option<()> {
+    let walked = members::walk(json, blocks::read, &mut |key, value| visit(&name(key)?, value));
+    walked.map(|_| ())
+}
+
 /// A key without its quotes and escapes.
-fn name(key: &[u8]) -> Option<Cow<'_, str>> {
-    let key = std::str::from_utf8(key).ok()?;
+fn name(key: &[u8]) -> Option<Cow<'_, [u8]>> {
     let name = key.get(1..key.len().checked_sub(1)?)?;
-    Some(if name.contains('\\') { serde_json::from_str(key).ok()? } else { Cow::Borrowed(name) })
+    if !name.contains(&b'\\') {
+        return Some(Cow::Borrowed(name));
+    }
+    serde_json::from_slice::<String>(key).ok().map(|name| Cow::Owned(name.into_bytes()))
 }
 
 #[cfg(test)]

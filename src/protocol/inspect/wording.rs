@@ -35,11 +35,11 @@ pub(super) struct Words<'a> {
 
 impl<'a> Words<'a> {
     /// Notes a member.
-    pub(super) fn member(&mut self, name: &str, value: &'a [u8]) {
+    pub(super) fn member(&mut self, name: &[u8], value: &'a [u8]) {
         match name {
-            "input" => self.input = value != b"null",
-            "messages" => self.messages = value != b"null",
-            "tools" => self.tools = value,
+            b"input" => self.input = value != b"null",
+            b"messages" => self.messages = value != b"null",
+            b"tools" => self.tools = value,
             _ => {}
         }
     }

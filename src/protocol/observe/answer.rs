@@ -1,8 +1,8 @@
 //! A whole answer that is not a stream: its usage, where it names its model, and what it signed.
 
-use super::read::{GeminiChunk, object};
-use super::usage::Tally;
-use crate::protocol::inspect::{fields, range_in};
+use super::read::{GeminiChunk, bytes, object};
+use super::usage::{Count, Tally, members};
+use crate::protocol::inspect::{each, fields, range_in};
 use crate::protocol::signed::{self, SignatureDigest};
 use crate::protocol::splice::Edit;
 use crate::protocol::{Grammar, Medium, Operation};
@@ -33,26 +33,26 @@ pub fn answer(operation: Operation, body: &[u8]) -> AnswerFacts {
     let mut tally = Tally::new(operation);
     let mut models = Vec::new();
     let mut response = None;
-    let mut add = |usage: Option<&RawValue>, model: Option<&RawValue>| {
+    let mut add = |usage: Option<&[u8]>, model: Option<&[u8]>| {
         tally.add(usage.filter(|_| operation.has_usage()));
-        let text = model.map(RawValue::get).filter(|text| text.starts_with('"'));
+        let text = model.filter(|text| text.starts_with(b"\""));
         models.extend(text.and_then(|text| range_in(text, body)));
     };
     if operation.grammar() != Grammar::Gemini {
-        // Cohere and those who follow it count the searches of a rerank in `meta`.
-        if let Some([usage, model, meta, id]) = fields(body, ["usage", "model", "meta", "id"]) {
-            add(usage.or(meta.filter(|_| operation == Operation::Rerank)), model);
-            let id = id.filter(|_| operation == Operation::Responses);
-            response = id.and_then(|id| serde_json::from_str(id.get()).ok());
+        if let Some(whole) = Whole::of(body) {
+            // Cohere and those who follow it count the searches of a rerank in `meta`.
+            add(whole.usage.or(whole.meta.filter(|_| operation == Operation::Rerank)), whole.model);
+            let id = whole.id.filter(|_| operation == Operation::Responses);
+            response = id.and_then(|id| serde_json::from_slice(id).ok());
         }
     } else if let Some(chunk) = object::<GeminiChunk<'_>>(body) {
-        add(chunk.usage, chunk.model);
+        add(bytes(chunk.usage), bytes(chunk.model));
     } else {
         // Without `alt=sse` a Gemini stream is one JSON array of chunks.
         let chunks: Vec<&RawValue> = serde_json::from_slice(body).unwrap_or_default();
         for chunk in chunks {
             if let Some(chunk) = object::<GeminiChunk<'_>>(chunk.get().as_bytes()) {
-                add(chunk.usage, chunk.model);
+                add(bytes(chunk.usage), bytes(chunk.model));
             }
         }
     }
@@ -64,6 +64,15 @@ pub fn answer(operation: Operation, body: &[u8]) -> AnswerFacts {
         signed::given(operation.grammar(), body, &mut signatures);
     }
     AnswerFacts { usage: tally.usage(), models, unreported: tally.unreported(), signatures, response }
+}
+
+members! {
+    Whole {
+        usage = b"usage",
+        model = b"model",
+        meta = b"meta",
+        id = b"id",
+    }
 }
 
 /// A film that will be made, billed by its length.

@@ -167,7 +167,7 @@ impl Reader {
         if chunk.error.is_some_and(is_something) {
             kind = Kind::Error;
         }
-        self.tally.add(chunk.usage());
+        self.tally.add(bytes(chunk.usage()));
         if kind == Kind::Content && chunk.is_usage_only() {
             kind = Kind::Usage;
         }
@@ -200,7 +200,7 @@ impl Reader {
             return (kind, None);
         };
         let Some(inner) = object::<Inner<'_>>(response.get().as_bytes()) else { return (kind, None) };
-        self.tally.add(inner.usage);
+        self.tally.add(bytes(inner.usage));
         if self.response.is_none() {
             self.response = inner.id.and_then(|id| serde_json::from_str(id.get()).ok());
         }
@@ -216,11 +216,11 @@ impl Reader {
                 let message = object::<MessageStart<'_>>(event.data).and_then(|event| event.message);
                 let inner = message.and_then(|raw| object::<Inner<'_>>(raw.get().as_bytes()));
                 let Some(inner) = inner else { return (Kind::Content, None) };
-                self.tally.add(inner.usage);
+                self.tally.add(bytes(inner.usage));
                 (Kind::Content, place(inner.model, event))
             }
             b"message_delta" => {
-                self.tally.add(object::<Inner<'_>>(event.data).and_then(|delta| delta.usage));
+                self.tally.add(bytes(object::<Inner<'_>>(event.data).and_then(|delta| delta.usage)));
                 (Kind::Content, None)
             }
             b"content_block_start" => {
@@ -256,7 +256,7 @@ impl Reader {
             _ => Kind::Content,
         };
         if !event.whole {
-            self.tally.add(event.usage.and_then(|usage| serde_json::from_slice(usage).ok()));
+            self.tally.add(event.usage);
             return (kind, None);
         }
         if !(rename || says(event.data, &ERROR) || says(event.data, &USAGE)) {
@@ -266,7 +266,7 @@ impl Reader {
         if chunk.error.is_some_and(is_something) {
             kind = Kind::Error;
         }
-        self.tally.add(chunk.usage);
+        self.tally.add(bytes(chunk.usage));
         (kind, place(chunk.model, event))
     }
 
@@ -281,7 +281,7 @@ impl Reader {
             return (Kind::Error, None);
         }
         self.tally.said(event.data);
-        self.tally.add(chunk.usage);
+        self.tally.add(bytes(chunk.usage));
         self.keep_signatures(event);
         let kind = if chunk.finishes() { Kind::Finish } else { Kind::Content };
         (kind, place(chunk.model, event))
@@ -407,6 +407,11 @@ impl GeminiChunk<'_> {
         let blocked = self.feedback.and_then(|raw| object::<Feedback<'_>>(raw.get().as_bytes()));
         finished || blocked.and_then(|feedback| feedback.reason).is_some_and(is_reason)
     }
+}
+
+/// A value as it stands.
+pub(super) fn bytes<'a>(raw: Option<&'a RawValue>) -> Option<&'a [u8]> {
+    raw.map(|raw| raw.get().as_bytes())
 }
 
 /// A typed look at a JSON object. serde would read a struct from an array too.

@@ -4,16 +4,42 @@
 //! is as if it were not there; counts are cumulative, so one that is missing later stays as it was.
 
 use super::estimate;
-use super::read::object;
+use crate::protocol::inspect::each;
 use crate::protocol::{Grammar, Operation};
 use crate::usage::{Media, Usage};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+/// An object of which some members are read, as they stand; one that is there twice makes it none.
+macro_rules! members {
+    ($name:ident { $($(#[$doc:meta])* $field:ident = $($key:literal)|+),* $(,)? }) => {
+        #[derive(Default)]
+        struct $name<'a> {
+            $($(#[$doc])* $field: Count<'a>,)*
+        }
+
+        impl<'a> $name<'a> {
+            fn of(json: &'a [u8]) -> Option<Self> {
+                let mut found = Self::default();
+                each(json, &mut |name, value| {
+                    let place = match name {
+                        $($($key)|+ => &mut found.$field,)*
+                        _ => return Some(()),
+                    };
+                    place.replace(value).is_none().then_some(())
+                })?;
+                $(found.$field = found.$field.filter(|value| *value != b"null");)*
+                Some(found)
+            }
+        }
+    };
+}
+pub(super) use members;
+
 /// What an answer's usage object counts, over what was counted before it.
 pub fn counted(grammar: Grammar, raw: &RawValue, seen: Option<Usage>) -> Option<Usage> {
     let mut tally = Tally { grammar, reranks: false, seen, keys: &[], unreported: 0 };
-    tally.add(Some(raw));
+    tally.add(Some(raw.get().as_bytes()));
     tally.seen
 }
 
@@ -51,14 +77,14 @@ impl Tally {
     }
 
     /// Reads a usage object, if it is one.
-    pub(super) fn add(&mut self, raw: Option<&RawValue>) {
-        let Some(json) = raw.map(|raw| raw.get().as_bytes()) else { return };
+    pub(super) fn add(&mut self, raw: Option<&[u8]>) {
+        let Some(json) = raw else { return };
         let read = match self.grammar {
             Grammar::Chat if self.reranks => rerank_usage(json),
-            Grammar::Chat => object::<Chat<'_>>(json).and_then(|counts| counts.usage()),
-            Grammar::Responses => object::<Responses<'_>>(json).and_then(|counts| counts.usage()),
-            Grammar::Messages => object::<Messages<'_>>(json).and_then(|counts| counts.over(self.seen)),
-            Grammar::Gemini => object::<Gemini<'_>>(json).and_then(|counts| counts.usage()),
+            Grammar::Chat => Chat::of(json).and_then(|counts| counts.usage()),
+            Grammar::Responses => Responses::of(json).and_then(|counts| counts.usage()),
+            Grammar::Messages => Messages::of(json).and_then(|counts| counts.over(self.seen)),
+            Grammar::Gemini => Gemini::of(json).and_then(|counts| counts.usage()),
             Grammar::Media => media_usage(json),
         };
         let Some(read) = read else { return };
@@ -84,38 +110,30 @@ fn kept(read: Usage, seen: Usage) -> Usage {
 }
 
 /// A number that may be there, or `null`, or something else.
-type Count<'a> = Option<&'a RawValue>;
+pub(super) type Count<'a> = Option<&'a [u8]>;
 
 fn count(raw: Count<'_>) -> Option<u64> {
-    raw.and_then(|raw| raw.get().parse().ok()).filter(|count| *count <= TOKENS_MAX)
+    let digits = raw.filter(|raw| raw.first().is_some_and(u8::is_ascii_digit))?;
+    std::str::from_utf8(digits).ok()?.parse().ok().filter(|count| *count <= TOKENS_MAX)
 }
 
 /// A thousand times the largest context there is: whoever claims more has a defect.
 const TOKENS_MAX: u64 = 1_000_000_000;
 
 fn details(raw: Count<'_>) -> Details<'_> {
-    part(raw).unwrap_or_default()
+    raw.and_then(Details::of).unwrap_or_default()
 }
 
-fn part<'a, T: Deserialize<'a>>(raw: Count<'a>) -> Option<T> {
-    raw.and_then(|raw| object(raw.get().as_bytes()))
-}
-
-#[derive(Deserialize, Default)]
-struct Details<'a> {
-    #[serde(borrow, rename = "cached_tokens")]
-    cached: Count<'a>,
-    /// Of realtime: which of it was no text.
-    #[serde(borrow, rename = "cached_tokens_details")]
-    of_cache: Count<'a>,
-    #[serde(borrow, rename = "cache_write_tokens")]
-    written: Count<'a>,
-    #[serde(borrow, rename = "reasoning_tokens", alias = "thinking_tokens")]
-    reasoning: Count<'a>,
-    #[serde(borrow, rename = "audio_tokens")]
-    audio: Count<'a>,
-    #[serde(borrow, rename = "image_tokens")]
-    image: Count<'a>,
+members! {
+    Details {
+        cached = b"cached_tokens",
+        /// Of realtime: which of it was no text.
+        of_cache = b"cached_tokens_details",
+        written = b"cache_write_tokens",
+        reasoning = b"reasoning_tokens" | b"thinking_tokens",
+        audio = b"audio_tokens",
+        image = b"image_tokens",
+    }
 }
 
 impl Details<'_> {
@@ -153,24 +171,18 @@ fn media(usage: &Usage, sent: Kinds, cached: Option<Kinds>, made: Kinds) -> Medi
     }
 }
 
-#[derive(Deserialize)]
-struct Chat<'a> {
-    #[serde(borrow)]
-    prompt_tokens: Count<'a>,
-    #[serde(borrow)]
-    completion_tokens: Count<'a>,
-    #[serde(borrow)]
-    total_tokens: Count<'a>,
-    #[serde(borrow)]
-    prompt_tokens_details: Count<'a>,
-    #[serde(borrow)]
-    completion_tokens_details: Count<'a>,
-    /// DeepSeek.
-    #[serde(borrow)]
-    prompt_cache_hit_tokens: Count<'a>,
-    /// Moonshot.
-    #[serde(borrow)]
-    cached_tokens: Count<'a>,
+members! {
+    Chat {
+        prompt_tokens = b"prompt_tokens",
+        completion_tokens = b"completion_tokens",
+        total_tokens = b"total_tokens",
+        prompt_tokens_details = b"prompt_tokens_details",
+        completion_tokens_details = b"completion_tokens_details",
+        /// DeepSeek.
+        prompt_cache_hit_tokens = b"prompt_cache_hit_tokens",
+        /// Moonshot.
+        cached_tokens = b"cached_tokens",
+    }
 }
 
 impl Chat<'_> {
@@ -208,9 +220,9 @@ impl Chat<'_> {
 /// Of a rerank: Jina's `usage` may say the total alone, and it is all input; Cohere's `meta` counts searches, of which
 /// one is what a request costs, and others' `meta` tokens.
 fn rerank_usage(json: &[u8]) -> Option<Usage> {
-    let counts = object::<Rerank<'_>>(json)?;
-    let tokens: Option<Responses<'_>> = part(counts.tokens);
-    let billed: Option<Billed<'_>> = part(counts.billed_units);
+    let counts = Rerank::of(json)?;
+    let tokens = counts.tokens.and_then(Responses::of);
+    let billed = counts.billed_units.and_then(Billed::of);
     let counted = tokens.and_then(|counts| counts.usage());
     let in_total = || count(counts.total_tokens).map(|input| Usage { input, ..Usage::default() });
     let one_search = || {
@@ -220,40 +232,38 @@ fn rerank_usage(json: &[u8]) -> Option<Usage> {
     counted.or_else(in_total).or_else(one_search)
 }
 
-#[derive(Deserialize)]
-struct Rerank<'a> {
-    #[serde(borrow)]
-    total_tokens: Count<'a>,
-    #[serde(borrow)]
-    tokens: Count<'a>,
-    #[serde(borrow)]
-    billed_units: Count<'a>,
+members! {
+    Rerank {
+        total_tokens = b"total_tokens",
+        tokens = b"tokens",
+        billed_units = b"billed_units",
+    }
 }
 
-#[derive(Deserialize)]
-struct Billed<'a> {
-    #[serde(borrow)]
-    search_units: Count<'a>,
+members! {
+    Billed {
+        search_units = b"search_units",
+    }
 }
 
 /// Of pictures and sound: tokens, in the words of one protocol or another, or seconds.
 fn media_usage(json: &[u8]) -> Option<Usage> {
-    let in_tokens = object::<Responses<'_>>(json).and_then(|counts| counts.usage());
-    let as_chat = || object::<Chat<'_>>(json).and_then(|counts| counts.usage());
-    let in_seconds = || object::<Seconds<'_>>(json).and_then(|counts| counts.usage());
+    let in_tokens = Responses::of(json).and_then(|counts| counts.usage());
+    let as_chat = || Chat::of(json).and_then(|counts| counts.usage());
+    let in_seconds = || Seconds::of(json).and_then(|counts| counts.usage());
     in_tokens.or_else(as_chat).or_else(in_seconds)
 }
 
-#[derive(Deserialize)]
-struct Seconds<'a> {
-    #[serde(borrow)]
-    seconds: Count<'a>,
+members! {
+    Seconds {
+        seconds = b"seconds",
+    }
 }
 
 impl Seconds<'_> {
     /// A begun second counts whole, as it is billed.
     fn usage(&self) -> Option<Usage> {
-        let seconds: f64 = self.seconds?.get().parse().ok()?;
+        let seconds: f64 = std::str::from_utf8(self.seconds?).ok()?.parse().ok()?;
         let sound = (0.0..SECONDS_MAX).contains(&seconds);
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "within the range above")]
         let whole = || Usage { audio_seconds: seconds.ceil() as u64, ..Usage::default() };
@@ -264,16 +274,13 @@ impl Seconds<'_> {
 /// A year.
 const SECONDS_MAX: f64 = 31_536_000.0;
 
-#[derive(Deserialize)]
-struct Responses<'a> {
-    #[serde(borrow)]
-    input_tokens: Count<'a>,
-    #[serde(borrow)]
-    output_tokens: Count<'a>,
-    #[serde(borrow, alias = "input_token_details")]
-    input_tokens_details: Count<'a>,
-    #[serde(borrow, alias = "output_token_details")]
-    output_tokens_details: Count<'a>,
+members! {
+    Responses {
+        input_tokens = b"input_tokens",
+        output_tokens = b"output_tokens",
+        input_tokens_details = b"input_tokens_details" | b"input_token_details",
+        output_tokens_details = b"output_tokens_details" | b"output_token_details",
+    }
 }
 
 impl Responses<'_> {
@@ -284,7 +291,7 @@ impl Responses<'_> {
         let made = details(self.output_tokens_details);
         let reasoning = count(made.reasoning).unwrap_or(0);
         let usage = inclusive(input, count(sent.cached), count(sent.written), (output, reasoning));
-        let cached = part::<Details<'_>>(sent.of_cache).map(|cached| cached.kinds());
+        let cached = sent.of_cache.and_then(Details::of).map(|cached| cached.kinds());
         Some(Usage { media: media(&usage, sent.kinds(), cached, made.kinds()), ..usage })
     }
 }
@@ -297,35 +304,29 @@ fn inclusive(prompt: u64, read: Option<u64>, written: Option<u64>, (output, reas
     Usage { input, output, cache_read, cache_write, reasoning: reasoning.min(output), ..Usage::default() }
 }
 
-#[derive(Deserialize)]
-struct Messages<'a> {
-    #[serde(borrow)]
-    input_tokens: Count<'a>,
-    #[serde(borrow)]
-    output_tokens: Count<'a>,
-    #[serde(borrow)]
-    cache_creation_input_tokens: Count<'a>,
-    #[serde(borrow)]
-    cache_read_input_tokens: Count<'a>,
-    #[serde(borrow)]
-    output_tokens_details: Count<'a>,
-    /// The cache writes by how long they are kept.
-    #[serde(borrow)]
-    cache_creation: Count<'a>,
-    #[serde(borrow)]
-    server_tool_use: Count<'a>,
+members! {
+    Messages {
+        input_tokens = b"input_tokens",
+        output_tokens = b"output_tokens",
+        cache_creation_input_tokens = b"cache_creation_input_tokens",
+        cache_read_input_tokens = b"cache_read_input_tokens",
+        output_tokens_details = b"output_tokens_details",
+        /// The cache writes by how long they are kept.
+        cache_creation = b"cache_creation",
+        server_tool_use = b"server_tool_use",
+    }
 }
 
-#[derive(Deserialize)]
-struct Kept<'a> {
-    #[serde(borrow)]
-    ephemeral_1h_input_tokens: Count<'a>,
+members! {
+    Kept {
+        ephemeral_1h_input_tokens = b"ephemeral_1h_input_tokens",
+    }
 }
 
-#[derive(Deserialize)]
-struct ServerTools<'a> {
-    #[serde(borrow)]
-    web_search_requests: Count<'a>,
+members! {
+    ServerTools {
+        web_search_requests = b"web_search_requests",
+    }
 }
 
 impl Messages<'_> {
@@ -345,9 +346,9 @@ impl Messages<'_> {
         let moved = read.is_some() || written.is_some();
         let cache_write = written.unwrap_or(seen.cache_write);
         let hour =
-            part::<Kept<'_>>(self.cache_creation).and_then(|kept| count(kept.ephemeral_1h_input_tokens));
+            self.cache_creation.and_then(Kept::of).and_then(|kept| count(kept.ephemeral_1h_input_tokens));
         let searches =
-            part::<ServerTools<'_>>(self.server_tool_use).and_then(|tools| count(tools.web_search_requests));
+            self.server_tool_use.and_then(ServerTools::of).and_then(|tools| count(tools.web_search_requests));
         Some(Usage {
             input: input.filter(|input| *input > 0 || moved).unwrap_or(seen.input),
             output,
@@ -361,37 +362,30 @@ impl Messages<'_> {
     }
 }
 
-#[derive(Deserialize)]
-struct Gemini<'a> {
-    #[serde(borrow, rename = "promptTokenCount")]
-    prompt: Count<'a>,
-    #[serde(borrow, rename = "toolUsePromptTokenCount")]
-    tool_use: Count<'a>,
-    #[serde(borrow, rename = "cachedContentTokenCount")]
-    cached: Count<'a>,
-    #[serde(borrow, rename = "candidatesTokenCount")]
-    candidates: Count<'a>,
-    #[serde(borrow, rename = "thoughtsTokenCount")]
-    thoughts: Count<'a>,
-    #[serde(borrow, rename = "promptTokensDetails")]
-    prompt_kinds: Count<'a>,
-    #[serde(borrow, rename = "cacheTokensDetails")]
-    cached_kinds: Count<'a>,
-    #[serde(borrow, rename = "candidatesTokensDetails")]
-    candidate_kinds: Count<'a>,
+members! {
+    Gemini {
+        prompt = b"promptTokenCount",
+        tool_use = b"toolUsePromptTokenCount",
+        cached = b"cachedContentTokenCount",
+        candidates = b"candidatesTokenCount",
+        thoughts = b"thoughtsTokenCount",
+        prompt_kinds = b"promptTokensDetails",
+        cached_kinds = b"cacheTokensDetails",
+        candidate_kinds = b"candidatesTokensDetails",
+    }
 }
 
 #[derive(Deserialize)]
 struct Modality<'a> {
     #[serde(borrow)]
-    modality: Count<'a>,
+    modality: Option<&'a RawValue>,
     #[serde(borrow, rename = "tokenCount")]
-    tokens: Count<'a>,
+    tokens: Option<&'a RawValue>,
 }
 
 /// Gemini's list of counts by modality.
 fn kinds(raw: Count<'_>) -> Option<Kinds> {
-    let listed: Vec<Modality<'_>> = serde_json::from_str(raw?.get()).ok()?;
+    let listed: Vec<Modality<'_>> = serde_json::from_slice(raw?).ok()?;
     let mut kinds = Kinds::default();
     for one in listed {
         let of = match one.modality.map_or("", RawValue::get) {
@@ -400,7 +394,7 @@ fn kinds(raw: Count<'_>) -> Option<Kinds> {
             "\"VIDEO\"" => &mut kinds.video,
             _ => continue,
         };
-        *of = of.saturating_add(count(one.tokens).unwrap_or(0));
+        *of = of.saturating_add(count(one.tokens.map(|raw| raw.get().as_bytes())).unwrap_or(0));
     }
     Some(kinds)
 }
