@@ -94,18 +94,21 @@ export class Page {
       if (method === "Runtime.consoleAPICalled") this.complaints.push(`console.${params.type}: ${params.args.map((one) => one.value).join(" ")}`);
       if (method === "Page.javascriptDialogOpening") {
         this.complaints.push(`dialog: ${params.message}`);
-        this.send("Page.handleJavaScriptDialog", { accept: false });
+        this.#reply("Page.handleJavaScriptDialog", { accept: false });
       }
       if (method === "Network.requestWillBeSent") this.requests.push(params.request.url);
-      if (method === "Fetch.requestPaused") this.send("Fetch.continueRequest", { requestId: params.requestId });
+      if (method === "Fetch.requestPaused") this.#reply("Fetch.continueRequest", { requestId: params.requestId });
       if (method === "Fetch.authRequired") {
         const answer = this.#password === null ? { response: "CancelAuth" } : { response: "ProvideCredentials", username: "operator", password: this.#password };
-        this.send("Fetch.continueWithAuth", { requestId: params.requestId, authChallengeResponse: answer });
+        this.#reply("Fetch.continueWithAuth", { requestId: params.requestId, authChallengeResponse: answer });
       }
     });
   }
 
   send(method, params) { return this.#browser.send(method, params, this.#session); }
+
+  /** Answers an event. A page that is closed meanwhile needs none; one that is there complains. */
+  #reply(method, params) { this.send(method, params).catch((problem) => this.complaints.push(problem.message)); }
 
   /** Answers when the browser asks its user for a password. */
   async givePassword(password) {
