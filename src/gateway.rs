@@ -188,7 +188,10 @@ impl Gateway {
         record.client_ip = client.peer().map_or(record.client_ip, |peer| {
             identify::client_ip(peer, &head.headers, &server.trusted_proxies)
         });
-        record.dialect = entry::dialect_of(path, &head.headers);
+        record.dialect = match &entry {
+            Ok(entry) => entry.dialect,
+            Err(_) => entry::dialect_of(path, &head.headers),
+        };
         record.path = Path::received(path);
         record.user_agent = head.headers.text(names::USER_AGENT).map(Text::new);
         for label in &exchange.live.snapshot.log.labels {
@@ -200,7 +203,6 @@ impl Gateway {
             http2::check(&head.uri, &head.headers)?;
         }
         let entry = entry?;
-        record.dialect = entry.dialect;
         record.operation = Some(entry.operation);
         realtime::check(&entry, head, server)?;
         if entry.operation.is_exchange() || entry.operation.is_tunnel() {
@@ -232,7 +234,7 @@ impl Gateway {
         client: &mut Client<'_>,
         exchange: &mut Exchange,
         entry: Entry,
-    ) -> Result<Accepted, Stop> {
+    ) -> Result<Box<Accepted>, Stop> {
         if entry.operation.is_of_task() {
             return self.accept_task(client, exchange, entry).await;
         }
@@ -261,7 +263,7 @@ impl Gateway {
         let (plan, others) = self.bear(exchange, bearer, &asked).await?;
         exchange.record.overhead.request = elapsed(read_at, self.world.now());
         let (usage_refused_by, task) = (Vec::new(), None);
-        Ok(Accepted {
+        Ok(Box::new(Accepted {
             entry,
             body,
             inspection,
@@ -272,11 +274,16 @@ impl Gateway {
             usage_refused_by,
             task,
             share,
-        })
+        }))
     }
 
     /// rewrite → forward → observe, one attempt at a time; ends with the first answer, or with none left.
-    async fn serve(&self, client: &mut Client<'_>, exchange: &mut Exchange, mut accepted: Accepted) -> Sent {
+    async fn serve(
+        &self,
+        client: &mut Client<'_>,
+        exchange: &mut Exchange,
+        mut accepted: Box<Accepted>,
+    ) -> Sent {
         let live = Arc::clone(&exchange.live);
         let mut again = self.first(exchange, &mut accepted);
         loop {
@@ -298,7 +305,7 @@ impl Gateway {
             };
             match self.attempt(client, exchange, &accepted, &attempt).await {
                 Outcome::Answered(answer) => {
-                    return self.pass_on(client, exchange, accepted, (*attempt, *answer)).await;
+                    return self.pass_on(client, exchange, accepted, (attempt, answer)).await;
                 }
                 Outcome::GivenUp => return self.reply(client, exchange).given_up().await,
                 Outcome::Untranslatable(refusal) => {
@@ -366,8 +373,8 @@ impl Gateway {
         &self,
         client: &mut Client<'_>,
         exchange: &mut Exchange,
-        accepted: Accepted,
-        (mut attempt, answer): (Attempt, Answer),
+        accepted: Box<Accepted>,
+        (mut attempt, answer): (Box<Attempt>, Box<Answer>),
     ) -> Sent {
         exchange.answered = self.world.now();
         verdict::answered(&exchange.live, &mut attempt, answer.head.status.as_u16());

@@ -13,6 +13,7 @@ pub mod fleet;
 pub mod gateway;
 pub mod process;
 
+pub mod spread;
 pub mod stage;
 pub mod state;
 

@@ -40,7 +40,8 @@ impl World for System {
     fn now(&self) -> Nanos {
         let elapsed = Instant::now().duration_since(self.start);
         // One second ahead of zero, so that "never" (0) is always in the past.
-        u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX).saturating_add(1_000_000_000)
+        let ahead = elapsed.as_secs().saturating_add(1);
+        ahead.saturating_mul(1_000_000_000).saturating_add(u64::from(elapsed.subsec_nanos()))
     }
 
     #[expect(clippy::disallowed_methods, reason = "this is the edge where clocks come in")]

@@ -6,7 +6,6 @@
 
 pub mod events;
 
-use crate::protocol::fields::names;
 use crate::secret::Secret;
 use aws_credential_types::Credentials;
 use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
@@ -132,7 +131,7 @@ impl Account {
                 return Some(vec![if signed.anthropics {
                     ("x-api-key".to_owned(), key.clone())
                 } else {
-                    (names::AUTHORIZATION.to_owned(), Secret::new(&format!("Bearer {}", key.expose())))
+                    ("authorization".to_owned(), Secret::new(&format!("Bearer {}", key.expose())))
                 }]);
             }
             Self::Keys { id, secret, session } => (id, secret, session),

@@ -31,7 +31,7 @@ use super::snapshot::{Channel, Group, Limits, Profile, Quota, Rate, Snapshot};
 use super::source::Reads;
 use crate::id::{GroupId, ProfileId};
 use crate::protocol::Medium;
-use std::collections::HashMap;
+use crate::spread::Map;
 use std::sync::Arc;
 
 /// What was read.
@@ -63,9 +63,9 @@ pub(super) fn compile(
         incomplete,
         reads,
         findings,
-        group_index: HashMap::new(),
+        group_index: Map::default(),
         groups: Vec::new(),
-        profiles: HashMap::new(),
+        profiles: Map::default(),
         channels: Vec::new(),
     };
     let (server, trace, log) = compiler.edge(&files[0]);
@@ -110,9 +110,9 @@ struct Compiler<'a, 'r> {
     incomplete: bool,
     reads: &'a mut Reads<'r>,
     findings: &'a mut Findings,
-    group_index: HashMap<GroupId, usize>,
+    group_index: Map<GroupId, usize>,
     groups: Vec<Arc<Group>>,
-    profiles: HashMap<ProfileId, Arc<Profile>>,
+    profiles: Map<ProfileId, Arc<Profile>>,
     channels: Vec<Arc<Channel>>,
 }
 
@@ -185,7 +185,7 @@ impl Compiler<'_, '_> {
     }
 
     /// A name that may be a metric label and is the only one of its kind.
-    fn name(&mut self, at: &At, name: &str, first: &mut HashMap<String, At>) {
+    fn name(&mut self, at: &At, name: &str, first: &mut Map<String, At>) {
         let at = at.key("name");
         if name.is_empty() || name.trim() != name || name.contains(char::is_control) {
             self.problem(
@@ -226,7 +226,7 @@ impl Compiler<'_, '_> {
     }
 
     fn groups(&mut self, files: &[File]) {
-        let mut first = HashMap::new();
+        let mut first = Map::default();
         for (at, group) in entries(files, ("group", |file| &file.group)) {
             self.name(&at, &group.name, &mut first);
             let limits = self.senders_limits(&at.key("limits"), &group.limits);

@@ -32,8 +32,8 @@ pub use self::tls::{ChannelTls, TlsFiles, TlsListener};
 use crate::id::{GroupId, KeyId, ProfileId};
 use crate::protocol::Medium;
 use crate::secret::{KeyDigest, Secret};
+use crate::spread::{Map, Set};
 use ipnet::IpNet;
-use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -73,9 +73,9 @@ pub struct Snapshot {
     /// What models cost.
     pub prices: Prices,
     /// Profiles by name.
-    pub profiles: HashMap<ProfileId, Arc<Profile>>,
+    pub profiles: Map<ProfileId, Arc<Profile>>,
     /// Position in `keys` by the digest of the credential.
-    pub key_by_digest: HashMap<KeyDigest, usize>,
+    pub key_by_digest: Map<KeyDigest, usize>,
 }
 
 impl Snapshot {
@@ -438,7 +438,7 @@ impl Pattern {
 /// Names and patterns.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Patterns {
-    exact: HashSet<String>,
+    exact: Set<String>,
     globs: Vec<Pattern>,
     listed: Vec<String>,
 }

@@ -297,7 +297,7 @@ async fn exchange(
     upstream: &Upstream,
     mut wire: Wire,
     (target, outgoing): (&Target<'_>, &Outgoing),
-) -> Result<Answer, NoAnswer> {
+) -> Result<Box<Answer>, NoAnswer> {
     let timeouts = &target.channel.timeouts;
     let limit = if target.streams() { timeouts.first_byte } else { timeouts.response };
     wire.begin(outgoing)?;
@@ -315,7 +315,8 @@ async fn exchange(
     if !target.channel.identities.is_empty() {
         wire = wire.decoded(&mut head);
     }
-    Ok(Answer { head, held: Vec::new(), reading: Reading::Whole, complete: false, wire, deadline })
+    let (held, reading) = (Vec::new(), Reading::Whole);
+    Ok(Box::new(Answer { head, held, reading, complete: false, wire, deadline }))
 }
 
 /// Waits until the request is out, or its answer begins before; a send that stands still, or as good as, is given
@@ -368,7 +369,7 @@ impl From<Lost> for NoAnswer {
 
 /// Reads what is left of an answer nobody waits for, so that its connection can serve again; gives it up
 /// where that takes long.
-pub fn recycle(mut answer: Answer) {
+pub fn recycle(mut answer: Box<Answer>) {
     if !answer.wire.is_complete() {
         answer.wire.finish_now();
     }

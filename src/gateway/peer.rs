@@ -16,6 +16,7 @@ use crate::gateway::wire::{Http1, Http2, Wire};
 use crate::limit::Nanos;
 use crate::resolve::Resolver;
 use crate::secret::Secret;
+use crate::spread;
 use crate::world::World;
 use kept::Kept;
 use pingora::connectors::ConnectorOptions;
@@ -24,7 +25,7 @@ use pingora::protocols::http::v2::client::Http2Session;
 use pingora::protocols::{ALPN, Stream};
 use pingora::upstreams::peer::{HttpPeer, Peer as _};
 use pingora::{BError, Error, ErrorType};
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -328,7 +329,7 @@ fn peer(channel: &Channel, credential: &Secret, address: IpAddr) -> HttpPeer {
 
 /// Whose connections may be shared.
 fn group(channel: &Channel, credential: &Secret) -> u64 {
-    let mut hasher = DefaultHasher::new();
+    let mut hasher = spread::hasher();
     let endpoint = &channel.endpoint;
     (channel.id.as_str(), credential.expose(), channel.tls.tls.digest()).hash(&mut hasher);
     // Behind a proxy the address is the proxy's, and says nothing of where it leads.
@@ -338,7 +339,7 @@ fn group(channel: &Channel, credential: &Secret) -> u64 {
 
 /// Where connections of one group to one address are kept.
 fn place(group: u64, address: SocketAddr) -> u64 {
-    let mut hasher = DefaultHasher::new();
+    let mut hasher = spread::hasher();
     (group, address).hash(&mut hasher);
     hasher.finish()
 }

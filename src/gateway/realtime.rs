@@ -36,7 +36,7 @@ use pingora::protocols::Stream;
 
 /// A conversation that both sides have agreed on.
 pub struct Opened {
-    attempt: Attempt,
+    attempt: Box<Attempt>,
     /// The model by the client's name.
     requested: String,
     /// The provider's connection, and what has come of it already.
@@ -78,7 +78,7 @@ impl Gateway {
         &self,
         client: &mut Client<'_>,
         exchange: &mut Exchange,
-        (accepted, mut attempt, mut answer): (Accepted, Attempt, Answer),
+        (accepted, mut attempt, mut answer): (Box<Accepted>, Box<Attempt>, Box<Answer>),
     ) -> Sent {
         let requested = accepted.requested.clone();
         drop(accepted);

@@ -80,7 +80,7 @@ impl Relayed<'_> {
 
 impl Reply<'_> {
     /// Relays a provider's answer to its end.
-    pub async fn relay(&mut self, answer: Answer, relayed: Relayed<'_>) -> Sent {
+    pub async fn relay(&mut self, answer: Box<Answer>, relayed: Relayed<'_>) -> Sent {
         let request_tokens = relayed.request_tokens;
         let sent = match answer.reading {
             Reading::Made(_)
@@ -117,7 +117,7 @@ impl Reply<'_> {
     }
 
     /// Relays a body as it comes, and reads the usage from a copy of its slices.
-    async fn relay_whole(&mut self, mut answer: Answer, mut relayed: Relayed<'_>) -> Sent {
+    async fn relay_whole(&mut self, mut answer: Box<Answer>, mut relayed: Relayed<'_>) -> Sent {
         let length = declared_length(&answer.head.headers).filter(|_| answer.head.status != 204);
         let share = std::mem::take(&mut relayed.share);
         let mut seen = Seen::of(relayed.operation, is_plain_success(&answer.head), share);
@@ -185,7 +185,7 @@ impl Reply<'_> {
     }
 
     /// Relays a JSON answer under the model's name the client asked for, its tasks under our ids.
-    async fn relay_renamed(&mut self, mut answer: Answer, relayed: Relayed<'_>) -> Sent {
+    async fn relay_renamed(&mut self, mut answer: Box<Answer>, relayed: Relayed<'_>) -> Sent {
         let reading = std::mem::replace(&mut answer.reading, Reading::Whole);
         let Reading::Held(mut seen) = reading else { return Sent::Broken };
         let body = seen.take().unwrap_or_default();
@@ -201,7 +201,7 @@ impl Reply<'_> {
     }
 
     /// Sends an answer that was written anew.
-    async fn relay_made(&mut self, mut answer: Answer, relayed: Relayed<'_>) -> Sent {
+    async fn relay_made(&mut self, mut answer: Box<Answer>, relayed: Relayed<'_>) -> Sent {
         let reading = std::mem::replace(&mut answer.reading, Reading::Whole);
         let Reading::Made(made) = reading else { return Sent::Broken };
         self.read(&made.facts, &relayed);
@@ -210,7 +210,7 @@ impl Reply<'_> {
     }
 
     /// Sends an answer that is there as a whole.
-    async fn give(&mut self, mut answer: Answer, pieces: Vec<Bytes>, relayed: &Relayed<'_>) -> Sent {
+    async fn give(&mut self, mut answer: Box<Answer>, pieces: Vec<Bytes>, relayed: &Relayed<'_>) -> Sent {
         let length: usize = pieces.iter().map(Bytes::len).sum();
         let head = self.client_head(&mut answer.head, Some(length));
         if !self.write_head(head).await {

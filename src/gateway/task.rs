@@ -58,7 +58,7 @@ impl Gateway {
         client: &mut Client<'_>,
         exchange: &mut Exchange,
         mut entry: Entry,
-    ) -> Result<Accepted, Stop> {
+    ) -> Result<Box<Accepted>, Stop> {
         let key = self.identify(client, exchange, &entry)?;
         let live = Arc::clone(&exchange.live);
         let groups: Vec<_> = key.in_groups().cloned().collect();
@@ -89,7 +89,7 @@ impl Gateway {
         let thinking = foreign::read(self.registry.signers(), entry.operation, &body, self.world.now());
         let (others, usage_refused_by) = (Vec::new(), Vec::new());
         let task = Some(of);
-        Ok(Accepted {
+        Ok(Box::new(Accepted {
             entry,
             body,
             inspection,
@@ -100,7 +100,7 @@ impl Gateway {
             usage_refused_by,
             task,
             share,
-        })
+        }))
     }
 
     /// The attempt that needs no choice: the one that looks after a task.

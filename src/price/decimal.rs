@@ -82,8 +82,17 @@ fn nanos(text: &str) -> Result<u64, &'static str> {
 
 /// Nano-dollars as dollars, every digit of them, without an exponent.
 pub fn usd(nanos: u64) -> String {
-    let text = format!("{}.{:09}", nanos / NANOS, nanos % NANOS);
-    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+    let mut text = itoa::Buffer::new().format(nanos / NANOS).to_owned();
+    let fraction = nanos % NANOS;
+    if fraction > 0 {
+        // With a one before them the nine digits keep their zeros.
+        let mut digits = itoa::Buffer::new();
+        let digits = digits.format(NANOS + fraction)[1..].trim_end_matches('0');
+        text.reserve_exact(1 + digits.len());
+        text.push('.');
+        text.push_str(digits);
+    }
+    text
 }
 
 #[cfg(test)]

@@ -69,7 +69,7 @@ pub fn rewrite(original: &Original<'_>, attempt: &Attempt) -> Outgoing {
     if let Some(field) = model.filter(|_| !hosted.is_some_and(Hosted::says_model)) {
         // Gemini's bodies may repeat the path's model, with the path's prefix.
         let prefix = if field.name.starts_with(RESOURCE) { RESOURCE } else { "" };
-        let name = format!("{prefix}{}", attempt.model_upstream);
+        let name = [prefix, attempt.model_upstream.as_str()].concat();
         splice::insert(&mut edits, field.edit(&name));
     }
     for edit in original.capped.iter().chain(original.ask_usage).chain(original.task) {
@@ -112,7 +112,7 @@ pub fn target(entry: &Entry, channel: &Channel, (model, stream): (&str, bool)) -
     let deployed = place.naming == Naming::Deployment && has_deployment(entry.operation);
     let below = if deployed { entry::encoded(model) } else { String::new() };
     let deployment = if deployed { "/deployments/" } else { "" };
-    let base_path = format!("{}{deployment}{below}", place.base_path);
+    let base_path = [place.base_path.as_str(), deployment, &below].concat();
     let Some(version) = &place.api_version else {
         return entry::upstream_path(entry, &base_path, place.version.as_deref(), model);
     };

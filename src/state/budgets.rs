@@ -6,18 +6,19 @@
 use crate::id::ChannelId;
 use crate::limit::Nanos;
 use crate::limit::budget::Budget;
+use crate::spread::{self, Spread};
 use dashmap::DashMap;
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::hash::{Hash as _, Hasher as _};
 use std::sync::Arc;
 
 /// Every budget in use.
 #[derive(Debug, Default)]
-pub struct Budgets(DashMap<u64, Arc<Budget>>);
+pub struct Budgets(DashMap<u64, Arc<Budget>, Spread>);
 
 impl Budgets {
     /// The budget of these channels, whatever configuration they come from.
     pub fn of<'a>(&self, channels: impl Iterator<Item = &'a ChannelId>, now: Nanos) -> Arc<Budget> {
-        let mut hasher = DefaultHasher::new();
+        let mut hasher = spread::hasher();
         channels.for_each(|channel| channel.hash(&mut hasher));
         let set = hasher.finish();
         if let Some(budget) = self.0.get(&set) {

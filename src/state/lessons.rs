@@ -4,7 +4,8 @@
 //! their estimates, which costs accuracy and nothing else: every exchange is settled on what it really cost.
 
 use crate::limit::{Amount, Learned};
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use crate::spread;
+use std::hash::{Hash as _, Hasher as _};
 use std::sync::Arc;
 
 /// Every model's figures.
@@ -53,7 +54,7 @@ impl Lesson {
 }
 
 fn place(model: &str) -> usize {
-    let mut hasher = DefaultHasher::new();
+    let mut hasher = spread::hasher();
     model.hash(&mut hasher);
     usize::try_from(hasher.finish() % PLACES_MAX as u64).unwrap_or(0)
 }

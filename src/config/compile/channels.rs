@@ -12,14 +12,15 @@ use crate::config::snapshot::{Canary, Channel, Limits, Patterns, Streams, Upstre
 use crate::id::{ChannelId, GroupId};
 use crate::protocol::Medium;
 use crate::secret::Secret;
+use crate::spread::Map;
 use http::{HeaderName, HeaderValue};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 impl Compiler<'_, '_> {
     /// Compiles every channel.
     pub(super) fn channels(&mut self, files: &[File], upstream: &Upstream) {
-        let mut first = HashMap::new();
+        let mut first = Map::default();
         for (at, written) in entries(files, ("channel", |file| &file.channel)) {
             self.name(&at, &written.name, &mut first);
             for mut channel in self.at_every_site(&at, written, upstream).unwrap_or_default() {

@@ -9,7 +9,7 @@ use crate::config::problem::{Problem, did_you_mean, shown};
 use crate::config::snapshot::{Group, Key, Limits, ModelLimit, Pattern, Patterns, Profile};
 use crate::id::{KeyId, ProfileId};
 use crate::secret::{KeyDigest, last4};
-use std::collections::HashMap;
+use crate::spread::Map;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use std::sync::Arc;
 #[derive(Debug, Default)]
 pub(super) struct Keys {
     pub(super) listed: Vec<Arc<Key>>,
-    pub(super) by_digest: HashMap<KeyDigest, usize>,
+    pub(super) by_digest: Map<KeyDigest, usize>,
     pub(super) example: Option<Problem>,
 }
 
@@ -25,8 +25,8 @@ impl Compiler<'_, '_> {
     /// Compiles every key.
     pub(super) fn keys(&mut self, files: &[File]) -> Keys {
         let mut keys = Keys::default();
-        let mut first = HashMap::new();
-        let mut first_by_digest = HashMap::new();
+        let mut first = Map::default();
+        let mut first_by_digest = Map::default();
         for (at, written) in entries(files, ("key", |file| &file.key)) {
             self.name(&at, &written.name, &mut first);
             let (digest, tail) = self.credential(&at, written);
@@ -48,7 +48,7 @@ impl Compiler<'_, '_> {
         keys
     }
 
-    fn one_name(&mut self, at: &At, digest: KeyDigest, first: &mut HashMap<KeyDigest, At>) {
+    fn one_name(&mut self, at: &At, digest: KeyDigest, first: &mut Map<KeyDigest, At>) {
         match first.entry(digest) {
             Entry::Vacant(entry) => {
                 entry.insert(at.clone());

@@ -16,9 +16,10 @@ use crate::id::ChannelId;
 use crate::protocol::Dialect;
 use crate::protocol::trace_context::Sampling;
 use crate::secret::Secret;
+use crate::spread::Map;
 use crate::tls::ClientTls;
 use http::HeaderName;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -236,7 +237,7 @@ fn collector(endpoint: Endpoint, tls: ChannelTls, (upstream, timeout): (&Upstrea
         credentials: vec![Secret::new("")],
         identities: Vec::new(),
         models: None,
-        model_map: HashMap::new(),
+        model_map: Map::default(),
         priority: 0,
         weight: 0,
         canary: None,

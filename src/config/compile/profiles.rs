@@ -7,8 +7,8 @@ use crate::config::file::{File, Mapping as Written, present};
 use crate::config::problem::{did_you_mean, shown};
 use crate::config::snapshot::{Mapping, MappingFrom, Profile};
 use crate::id::ProfileId;
+use crate::spread::Map;
 use regex::{Regex, RegexBuilder};
-use std::collections::HashMap;
 use std::sync::Arc;
 
 /// A compiled regex's memory; hundreds of times what a model name's pattern needs.
@@ -17,7 +17,7 @@ const REGEX_BYTES_MAX: usize = 1 << 20;
 impl Compiler<'_, '_> {
     /// Compiles every profile.
     pub(super) fn profiles(&mut self, files: &[File]) {
-        let mut first = HashMap::new();
+        let mut first = Map::default();
         for (at, written) in entries(files, ("profile", |file| &file.profile)) {
             self.name(&at, &written.name, &mut first);
             let at = at.key("mappings");

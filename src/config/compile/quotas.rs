@@ -7,7 +7,8 @@ use crate::config::file::{File, Project as WrittenProject, Quota as Written};
 use crate::config::problem::{Problem, did_you_mean};
 use crate::config::snapshot::{Key, Per, Project, Quota};
 use crate::price::decimal;
-use std::collections::{BTreeSet, HashMap};
+use crate::spread::Map;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 impl Compiler<'_, '_> {
@@ -28,7 +29,7 @@ impl Compiler<'_, '_> {
     pub(super) fn projects(&mut self, files: &[File]) -> Vec<Project> {
         let named: BTreeSet<&str> =
             entries(files, ("key", |file| &file.key)).filter_map(|(_, key)| key.project.as_deref()).collect();
-        let mut first = HashMap::new();
+        let mut first = Map::default();
         let mut projects = Vec::new();
         for (at, written) in entries(files, ("project", |file| &file.project)) {
             self.name(&at, &written.name, &mut first);

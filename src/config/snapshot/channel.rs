@@ -4,7 +4,8 @@ use super::{ChannelTls, EgressProxy, Identity, Limits, Patterns, Place, Places};
 use crate::id::{ChannelId, GroupId};
 use crate::protocol::{Dialect, Operation, Protocol};
 use crate::secret::Secret;
-use std::collections::{HashMap, HashSet};
+use crate::spread::Map;
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,7 +43,7 @@ pub struct Channel {
     /// What it serves; `None`: every model.
     pub models: Option<Patterns>,
     /// Name here → name at the provider.
-    pub model_map: HashMap<String, String>,
+    pub model_map: Map<String, String>,
     /// Lower first.
     pub priority: i32,
     /// Share within one priority; 0: no new exchanges.

@@ -9,14 +9,14 @@ use super::{Channel, Pattern};
 use crate::id::ChannelId;
 use crate::price::table::{Seller, Table};
 use crate::price::{Price, Rates};
-use std::collections::HashMap;
+use crate::spread::Map;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Prices by channel and model.
 #[derive(Debug, Default)]
 pub struct Prices {
     rules: Vec<PriceRule>,
-    channels: HashMap<ChannelId, Shelf>,
+    channels: Map<ChannelId, Shelf>,
 }
 
 /// One `[[price]]`.
@@ -45,11 +45,11 @@ impl PriceRule {
 struct Shelf {
     seller: Option<Seller>,
     /// What a model of the provider's is called here, where it is called otherwise.
-    names_here: HashMap<String, Vec<String>>,
+    names_here: Map<String, Vec<String>>,
     /// Of the names the configuration spells out.
-    configured: HashMap<String, Option<Arc<Price>>>,
+    configured: Map<String, Option<Arc<Price>>>,
     /// Of other names that were asked for.
-    seen: Mutex<HashMap<String, Option<Arc<Price>>>>,
+    seen: Mutex<Map<String, Option<Arc<Price>>>>,
 }
 
 /// Names come from clients where a channel serves patterns; past this many they are looked up each time.
@@ -58,7 +58,7 @@ const SEEN_MAX: usize = 1_024;
 impl Prices {
     /// Finds the price of every configured name.
     pub fn new(rules: Vec<PriceRule>, channels: &[Arc<Channel>]) -> Self {
-        let mut prices = Self { rules, channels: HashMap::new() };
+        let mut prices = Self { rules, channels: Map::default() };
         for channel in channels {
             let mut shelf = Shelf::of(channel);
             for name in channel.spelled_out() {
@@ -112,12 +112,12 @@ impl Prices {
 
 impl Shelf {
     fn of(channel: &Channel) -> Self {
-        let mut names_here: HashMap<String, Vec<String>> = HashMap::new();
+        let mut names_here: Map<String, Vec<String>> = Map::default();
         for (here, there) in &channel.model_map {
             names_here.entry(there.clone()).or_default().push(here.clone());
         }
         let seller = Table::built_in().seller(&channel.main_address());
-        Self { seller, names_here, configured: HashMap::new(), seen: Mutex::default() }
+        Self { seller, names_here, configured: Map::default(), seen: Mutex::default() }
     }
 }
 

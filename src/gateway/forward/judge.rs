@@ -19,7 +19,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 /// Decides by status and, for streams, by the first event whether this is an answer or a failure.
-pub(super) async fn judge(upstream: &Upstream, mut answer: Answer, target: &Target<'_>) -> Outcome {
+pub(super) async fn judge(upstream: &Upstream, mut answer: Box<Answer>, target: &Target<'_>) -> Outcome {
     let status = answer.head.status.as_u16();
     if target.operation == Operation::Realtime && status < 300 {
         return socket(answer, target);
@@ -39,7 +39,7 @@ pub(super) async fn judge(upstream: &Upstream, mut answer: Answer, target: &Targ
         if encoded || changes && is_plain_success(&answer.head) {
             return whole(upstream, answer, target).await;
         }
-        return Outcome::Answered(Box::new(answer));
+        return Outcome::Answered(answer);
     }
     let body = error_body(&mut answer).await;
     let mapped = target.mapped();
@@ -67,7 +67,7 @@ pub(super) async fn judge(upstream: &Upstream, mut answer: Answer, target: &Targ
         if let Some(task) = target.task {
             task.show_in(&mut answer);
         }
-        return Outcome::Answered(Box::new(answer));
+        return Outcome::Answered(answer);
     };
     let failure = Failure {
         kind,
@@ -81,14 +81,14 @@ pub(super) async fn judge(upstream: &Upstream, mut answer: Answer, target: &Targ
 }
 
 /// An answer to a handshake.
-fn socket(mut answer: Answer, target: &Target<'_>) -> Outcome {
+fn socket(mut answer: Box<Answer>, target: &Target<'_>) -> Outcome {
     let asked = &target.rewritten.outgoing.headers;
     if let Err(garbled) = handshake::check_answer(answer.head.status, &answer.head.headers, asked) {
         let failure = Failure::new(FailureKind::Garbage, Sent::MaybeBegun, garbled.0);
         return Outcome::Failed(Failure { status: Some(answer.head.status.as_u16()), ..failure });
     }
     answer.reading = Reading::Socket;
-    Outcome::Answered(Box::new(answer))
+    Outcome::Answered(answer)
 }
 
 /// What the provider asks us to wait.
@@ -129,7 +129,7 @@ async fn error_body(answer: &mut Answer) -> Vec<u8> {
 
 /// Reads an answer to its end, so that its model can be shown under the name the client asked for, or its coding
 /// undone; until then nothing goes down, so one that breaks off is a failure like any other.
-async fn whole(upstream: &Upstream, mut answer: Answer, target: &Target<'_>) -> Outcome {
+async fn whole(upstream: &Upstream, mut answer: Box<Answer>, target: &Target<'_>) -> Outcome {
     let share = target.bodies.share();
     let encoded = coding(&answer.head.headers).is_some();
     let mut seen = if encoded { Seen::new(share) } else { Seen::held(target.operation, share) };
@@ -150,7 +150,7 @@ async fn whole(upstream: &Upstream, mut answer: Answer, target: &Target<'_>) -> 
                     // Too large to hold: passed on as it is, under the provider's name for the model.
                     answer.held = seen.into_pieces();
                     answer.held.push(chunk);
-                    return Outcome::Answered(Box::new(answer));
+                    return Outcome::Answered(answer);
                 }
             }
             Ok(Ok(None)) => break,
@@ -170,7 +170,7 @@ async fn whole(upstream: &Upstream, mut answer: Answer, target: &Target<'_>) -> 
         seen = plain;
     }
     answer.reading = Reading::Held(seen);
-    Outcome::Answered(Box::new(answer))
+    Outcome::Answered(answer)
 }
 
 /// What the body is encoded in, although the answer was asked for as it is.
@@ -190,7 +190,7 @@ fn unreadable(answer: &Answer) -> Outcome {
 }
 
 /// Holds a stream until its first real event: an error there is a failure like any other.
-async fn first_event(upstream: &Upstream, mut answer: Answer, target: &Target<'_>) -> Outcome {
+async fn first_event(upstream: &Upstream, mut answer: Box<Answer>, target: &Target<'_>) -> Outcome {
     let mut passing = match target.translation() {
         Some(translation) => Passing::translated(StreamObserver::new(target.reads(), None), translation),
         None => Passing::relayed(
@@ -216,7 +216,7 @@ async fn first_event(upstream: &Upstream, mut answer: Answer, target: &Target<'_
                 answer.head = translated::head(&answer.head, translation);
             }
             answer.reading = Reading::Events(Box::new(passing));
-            Outcome::Answered(Box::new(answer))
+            Outcome::Answered(answer)
         }
         Ok(None) => failed(FailureKind::Garbage, "a stream without an event"),
         Err(_) => failed(FailureKind::FirstByteTimeout, "no event within first_byte_timeout"),

@@ -94,7 +94,7 @@ pub(super) fn head(provider: &AnswerHead, translation: &Translation) -> AnswerHe
 
 /// Writes an error anew that is the client's to see.
 pub(super) fn error(
-    mut answer: Answer,
+    mut answer: Box<Answer>,
     body: &[u8],
     target: &Target<'_>,
     translation: &Translation,
@@ -109,13 +109,13 @@ pub(super) fn error(
     // Where a keep-alive has opened the stream, what is told is taken from here.
     answer.held = vec![body.clone()];
     let made = Made { body, facts: AnswerFacts::default(), losses: Vec::new() };
-    answered(Box::new(answer), translation, made)
+    answered(answer, translation, made)
 }
 
 /// Collects a stream for a client that does not stream.
 pub(super) async fn collected(
     upstream: &Upstream,
-    mut answer: Answer,
+    mut answer: Box<Answer>,
     target: &Target<'_>,
     translation: &Translation,
 ) -> Outcome {
@@ -149,7 +149,7 @@ pub(super) async fn collected(
     match collector.finish() {
         Ok((whole, facts)) => {
             let (out, losses) = write(&whole, translation);
-            answered(Box::new(answer), translation, Made { body: out.freeze(), facts, losses })
+            answered(answer, translation, Made { body: out.freeze(), facts, losses })
         }
         Err(NotWhole::Cut) => failed(status, FailureKind::Reset, "the stream broke off before its end"),
         Err(NotWhole::Error(words)) => refused(status, &words, target),

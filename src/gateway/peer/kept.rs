@@ -7,9 +7,10 @@
 //! kept than there are descriptors for, the oldest goes first; one that ended or grew old is closed within a second.
 
 use crate::limit::Nanos;
+use crate::spread::Map;
 use crate::world::World;
 use pingora::protocols::Stream;
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Waker};
@@ -25,7 +26,7 @@ pub(super) struct Kept {
 #[derive(Default)]
 struct Shelves {
     /// By whom they lead to and who pays; the newest last.
-    by_peer: HashMap<u64, VecDeque<Idle>>,
+    by_peer: Map<u64, VecDeque<Idle>>,
     count: usize,
     /// Whether somebody looks after them.
     swept: bool,

@@ -40,7 +40,7 @@ fn join(out: &mut Vec<Bytes>) {
 const JOINED_BYTES_MAX: usize = 32 << 10;
 
 impl Reply<'_> {
-    pub(super) async fn relay_events(&mut self, mut answer: Answer, relayed: Relayed<'_>) -> Sent {
+    pub(super) async fn relay_events(&mut self, mut answer: Box<Answer>, relayed: Relayed<'_>) -> Sent {
         let _streaming = UnderWay::new(relayed.streams);
         let reading = std::mem::replace(&mut answer.reading, Reading::Whole);
         let Reading::Events(mut observer) = reading else { return Sent::Broken };

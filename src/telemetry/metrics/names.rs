@@ -4,7 +4,7 @@
 //! past [`KEY_SERIES_MAX`], and those a reload removed, count as `_overflow`; other models and channels as `_other`.
 
 use super::series::{ChannelSeries, GroupSeries, KeySeries};
-use std::collections::{HashMap, HashSet};
+use crate::spread::{Map, Set};
 
 /// Some 20 series per key at most: what a Prometheus takes from one target without a thought.
 pub const KEY_SERIES_MAX: usize = 2_000;
@@ -21,10 +21,10 @@ pub const OTHER: &str = "_other";
 /// The configured names.
 #[derive(Debug, Default)]
 pub(super) struct Names {
-    keys: HashMap<String, KeySeries>,
-    groups: HashMap<String, GroupSeries>,
-    channels: HashMap<String, ChannelSeries>,
-    models: HashSet<String>,
+    keys: Map<String, KeySeries>,
+    groups: Map<String, GroupSeries>,
+    channels: Map<String, ChannelSeries>,
+    models: Set<String>,
     /// Of what has no series of its own.
     overflow: (KeySeries, GroupSeries),
     other: ChannelSeries,
@@ -79,6 +79,6 @@ impl Names {
     }
 }
 
-fn named<'a, T: Default>(names: impl Iterator<Item = &'a &'a str>) -> HashMap<String, T> {
+fn named<'a, T: Default>(names: impl Iterator<Item = &'a &'a str>) -> Map<String, T> {
     names.map(|name| ((*name).to_owned(), T::default())).collect()
 }

@@ -4,9 +4,9 @@
 //! counted for the first time under a configuration; from then on counting is one addition.
 //! Invariant: what is kept here is what the registry has under the same labels, as long as the names are in force.
 
+use crate::spread::Map;
 use arc_swap::ArcSwap;
 use prometheus::{Counter, Histogram, IntCounter};
-use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
 /// What is counted by key.
@@ -28,7 +28,7 @@ pub(super) struct GroupSeries {
 pub(super) struct ChannelSeries {
     pub(super) duration: OnceLock<Histogram>,
     pub(super) reused: OnceLock<IntCounter>,
-    models: ArcSwap<HashMap<String, Arc<ModelSeries>>>,
+    models: ArcSwap<Map<String, Arc<ModelSeries>>>,
 }
 
 /// What is counted by channel and model.
@@ -50,7 +50,7 @@ impl ChannelSeries {
         }
         // Another thread may add one at the same time: whoever comes second takes that one.
         self.models.rcu(|models| {
-            let mut models = HashMap::clone(models);
+            let mut models = Map::clone(models);
             models.entry(model.to_owned()).or_default();
             models
         });
@@ -62,7 +62,7 @@ impl ChannelSeries {
 #[derive(Debug, Default)]
 pub(super) struct CommonSeries {
     /// By the word of the operation, with status 200; others are looked up.
-    apis: ArcSwap<HashMap<&'static str, Arc<ApiSeries>>>,
+    apis: ArcSwap<Map<&'static str, Arc<ApiSeries>>>,
     pub(super) overhead: [OnceLock<Histogram>; 2],
 }
 
@@ -81,7 +81,7 @@ impl CommonSeries {
             return Arc::clone(series);
         }
         self.apis.rcu(|apis| {
-            let mut apis = HashMap::clone(apis);
+            let mut apis = Map::clone(apis);
             apis.entry(api).or_default();
             apis
         });

@@ -3,6 +3,7 @@
 //! Invariant: what comes out is one JSON text without a line break in it: strings are escaped as `serde_json` escapes them, and
 //! a value stands behind every key.
 
+use std::cell::Cell;
 use std::io::Write as _;
 use std::net::IpAddr;
 use std::time::{Duration, UNIX_EPOCH};
@@ -162,8 +163,12 @@ impl Json {
 
     /// Milliseconds since 1970 as RFC 3339 has them.
     pub(super) fn timestamp(&mut self, unix_ms: u64) {
-        let at = UNIX_EPOCH + Duration::from_millis(unix_ms.min(UNIX_MS_MAX));
-        drop(write!(self.out, "\"{}\"", humantime::format_rfc3339_millis(at)));
+        let unix_ms = unix_ms.min(UNIX_MS_MAX);
+        let second = second_text(unix_ms / 1_000);
+        let millis = [100, 10, 1].map(|place| b'0' + u8::try_from(unix_ms % 1_000 / place % 10).unwrap_or(0));
+        for piece in [b"\"", &second[..], b".", &millis, b"Z\""] {
+            self.out.extend_from_slice(piece);
+        }
     }
 
     /// A value that is JSON already.
@@ -171,6 +176,24 @@ impl Json {
         self.out.extend_from_slice(json.as_bytes());
     }
 }
+
+/// A second as RFC 3339 has it, without its zone. Thousands of lines share one, so each thread writes it once.
+fn second_text(unix: u64) -> [u8; SECOND_BYTES] {
+    thread_local!(static LAST: Cell<(u64, [u8; SECOND_BYTES])> = const { Cell::new((u64::MAX, [0; SECOND_BYTES])) });
+    let (last, text) = LAST.get();
+    if last == unix {
+        return text;
+    }
+    let mut text = [0; SECOND_BYTES];
+    let at = UNIX_EPOCH + Duration::from_secs(unix);
+    // It has as many bytes as there is room for, and a zone that does not fit.
+    drop(write!(&mut text[..], "{}", humantime::format_rfc3339_seconds(at)));
+    LAST.set((unix, text));
+    text
+}
+
+/// `2026-11-22T01:02:03`.
+const SECOND_BYTES: usize = 19;
 
 fn must_escape(byte: u8) -> bool {
     byte < b' ' || byte == b'"' || byte == b'\\'
@@ -196,6 +219,11 @@ mod tests {
     fn a_clock_out_of_range_does_not_stop_the_line() {
         assert_eq!(written(|json| json.timestamp(u64::MAX)), "\"9999-12-31T23:59:59.999Z\"");
         assert_eq!(written(|json| json.timestamp(0)), "\"1970-01-01T00:00:00.000Z\"");
+        for millis in [1_795_311_723_007, 1_795_311_723_070, 1_795_311_724_700] {
+            let at = UNIX_EPOCH + Duration::from_millis(millis);
+            let expected = format!("\"{}\"", humantime::format_rfc3339_millis(at));
+            assert_eq!(written(|json| json.timestamp(millis)), expected);
+        }
     }
 
     #[test]
