@@ -347,6 +347,7 @@ impl Gateway {
         let target = Target {
             channel: &attempt.channel,
             credential: &attempt.credential,
+            secrets: std::slice::from_ref(&attempt.credential),
             operation: accepted.entry.operation,
             stream: accepted.inspection.stream,
             rewritten: &rewritten,

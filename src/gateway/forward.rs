@@ -46,8 +46,10 @@ use tokio::time::timeout;
 pub struct Target<'a> {
     /// Where.
     pub channel: &'a Channel,
-    /// Who pays; only to keep it out of the log's excerpt and to keep pools apart.
+    /// Who pays; only to keep pools apart.
     pub credential: &'a Secret,
+    /// What must be in nothing that is told of the attempt.
+    pub secrets: &'a [Secret],
     /// What the client asked for.
     pub operation: Operation,
     /// Whether it asked for a stream.
@@ -249,12 +251,12 @@ async fn run_signed(upstream: &Upstream, target: &Target<'_>, link: &mut Link) -
             Ok(signed) => signed,
             Err(failure) => return Outcome::Failed(failure),
         };
-        let mut outcome = carry(upstream, target, (&signed.outgoing, &mut *link)).await;
+        let secrets = &signed.secrets;
+        let outcome = carry(upstream, &Target { secrets, ..*target }, (&signed.outgoing, &mut *link)).await;
         if again && upstream.was_out_of_date(&signed, &outcome) {
             (again, *link) = (false, Link::default());
             continue;
         }
-        signed.conceal(&mut outcome);
         return outcome;
     }
 }

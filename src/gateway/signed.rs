@@ -1,13 +1,12 @@
 //! A request with the word of who asks, where that is made when it is sent.
 //!
-//! Invariant: what was put in is in nothing that is told of the attempt.
+//! Invariant: what was put in stands among the secrets, so that it is in nothing that is told of the attempt.
 
 use crate::cloud::aws;
 use crate::config::snapshot::{Aws, Channel, Google, Identity};
 use crate::failure::{Failure, FailureKind, Sent};
 use crate::gateway::forward::Outcome;
 use crate::gateway::peer::Upstream;
-use crate::gateway::status;
 use crate::protocol::fields::names;
 use crate::secret::Secret;
 use crate::stage::rewrite::Outgoing;
@@ -18,28 +17,10 @@ use std::sync::Arc;
 pub struct Signed {
     /// What is sent.
     pub outgoing: Outgoing,
-    /// What is secret of it.
-    secrets: Vec<Secret>,
+    /// What is secret of it; what was put in comes first.
+    pub secrets: Vec<Secret>,
     /// Whose token it has, where that had been kept.
     kept: Option<Arc<Google>>,
-}
-
-impl Signed {
-    /// Takes its secrets out of what is told of the attempt.
-    pub fn conceal(&self, outcome: &mut Outcome) {
-        match outcome {
-            Outcome::Failed(failure) => failure.detail = self.concealed(&failure.detail),
-            Outcome::Answered(answer) if !answer.head.status.is_success() => {
-                self.secrets.iter().for_each(|secret| status::mask(&mut answer.held, secret));
-            }
-            _ => {}
-        }
-    }
-
-    /// The text without its secrets.
-    pub fn concealed(&self, text: &str) -> String {
-        self.secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret.expose(), "…"))
-    }
 }
 
 impl Upstream {
@@ -57,14 +38,16 @@ impl Upstream {
                 let headers = sign(aws, (channel, &outgoing), self.unix());
                 let headers = headers.ok_or_else(|| no_word("the request cannot be signed"))?;
                 headers.iter().for_each(|(name, value)| outgoing.headers.set(name, value.expose()));
-                return Ok(Signed { outgoing, secrets: aws.account.secrets(), kept: None });
+                let mut secrets = aws.account.secrets();
+                secrets.push(credential.clone());
+                return Ok(Signed { outgoing, secrets, kept: None });
             }
             None => return Err(no_word("this credential is not the channel's")),
         };
         let (token, is_kept) = self.tokens().bearer(self, google).await?;
         outgoing.headers.set(names::AUTHORIZATION, format!("Bearer {}", token.expose()));
         let kept = is_kept.then(|| Arc::clone(google));
-        Ok(Signed { outgoing, secrets: vec![token], kept })
+        Ok(Signed { outgoing, secrets: vec![token, credential.clone()], kept })
     }
 
     /// Whether the provider refuses a token that had been kept: it is forgotten, and one more may be issued.

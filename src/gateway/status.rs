@@ -113,25 +113,33 @@ pub fn progress(kind: FailureKind) -> Sent {
     }
 }
 
-/// Takes our credential out of an error that is the client's to see, where a provider repeats what it was
+/// Takes our secrets out of an error that is the client's to see, where a provider repeats what it was
 /// given. The length stays, since it was declared; every other byte too.
-pub fn mask(held: &mut Vec<Bytes>, credential: &Secret) {
+pub fn mask(held: &mut Vec<Bytes>, secrets: &[Secret]) {
     let mut body = BytesMut::from(held.concat().as_slice());
-    let secret = credential.expose().as_bytes();
-    let found: Vec<usize> = memchr::memmem::find_iter(&body, secret).collect();
-    if secret.is_empty() || found.is_empty() {
-        return;
+    let mut is_masked = false;
+    for secret in secrets.iter().map(|secret| secret.expose().as_bytes()).filter(|it| !it.is_empty()) {
+        let found: Vec<usize> = memchr::memmem::find_iter(&body, secret).collect();
+        is_masked |= !found.is_empty();
+        for at in found {
+            body[at..at + secret.len()].fill(b'*');
+        }
     }
-    for at in found {
-        body[at..at + secret.len()].fill(b'*');
+    if is_masked {
+        *held = vec![body.freeze()];
     }
-    *held = vec![body.freeze()];
 }
 
-/// The provider's words for the operator's log: bounded, our credential taken out.
-pub fn detail(body: &[u8], credential: &Secret) -> String {
-    let text = text(body);
-    if credential.expose().is_empty() { text } else { text.replace(credential.expose(), "…") }
+/// The provider's words for the operator's log: bounded, our secrets taken out.
+pub fn detail(body: &[u8], secrets: &[Secret]) -> String {
+    excerpt(body, DETAIL_BYTES_MAX, secrets)
+}
+
+/// The same of so many bytes.
+pub fn excerpt(body: &[u8], bytes_max: usize, secrets: &[Secret]) -> String {
+    let said = String::from_utf8_lossy(&body[..body.len().min(bytes_max)]).into_owned();
+    let secrets = secrets.iter().map(Secret::expose).filter(|secret| !secret.is_empty());
+    secrets.fold(said, |said, secret| said.replace(secret, "…"))
 }
 
 /// A provider's words as text, bounded.
@@ -231,7 +239,7 @@ mod tests {
 
     #[test]
     fn a_credential_that_is_repeated_to_the_client_is_masked_wherever_the_chunks_part() {
-        let secret = Secret::new("sk-upstream-0123456789");
+        let secret = [Secret::new("sk-upstream-0123456789")];
         for cut in 0..30 {
             let body = Bytes::from_static(b"bad sk-upstream-0123456789 key");
             let mut held = vec![body.slice(..cut), body.slice(cut..)];
@@ -245,7 +253,7 @@ mod tests {
 
     #[test]
     fn a_credential_a_provider_echoes_is_taken_out() {
-        let secret = Secret::new("sk-upstream-0123456789");
+        let secret = [Secret::new("sk-upstream-0123456789")];
         assert_eq!(detail(b"bad key sk-upstream-0123456789!", &secret), "bad key …!");
     }
 }

@@ -15,6 +15,7 @@ use crate::secret::Secret;
 use crate::stage::rewrite::Outgoing;
 use crate::stage::trial::Question;
 use serde_json::Value;
+use std::slice;
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -117,10 +118,8 @@ pub async fn trial(
     let (found, detail) = concluded(channel, question, &heard, ended.ok());
     let verdict = if found == Verdict::Ok && first > slow { Verdict::Slow } else { found };
     let is_answer = matches!(verdict, Verdict::Ok | Verdict::Slow);
-    let said = || {
-        let said = one_line(&status::detail(&heard.body, credential));
-        signed.as_ref().map_or(said.clone(), |signed| signed.concealed(&said))
-    };
+    let secrets = signed.as_ref().map_or(slice::from_ref(credential), |signed| &signed.secrets);
+    let said = || one_line(&status::detail(&heard.body, secrets));
     Trial {
         verdict,
         status: heard.head.as_ref().map(|head| head.status.as_u16()),

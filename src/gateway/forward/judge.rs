@@ -63,7 +63,7 @@ pub(super) async fn judge(upstream: &Upstream, mut answer: Box<Answer>, target: 
         if let Some(translation) = target.translation() {
             return translated::error(answer, &body, target, translation);
         }
-        status::mask(&mut answer.held, target.credential);
+        status::mask(&mut answer.held, target.secrets);
         if let Some(task) = target.task {
             task.show_in(&mut answer);
         }
@@ -74,7 +74,7 @@ pub(super) async fn judge(upstream: &Upstream, mut answer: Box<Answer>, target: 
         status: Some(status),
         retry_after: retry_after(&answer.head.headers, target.now_unix),
         sent: status::progress(kind),
-        detail: status::detail(&body, target.credential),
+        detail: status::detail(&body, target.secrets),
     };
     recycle(answer);
     Outcome::Failed(failure)
@@ -207,7 +207,7 @@ async fn first_event(upstream: &Upstream, mut answer: Box<Answer>, target: &Targ
     match timeout(left, until_event(wire, held, &mut passing)).await {
         Ok(Some(Progress::ErrorFirst(words))) => {
             let kind = status::stream_failure_kind(target.dialect(), &words, target.mapped());
-            let detail = status::detail(&words, target.credential);
+            let detail = status::detail(&words, target.secrets);
             let sent = status::progress(kind);
             Outcome::Failed(Failure { status: Some(status), ..Failure::new(kind, sent, detail) })
         }

@@ -44,11 +44,8 @@ pub(super) fn held(outcome: Outcome, target: &Target<'_>, translation: &Translat
             answered(answer, translation, Made { body: out.freeze(), facts, losses })
         }
         Err(fault) => {
-            let said = String::from_utf8_lossy(&body[..body.len().min(WORDS_MAX)]);
-            unreadable(
-                status,
-                &format!("{}: {}", &*fault.message, said.replace(target.credential.expose(), "…")),
-            )
+            let said = status::excerpt(&body, WORDS_MAX, target.secrets);
+            unreadable(status, &format!("{}: {said}", &*fault.message))
         }
     }
 }
@@ -100,7 +97,7 @@ pub(super) fn error(
     translation: &Translation,
 ) -> Outcome {
     let mut held = vec![Bytes::copy_from_slice(body)];
-    status::mask(&mut held, target.credential);
+    status::mask(&mut held, target.secrets);
     let fault = Fault::read(answer.head.status.as_u16(), &held.concat());
     let protocol = translation.client.protocol;
     answer.head.status =
@@ -225,7 +222,7 @@ impl Collector {
 
 fn refused(status: u16, words: &[u8], target: &Target<'_>) -> Outcome {
     let kind = status::stream_failure_kind(target.dialect(), words, target.mapped());
-    let detail = status::detail(words, target.credential);
+    let detail = status::detail(words, target.secrets);
     Outcome::Failed(Failure { status: Some(status), ..Failure::new(kind, status::progress(kind), detail) })
 }
 

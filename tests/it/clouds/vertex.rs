@@ -12,6 +12,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use ring::signature::{KeyPair as _, RSA_PKCS1_2048_8192_SHA256, RsaKeyPair, UnparsedPublicKey};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tollgate::config::{self, FsSource};
@@ -38,6 +39,8 @@ struct At {
     asked: tokio::sync::watch::Sender<usize>,
     /// The tokens that are good.
     good: Mutex<Vec<String>>,
+    /// Whether what comes with a good token is refused with its headers.
+    repeats: AtomicBool,
     came: Mutex<Vec<Came>>,
 }
 
@@ -107,6 +110,11 @@ impl At {
             let words = format!("no such token: {bearer}");
             let error = json!({ "error": { "code": 401, "message": words, "status": "UNAUTHENTICATED" } });
             return Reply::json(401, &error);
+        }
+        if self.repeats.load(Ordering::Relaxed) {
+            let words = format!("a proxy between says: bad request with {:?}", came.headers);
+            let error = json!({ "type": "invalid_request_error", "message": words });
+            return Reply::json(400, &json!({ "type": "error", "error": error }));
         }
         match front(&came, upstream).await {
             Ok(reply) => reply,
@@ -326,6 +334,23 @@ async fn a_token_that_is_refused_is_replaced_within_the_attempt_and_nobody_reads
     let log = gateway.log.lines(3).await;
     assert_eq!(log[2]["attempts"][0]["reason"], "unauthorized", "{}", log[2]);
     assert!(log[2].to_string().contains("no such token: …"), "{}", log[2]);
+    assert!(!gateway.log.text().contains("ya29"), "{}", gateway.log.text());
+}
+
+#[tokio::test]
+async fn what_a_provider_repeats_of_a_request_has_no_token_whoever_reads_it() {
+    let google = Google::start().await;
+    google.at.repeats.store(true, Ordering::Relaxed);
+    let gateway = Gateway::start(&(google.claude() + &key())).await;
+    for client in Speech::ALL {
+        for stream in [false, true] {
+            let answer = client.ask(gateway.addr(), "claude-sonnet-5", stream).await;
+            let text = answer.text();
+            assert_eq!((answer.status, answer.ended), (400, Ended::Whole), "{client:?} {stream}: {text}");
+            assert!(text.contains("a proxy between says"), "{client:?} {stream}: {text}");
+            assert!(!text.contains("ya29"), "{client:?} {stream}: {text}");
+        }
+    }
     assert!(!gateway.log.text().contains("ya29"), "{}", gateway.log.text());
 }
 
