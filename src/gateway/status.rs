@@ -86,10 +86,10 @@ pub fn aws_failure_kind(exception: &str, status: u16, body: &[u8]) -> Option<Fai
 }
 
 /// An exception of AWS's as Anthropic's clients read it.
-pub fn in_anthropics_words(exception: &str, body: &[u8]) -> Bytes {
+pub fn in_anthropics_words(exception: &str, body: &[u8], secrets: &[Secret]) -> Bytes {
     let said: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
-    let message =
-        said["message"].as_str().or(said["Message"].as_str()).map_or_else(|| text(body), str::to_owned);
+    let message = said["message"].as_str().or(said["Message"].as_str());
+    let message = message.map_or_else(|| detail(body, secrets), str::to_owned);
     let kind = events::kind(exception);
     json!({ "type": "error", "error": { "type": kind, "message": message } }).to_string().into()
 }
@@ -135,11 +135,23 @@ pub fn detail(body: &[u8], secrets: &[Secret]) -> String {
     excerpt(body, DETAIL_BYTES_MAX, secrets)
 }
 
-/// The same of so many bytes.
+/// The same of so many bytes, and of what it takes to know a secret that crosses the cut for what it is.
 pub fn excerpt(body: &[u8], bytes_max: usize, secrets: &[Secret]) -> String {
-    let said = String::from_utf8_lossy(&body[..body.len().min(bytes_max)]).into_owned();
-    let secrets = secrets.iter().map(Secret::expose).filter(|secret| !secret.is_empty());
-    secrets.fold(said, |said, secret| said.replace(secret, "…"))
+    let secrets = || secrets.iter().map(Secret::expose).filter(|secret| !secret.is_empty());
+    let mut end = body.len().min(bytes_max);
+    while let Some(later) = secrets().find_map(|secret| crossing(body, end, secret.as_bytes())) {
+        end = later;
+    }
+    let said = String::from_utf8_lossy(&body[..end]).into_owned();
+    secrets().fold(said, |said, secret| said.replace(secret, "…"))
+}
+
+/// Where a secret ends that begins before this place and ends behind it.
+fn crossing(body: &[u8], at: usize, secret: &[u8]) -> Option<usize> {
+    let from = (at + 1).saturating_sub(secret.len());
+    let to = (at + secret.len() - 1).min(body.len());
+    let found = memchr::memmem::find(body.get(from..to)?, secret)?;
+    Some(from + found + secret.len())
 }
 
 /// A provider's words as text, bounded.
@@ -255,5 +267,26 @@ mod tests {
     fn a_credential_a_provider_echoes_is_taken_out() {
         let secret = [Secret::new("sk-upstream-0123456789")];
         assert_eq!(detail(b"bad key sk-upstream-0123456789!", &secret), "bad key …!");
+    }
+
+    #[test]
+    fn of_a_secret_that_crosses_the_cut_nothing_is_left() {
+        // The second crosses the cut only where the first has moved it.
+        let secrets =
+            [Secret::new("sk-upstream-0123456789"), Secret::new("6789-and-its-other-half"), Secret::new("")];
+        for before in DETAIL_BYTES_MAX - 60..DETAIL_BYTES_MAX + 10 {
+            for echoed in [
+                "sk-upstream-0123456789",
+                "6789-and-its-other-half",
+                "sk-upstream-0123456789-and-its-other-half",
+            ] {
+                let body = "x".repeat(before) + echoed + &"y".repeat(100);
+                let said = detail(body.as_bytes(), &secrets);
+                let rest = said.trim_start_matches('x');
+                let left = rest.trim_end_matches('y').trim_end_matches("-and-its-other-half");
+                assert!(left.is_empty() || left == "…", "{before} {echoed}: {rest}");
+            }
+        }
+        assert_eq!(detail(b"sk-upstream-01", &secrets), "sk-upstream-01", "the body ends there");
     }
 }

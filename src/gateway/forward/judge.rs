@@ -52,7 +52,7 @@ pub(super) async fn judge(upstream: &Upstream, mut answer: Box<Answer>, target: 
         if kind.is_none() && target.translation().is_none() {
             answer.head.headers.set(CONTENT_TYPE, "application/json");
             answer.head.headers.remove(CONTENT_LENGTH);
-            answer.held = vec![status::in_anthropics_words(exception, &body)];
+            answer.held = vec![status::in_anthropics_words(exception, &body, target.secrets)];
             answer.complete = true;
         }
         kind

@@ -384,6 +384,25 @@ async fn what_the_provider_says_is_somebodys_and_nobody_reads_a_secret() {
 }
 
 #[tokio::test]
+async fn of_a_secret_that_a_long_refusal_repeats_no_part_is_logged() {
+    let token = format!("IQoJb3JpZ2lu{}", "LONGTOKEN/".repeat(40));
+    for before in [900, 1_000] {
+        let aws = Aws::start("bedrock").await;
+        let text = aws.claude().replace(SECRET, &format!("{SECRET}:{token}"));
+        let gateway = Gateway::start(&(text + &key())).await;
+        // As where the canonical request is quoted: the token of its headers stands across the place where a log's text ends.
+        let said = format!("{}\nx-amz-security-token:{token}\n", "the canonical string ".repeat(before / 21));
+        aws.instead("InvalidSignatureException", 403, &said);
+        let answer = claude_code(gateway.addr(), "claude-sonnet-5", true).await;
+        assert_eq!(answer.status, 502, "{}", answer.text());
+        let line = gateway.log.line().await;
+        assert!(line.to_string().contains("the canonical string"), "{line}");
+        let log = gateway.log.text();
+        assert!(!log.contains("IQoJ") && !log.contains("LONGTOKEN"), "{before}: {line}");
+    }
+}
+
+#[tokio::test]
 async fn what_is_the_clients_to_see_is_in_its_own_words() {
     let aws = Aws::start("bedrock").await;
     let gateway = Gateway::start(&(aws.claude() + &key())).await;
