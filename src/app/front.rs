@@ -6,7 +6,8 @@
 //! Pingora's, stream by stream.
 //! Invariants: what an exchange needs lives in a box that ends with it, so that an idle connection has nothing of it; one that
 //! is idle when the process cleans up is closed, not when it is told to stop: who is about to use it learns with an answer
-//! that it was the last one.
+//! that it was the last one; and a tunnel whose client takes nothing ends two seconds after the process has ended everything
+//! else, over HTTP/2 with its connection, so that its line is written.
 
 use crate::gateway::Gateway;
 use crate::gateway::boxed::boxed;
@@ -14,6 +15,7 @@ use crate::gateway::client::{Client, Http1};
 use crate::gateway::direct::Direct;
 use crate::gateway::guard::Guarded;
 use crate::gateway::pipeline::Pipeline;
+use crate::gateway::waiting::long_over;
 use async_trait::async_trait;
 use bytes::BytesMut;
 use pingora::apps::{HttpPersistentSettings, HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp};
@@ -25,7 +27,7 @@ use pingora::server::ShutdownWatch;
 use std::fmt;
 use std::pin::pin;
 use std::sync::Arc;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 /// The application of one thread.
 pub struct Front {
@@ -42,7 +44,8 @@ impl fmt::Debug for Front {
 impl Front {
     /// The gateway, and Pingora's pipeline around the same one.
     pub fn new(gateway: Arc<Gateway>, proxy: HttpProxy<Pipeline>) -> Self {
-        let streams = Arc::new(Streams { gateway, proxy: Arc::new(proxy) });
+        let streams = Streams { gateway, proxy: Arc::new(proxy), stalled: Notify::new() };
+        let streams = Arc::new(streams);
         Self { streams, over: watch::Sender::new(false) }
     }
 
@@ -78,7 +81,11 @@ impl ServerApp for Front {
         let mut guarded = Guarded::back(stream)?;
         if guarded.is_http2().await.ok()? {
             let guarded: Stream = guarded;
-            return self.streams.process_new(guarded, shutdown).await;
+            let streams = self.streams.of_connection();
+            return tokio::select! {
+                rest = streams.process_new(guarded, shutdown) => rest,
+                () = streams.stalled.notified() => None,
+            };
         }
         self.http1(guarded, shutdown).await;
         None
@@ -89,9 +96,17 @@ impl ServerApp for Front {
 struct Streams {
     gateway: Arc<Gateway>,
     proxy: Arc<HttpProxy<Pipeline>>,
+    /// The process has ended, and a tunnel of this connection has not: its client does not take what comes.
+    stalled: Notify,
 }
 
 impl Streams {
+    /// Those of one connection.
+    fn of_connection(&self) -> Arc<Self> {
+        let (gateway, proxy) = (Arc::clone(&self.gateway), Arc::clone(&self.proxy));
+        Arc::new(Self { gateway, proxy, stalled: Notify::new() })
+    }
+
     /// One request, in a box that ends with it, so that nothing of it is kept for the next one to come.
     async fn answer(&self, mut client: Client<'_>) -> Direct {
         boxed(|| self.gateway.direct(&mut client)).await
@@ -111,8 +126,9 @@ impl Streams {
             Direct::Whole => request.finish().await,
             Direct::Broken => None,
             Direct::Tunnel => {
-                let (stream, head) = request.into_parts();
-                let stream: Stream = stream;
+                let (mut guarded, head) = request.into_parts();
+                guarded.ends_with(long_over(self.gateway.over.clone()));
+                let stream: Stream = guarded;
                 let mut session = ServerSession::new_http1(stream);
                 session.set_keepalive((!is_last && !*shutdown.borrow()).then_some(0));
                 // It reads its head itself, so it gets it once more.
@@ -142,7 +158,17 @@ impl HttpServerApp for Streams {
                 Some(ReusedHttpStream::from_reusable_stream(reusable, settings))
             }
             Direct::Broken => None,
-            Direct::Tunnel => self.proxy.process_new_http(client, shutdown).await,
+            Direct::Tunnel => {
+                let mut tunnel = self.proxy.process_new_http(client, shutdown);
+                tokio::select! {
+                    biased;
+                    rest = &mut tunnel => rest,
+                    () = long_over(self.gateway.over.clone()) => {
+                        self.stalled.notify_one();
+                        tunnel.await
+                    }
+                }
+            }
         }
     }
 

@@ -8,10 +8,12 @@
 //! waiting to be taken have a pace (`pace`); between two requests there is the keep-alive.
 //! An answer whose end is the connection's end (HTTP/1.0) is cut by a reset, and over TLS by the missing farewell: [`cut`].
 //! A connection that has switched to another protocol ([`Guarded::switch`]) is handed on as it is; its pace of writing stays guarded.
+//! A tunnel's connection has an end ([`Guarded::ends_with`]): what its client has not taken by then it need not take any more.
 //! Invariants: a head that is refused is never seen by Pingora; a byte behind the end of a request is not handed out with
 //! it; an HTTP/2 connection is left to its own rules, but for floods (`frames`) and a client that takes nothing.
 
 pub mod clock;
+mod end;
 mod frames;
 mod input;
 mod pace;
@@ -21,6 +23,7 @@ pub use self::input::Read;
 pub use self::pace::{Pace, Rate};
 pub use self::plain::Plain;
 
+use self::end::End;
 use self::input::Input;
 use crate::gateway::client::Client;
 use crate::protocol::parts::Parts;
@@ -34,7 +37,7 @@ use pingora::protocols::{
     ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, TimingDigest,
     UniqueID, UniqueIDType,
 };
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -79,6 +82,8 @@ pub struct Guarded {
     turned_away: AtomicU32,
     /// It ends without a word: what it carried must not be taken for whole.
     cut: AtomicBool,
+    /// From when on nobody waits for its client to take anything.
+    end: End,
 }
 
 impl Guarded {
@@ -99,7 +104,8 @@ impl Guarded {
         let (next, cut) = (AtomicBool::new(false), AtomicBool::new(false));
         let born = sleep(Duration::ZERO).deadline();
         let turned_away = AtomicU32::new(0);
-        Self { inner, rules, born, input, writing: Pace::default(), next, turned_away, cut }
+        let end = End::default();
+        Self { inner, rules, born, input, writing: Pace::default(), next, turned_away, cut, end }
     }
 
     /// The same connection as it was before Pingora's session had it.
@@ -141,6 +147,11 @@ impl Guarded {
         self.input.switch();
     }
 
+    /// What its client has not taken when this is done breaks off.
+    pub fn ends_with(&mut self, end: impl Future<Output = ()> + Send + Sync + 'static) {
+        self.end = End::with(end);
+    }
+
     /// Takes the word that another head may come.
     fn hear(&mut self) {
         if self.next.swap(false, Ordering::Relaxed) {
@@ -157,6 +168,10 @@ impl Guarded {
     ) -> Poll<io::Result<T>> {
         match &written {
             Poll::Ready(Ok(done)) => self.writing.moved(bytes(done)),
+            Poll::Pending if self.end.has_come(context) => {
+                let ends = io::Error::new(io::ErrorKind::ConnectionAborted, "the process ends");
+                return Poll::Ready(Err(ends));
+            }
             Poll::Pending if self.writing.is_late(&self.rules.answer, context) => {
                 return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes nothing")));
             }

@@ -9,7 +9,7 @@ use crate::gateway::body;
 use crate::gateway::client::Client;
 use crate::gateway::exchange::{Downstream, Exchange};
 use crate::gateway::guard::Read;
-use crate::gateway::waiting::is_over;
+use crate::gateway::waiting::{is_over, long_over};
 use crate::gateway::wire::AnswerHead;
 use crate::limit::{Counted, Level, Nanos};
 use crate::protocol::fields::Fields;
@@ -332,12 +332,6 @@ fn tighten(tightest: &mut Vec<LimitView>, of: Limited, level: Level) {
     }
 }
 
-/// Resolves when the process has waited long enough for a client to take what was written for it.
-async fn long_over(over: watch::Receiver<bool>) {
-    is_over(over).await;
-    sleep(LAST_WORDS_MAX).await;
-}
-
 /// The request's origin, where the configuration allows it.
 pub fn allowed_origin<'a>(server: &Server, client: &'a Client<'_>) -> Option<&'a str> {
     let origin = client.head().headers.text(ORIGIN)?;
@@ -359,8 +353,6 @@ fn header_text(text: &str) -> String {
 const EXPOSED: &str = "*, x-request-id, request-id, retry-after, retry-after-ms, x-should-retry";
 const SHUTTING_DOWN: &str =
     "This gateway is shutting down before an answer has come. Send the request again.";
-/// What is read slowly is given this much longer than everything else when the process ends.
-const LAST_WORDS_MAX: Duration = Duration::from_secs(2);
 /// By then another one serves.
 const SHUTTING_DOWN_WAIT: Duration = Duration::from_secs(1);
 /// What has to be taken in the time a write may take: 546 bytes a second by default.

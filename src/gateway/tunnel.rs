@@ -4,7 +4,8 @@
 //! and hidden as for an exchange; what Pingora reports at its end is settled like an exchange's; a connection
 //! serves one tunnel. Pingora's reader of answers is more lenient than ours ([`crate::protocol::http1`]): what of that can be
 //! seen in the parsed head is refused here (`is_sound`), and what cannot must not reach whoever comes next.
-//! When the process has no time left the provider's side breaks (`line`), and so the tunnel ends like any other.
+//! When the process has no time left the provider's side breaks (`line`), and two seconds later the client's where it takes
+//! nothing ([`guard::Guarded::ends_with`]), and so the tunnel ends like any other.
 
 mod line;
 

@@ -19,6 +19,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 use tokio::sync::watch;
+use tokio::time::sleep;
 
 /// What came first.
 #[derive(Debug)]
@@ -214,6 +215,12 @@ pub async fn woken_when_over<T>(
     .await
 }
 
+/// Resolves when the process has waited long enough for a client to take what was written for it.
+pub async fn long_over(over: watch::Receiver<bool>) {
+    is_over(over).await;
+    sleep(LAST_WORDS_MAX).await;
+}
+
 /// Resolves when the process ends; never where nobody is left to say so.
 pub async fn is_over(mut over: watch::Receiver<bool>) {
     if over.wait_for(|over| *over).await.is_err() {
@@ -221,6 +228,8 @@ pub async fn is_over(mut over: watch::Receiver<bool>) {
     }
 }
 
+/// What is read slowly is given this much longer than everything else when the process ends.
+const LAST_WORDS_MAX: Duration = Duration::from_secs(2);
 /// An answer nobody waits for is read no longer than this for its usage: what most providers allow at most.
 const READ_ON_MAX: Duration = Duration::from_secs(900);
 

@@ -173,6 +173,50 @@ async fn at_the_deadline_a_download_is_aborted_and_an_upload_is_told() {
 }
 
 #[tokio::test]
+async fn at_the_deadline_a_download_that_nobody_takes_is_aborted_too() {
+    for h2 in [false, true] {
+        let upstream = provider().await;
+        let gateway = gateway(AT_ONCE, Speech::Chat, &upstream, "").await;
+        let bearer = ("authorization", &*format!("Bearer {KEY}"));
+        let kind = ("content-type", "multipart/form-data; boundary=b");
+        // More than the sockets on the way take of a client that reads nothing.
+        let file = "x".repeat(8 << 20);
+        let form = format!(
+            "--b\r\ncontent-disposition: form-data; name=\"purpose\"\r\n\r\nbatch\r\n--b\r\n\
+             content-disposition: form-data; name=\"file\"; filename=\"a\"\r\n\r\n{file}\r\n--b--\r\n"
+        );
+        let whole = client::request("POST", "/v1/files", &[bearer, kind], form.as_bytes());
+        let sent = client::once(gateway.addr(), &whole).await;
+        let id = sent.json()["id"].as_str().expect("an id").to_owned();
+        let path = format!("/v1/files/{id}/content");
+        let drained = if h2 {
+            let socket = TcpStream::connect(gateway.addr()).await.expect("the gateway listens");
+            let (client, connection) = h2::client::handshake(socket).await.expect("HTTP/2 is spoken");
+            let connection = tokio::spawn(connection);
+            let mut client = client.ready().await.expect("a stream is free");
+            let request = http::Request::get(format!("http://test{path}")).header(bearer.0, bearer.1);
+            let request = request.body(()).expect("a request");
+            let (response, _) = client.send_request(request, true).expect("it is sent");
+            let _unread = response.await.expect("an answer");
+            let drained = gateway.running.drain().await;
+            drop(connection.await.expect("it was driven"));
+            drained
+        } else {
+            let mut unread = Connection::open(gateway.addr()).await;
+            unread.send(&client::request("GET", &path, &[bearer], b"")).await;
+            assert_eq!(unread.head().await.expect("a head").status, 200);
+            gateway.running.drain().await
+        };
+        assert!(!drained, "h2={h2}");
+        let log = gateway.log.text();
+        let line = log.lines().nth(1).expect("it has its line");
+        let line: Value = serde_json::from_str(line).expect("JSON");
+        let end = (&line["status"], &line["end"], &line["code"]);
+        assert_eq!(end, (&json!(200), &json!("drained"), &json!("stream_truncated")), "h2={h2}: {line}");
+    }
+}
+
+#[tokio::test]
 async fn a_draining_gateway_serves_what_comes_on_its_connections_and_ends_them() {
     let upstream = provider().await;
     // Long enough for the next request to come in time on any machine.
