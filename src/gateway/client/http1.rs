@@ -12,12 +12,13 @@ use crate::protocol::fields::names::{CONNECTION, CONTENT_LENGTH, DATE, TRANSFER_
 use crate::protocol::parts::Parts;
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use http::{Method, StatusCode, Version};
+use pingora::protocols::Shutdown;
 use pingora::protocols::http::date::get_cached_date;
 use std::future::poll_fn;
 use std::io::{self, IoSlice, Write as _};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
-use tokio::io::{AsyncWrite as _, AsyncWriteExt as _};
+use tokio::io::AsyncWrite as _;
 
 /// One request on a connection.
 #[derive(Debug)]
@@ -67,8 +68,8 @@ impl Http1 {
         if self.stays && self.answer == Answer::Whole && self.guarded.is_read() {
             return Some(self.guarded);
         }
-        // One that the client has closed already needs no end of ours.
-        drop(self.guarded.shutdown().await);
+        // The connection's own way to end, which waits for no client: its farewell may find no room in the socket.
+        Shutdown::shutdown(&mut *self.guarded).await;
         None
     }
 
@@ -265,3 +266,6 @@ const HEAD_CAPACITY: usize = 1536;
 /// Copying so much costs less than a second piece to send.
 const TOGETHER_MAX: usize = 8 << 10;
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
+#[cfg(test)]
+mod tests;
