@@ -253,9 +253,18 @@ impl Reply<'_> {
         if self.exchange.has_left() || !self.write(piece).await {
             return self.client_left();
         }
-        let ended = timeout(self.patience(), self.client.end());
+        // Small answers leave only here, so here too nobody is waited for whom the process has no time left for.
+        let (patience, over) = (self.patience(), self.over);
+        let ended = tokio::select! {
+            biased;
+            ended = timeout(patience, self.client.end()) => ended,
+            () = async { long_over(over.clone()).await } => {
+                self.client_has_gone();
+                return self.client_left();
+            }
+        };
         // A client that has everything may well be gone by now; that is no early leaving.
-        if ended.await.is_ok_and(|ended| ended.is_ok()) { Sent::Whole } else { Sent::Broken }
+        if ended.is_ok_and(|ended| ended.is_ok()) { Sent::Whole } else { Sent::Broken }
     }
 
     /// Books that the client left; where nothing was sent, as 499, which no client ever sees.

@@ -4,6 +4,7 @@ use crate::support::client::{self, Answer, Connection, Ended};
 use crate::support::speech::{MODEL, Speech};
 use crate::support::{Gateway, KEY, channel, key, provider};
 use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tollgate_loadtest::{Fault, Provider, Selector};
 
@@ -214,6 +215,30 @@ async fn at_the_deadline_a_download_that_nobody_takes_is_aborted_too() {
         let end = (&line["status"], &line["end"], &line["code"]);
         assert_eq!(end, (&json!(200), &json!("drained"), &json!("stream_truncated")), "h2={h2}: {line}");
     }
+}
+
+#[tokio::test]
+async fn at_the_deadline_nobody_waits_for_who_takes_no_small_answers() {
+    let upstream = provider().await;
+    let gateway = gateway(AT_ONCE, Speech::Chat, &upstream, "").await;
+    let body = Some(format!("{{\"error\":{{\"message\":\"{}\"}}}}", "x".repeat(4_000)));
+    upstream.script_forever(Selector::Any, Fault::Status { status: 400, headers: Vec::new(), body });
+    let socket = TcpStream::connect(gateway.addr()).await.expect("the gateway listens");
+    let (_unread, mut requests) = socket.into_split();
+    let many = Speech::Chat.request(KEY, MODEL, false).repeat(2_000);
+    // What does not fit into the sockets is never sent.
+    let asking = tokio::spawn(async move { drop(requests.write_all(&many).await) });
+    // Until one waits for room in the socket: the lines do not catch up any more.
+    let (mut asked, mut looks) = (0, 0);
+    while looks < 100 {
+        gateway.count("tollgate_inflight_requests").await;
+        let (now, lines) = (upstream.request_count(), gateway.log.text().lines().count());
+        looks = if now == asked && lines + 1 == now { looks + 1 } else { 0 };
+        asked = now;
+    }
+    assert!(!gateway.running.drain().await);
+    assert_eq!(gateway.log.text().lines().count(), asked, "the last one has its line too");
+    asking.abort();
 }
 
 #[tokio::test]
