@@ -75,7 +75,7 @@ async fn gather(
     loop {
         let read = next(client, &bounds.rate, &mut pace, &mut body).await?;
         let piece = match read {
-            Read::End => return Ok(body.into()),
+            Read::End => return Ok(whole(body, share)),
             Read::Filled(read) => {
                 pace.moved(read);
                 continue;
@@ -93,7 +93,7 @@ async fn gather(
         }
         let more =
             if piece.is_empty() { left_of(declared, body.len()).min(FIRST_CAPACITY) } else { piece.len() };
-        if !make_room(&mut body, more, declared, share) {
+        if !make_room(&mut body, more, (declared, bounds.bytes), share) {
             return Err(encoding::overloaded().into());
         }
         body.extend_from_slice(&piece);
@@ -148,14 +148,27 @@ fn too_slow() -> Refusal {
     Refusal::new(Code::RequestTimeout, message)
 }
 
-/// Grows sixteenfold, where that is granted, and never past what was declared: each step copies all that has come so far.
-fn make_room(body: &mut Vec<u8>, more: usize, declared: Option<usize>, share: &mut Share) -> bool {
+/// What has come, and no spare room: it is held as long as the exchange goes on.
+fn whole(mut body: Vec<u8>, share: &mut Share) -> Bytes {
+    body.shrink_to_fit();
+    share.shrink_to(body.capacity());
+    body.into()
+}
+
+/// Grows manyfold, where that is granted, since each step copies all that has come so far: never past what was declared, and
+/// where nothing was, never past the limit and in smaller steps, of which most may be in vain.
+fn make_room(
+    body: &mut Vec<u8>,
+    more: usize,
+    (declared, bytes_max): (Option<usize>, usize),
+    share: &mut Share,
+) -> bool {
     let (has, needed) = (body.capacity(), body.len() + more);
     if has >= needed {
         return true;
     }
-    let declared = declared.unwrap_or(usize::MAX).max(needed);
-    let ample = has.saturating_mul(16).max(needed).max(FIRST_CAPACITY).min(declared);
+    let (times, most) = declared.map_or((4, bytes_max), |declared| (16, declared));
+    let ample = has.saturating_mul(times).max(FIRST_CAPACITY).min(most).max(needed);
     let granted = [ample, needed].into_iter().find(|wanted| share.grow(wanted - has));
     if let Some(wanted) = granted {
         body.reserve_exact(wanted - body.len());

@@ -137,6 +137,25 @@ async fn five_mebibytes_reach_the_last_candidate_byte_for_byte() {
 }
 
 #[tokio::test]
+async fn a_body_of_no_declared_length_takes_no_more_of_the_budget_than_it_has_bytes() {
+    let upstream = provider().await;
+    let text = channel("main", "openai", &upstream, "") + &key();
+    let gateway = Gateway::with_server("[server.limits]\nbuffered_body_bytes = \"64MiB\"", &text).await;
+    upstream.script(Selector::Any, vec![Fault::HoldFirstByte]);
+    let body = parts(&SHAPES[0], 5 * MIB).bytes();
+    let mut first = Connection::open(gateway.addr()).await;
+    first.send(&client::chunked(CHAT, &[BEARER], &body, 100_000)).await;
+    upstream.wait_for_holding(1).await;
+    for way in [Way::Chunked(100_000), Way::H2] {
+        let second = send(&gateway, way, &body).await;
+        assert_eq!(second.status, 200, "{way:?}: {}", second.text());
+    }
+    gateway.count_reaches("tollgate_buffered_body_bytes", 5 * MIB as u64).await;
+    upstream.release();
+    assert_eq!(first.answer().await.map(|answer| answer.status), Some(200));
+}
+
+#[tokio::test]
 async fn thirty_two_mebibytes_reach_the_last_candidate_byte_for_byte() {
     let house = House::build(true).await;
     for way in [Way::Length, Way::Chunked(MIB), Way::H2] {
