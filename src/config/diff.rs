@@ -6,7 +6,7 @@
 mod text;
 
 use super::redact;
-use super::snapshot::{Channel, Key, Snapshot};
+use super::snapshot::{Channel, Key, Otlp, Snapshot};
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -127,6 +127,7 @@ pub fn changes(before: &Snapshot, after: &Snapshot) -> Changes {
         "fleet" if before.fleet.as_ref().map(|it| &it.redis) != after.fleet.as_ref().map(|it| &it.redis) => {
             vec!["redis"]
         }
+        "otlp" if is_only_replaced(before, after) => vec!["headers"],
         _ => Vec::new(),
     };
     sections(&mut changes, &redact::process(before), &redact::process(after), secrets);
@@ -179,6 +180,15 @@ fn digests(snapshot: &Snapshot) -> HashMap<usize, crate::secret::KeyDigest> {
 
 fn no_secrets(_: &Value, _: &Value) -> Vec<&'static str> {
     Vec::new()
+}
+
+/// Whether the collector's headers look the same and are others.
+fn is_only_replaced(before: &Snapshot, after: &Snapshot) -> bool {
+    let (Some(one), Some(other)) = (&before.otlp, &after.otlp) else { return false };
+    let shown = |otlp: &Otlp| -> Vec<_> {
+        otlp.headers.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect()
+    };
+    one.headers != other.headers && shown(one) == shown(other)
 }
 
 /// Of what is shown with its end, or not at all.
@@ -348,7 +358,7 @@ fn is_server(table: &Map<String, Value>) -> bool {
     table.contains_key("listen")
 }
 
-const SECTIONS: [&str; 7] = ["server", "upstream", "trace", "log", "ledger", "history", "fleet"];
+const SECTIONS: [&str; 8] = ["server", "upstream", "trace", "log", "ledger", "history", "fleet", "otlp"];
 
 /// Where the first that fits counts.
 const ORDERED: [&str; 2] = ["channel", "price"];

@@ -176,3 +176,28 @@ fn the_list_has_a_bound_and_says_what_it_leaves_out() {
     let long = super::changes(&snapshot(&map("1")), &snapshot(&map("2"))).lines().remove(0);
     assert!(long.ends_with("… and 36 more") && long.len() < 6_000, "{long}");
 }
+
+#[test]
+#[cfg(feature = "otlp")]
+fn where_traces_go_is_a_change_and_so_is_with_which_secret() {
+    let with = |endpoint: &str, token: &str| {
+        let headers = format!("headers = {{ x-api-key = \"{token}\" }}");
+        snapshot(&format!("{BASE}\n[otlp]\nendpoint = \"{endpoint}\"\n{headers}\n"))
+    };
+    let (here, there) = ("http://127.0.0.1:4318", "http://127.0.0.2:4318");
+    let (token, same_end, other_end) =
+        ("tok-first-0123456789", "tok-other-0123456789", "tok-first-0123459999");
+    let before = with(here, token);
+    for (after, said) in [
+        (with(here, token), &[][..]),
+        (with(there, token), &["otlp: endpoint http://127.0.0.1:4318 → http://127.0.0.2:4318"]),
+        (with(here, same_end), &["otlp: headers replaced"]),
+        (with(here, other_end), &["otlp: headers.x-api-key …6789 → …9999"]),
+    ] {
+        let changes = changes(&before, &after);
+        assert_eq!(changes.lines(), said);
+        assert_eq!(changes.count(), said.len());
+    }
+    assert_eq!(changes(&snapshot(BASE), &before).count(), 1);
+    assert_eq!(differences(&redacted(&before), &redacted(&with(there, token))).count(), 1);
+}
