@@ -106,12 +106,8 @@ impl Registry {
                 &self.unasked.entry((channel.id.clone(), Signer::of(channel))).or_default(),
             ),
             credentials: channel
-                .credentials
-                .iter()
-                .map(|secret| {
-                    let name = (channel.id.clone(), secret.digest());
-                    Arc::clone(&self.credentials.entry(name).or_default())
-                })
+                .whole_credentials()
+                .map(|whole| Arc::clone(&self.credentials.entry((channel.id.clone(), whole)).or_default()))
                 .collect(),
             credential_gates: channel
                 .credentials
@@ -142,9 +138,10 @@ impl Registry {
         let signed = |channel: &Arc<Channel>| (channel.id.clone(), Signer::of(channel));
         let signed: HashSet<_> = snapshot.channels.iter().map(signed).collect();
         self.unasked.retain(|name, _| signed.contains(name));
-        let held = snapshot.channels.iter().flat_map(|channel| {
-            channel.credentials.iter().map(|secret| (channel.id.clone(), secret.digest()))
-        });
+        let held = snapshot
+            .channels
+            .iter()
+            .flat_map(|channel| channel.whole_credentials().map(|whole| (channel.id.clone(), whole)));
         let held: HashSet<_> = held.collect();
         self.credentials.retain(|name, _| held.contains(name));
     }

@@ -194,7 +194,7 @@ fn is_only_replaced(before: &Snapshot, after: &Snapshot) -> bool {
 /// Of what is shown with its end, or not at all.
 fn channel_secrets(one: &Arc<Channel>, other: &Arc<Channel>) -> Vec<&'static str> {
     let settings = [
-        ("api_keys", one.credentials != other.credentials),
+        ("api_keys", one.whole_credentials().ne(other.whole_credentials())),
         ("request_headers.set", one.set_headers != other.set_headers),
         ("egress_proxy", one.egress_proxy != other.egress_proxy),
     ];

@@ -13,23 +13,29 @@ use crate::secret::{KeyDigest, Secret};
 use std::sync::Arc;
 
 /// What a credential turned out to be.
-pub(super) enum Account {
+pub(super) struct Account {
+    who: Who,
+    /// Of all of it, as it was written.
+    whole: KeyDigest,
+}
+
+enum Who {
     Google(google::Account),
     Aws(aws::Account),
 }
 
 impl Account {
     fn name(&self) -> &Secret {
-        match self {
-            Self::Google(account) => &account.name,
-            Self::Aws(account) => account.name(),
+        match &self.who {
+            Who::Google(account) => &account.name,
+            Who::Aws(account) => account.name(),
         }
     }
 
     fn project(&self) -> Option<&str> {
-        match self {
-            Self::Google(account) => account.project.as_deref(),
-            Self::Aws(_) => None,
+        match &self.who {
+            Who::Google(account) => account.project.as_deref(),
+            Who::Aws(_) => None,
         }
     }
 }
@@ -77,7 +83,8 @@ impl Compiler<'_, '_> {
     ) -> (Found, Option<Account>) {
         let is_google = cloud == Cloud::Google;
         if is_google && matches!(written, SecretText::Inline(word) if word == google::MACHINE) {
-            let account = Account::Google(google::Account::of_machine());
+            let whole = KeyDigest::of(google::MACHINE);
+            let account = Account { who: Who::Google(google::Account::of_machine()), whole };
             return (Found::Secret(account.name().clone()), Some(account));
         }
         let text = match self.text(at, written) {
@@ -86,13 +93,14 @@ impl Compiler<'_, '_> {
         };
         let read = match text.len() {
             0 => Err("is empty".to_owned()),
-            1..=SECRET_BYTES_MAX if is_google => google::Account::parse(&text).map(Account::Google),
-            1..=SECRET_BYTES_MAX => aws::Account::parse(&text).map(Account::Aws),
+            1..=SECRET_BYTES_MAX if is_google => google::Account::parse(&text).map(Who::Google),
+            1..=SECRET_BYTES_MAX => aws::Account::parse(&text).map(Who::Aws),
             _ => Err("is longer than 16 KiB".to_owned()),
         };
         match read {
-            Ok(account) => {
-                self.reads.count(KeyDigest::of(&text).to_string().as_bytes());
+            Ok(who) => {
+                let account = Account { who, whole: KeyDigest::of(&text) };
+                self.reads.count(account.whole.to_string().as_bytes());
                 (Found::Secret(account.name().clone()), Some(account))
             }
             Err(what) => {
@@ -168,18 +176,23 @@ impl Compiler<'_, '_> {
         accounts: Vec<(At, Account)>,
         (channel, located): (&Channel, Option<&Located>),
     ) -> Vec<Identity> {
-        let identity = |(at, account)| match (account, located?.cloud) {
-            (Account::Google(account), _) => self.google(&at, account, channel),
-            (Account::Aws(account), Cloud::Aws { service, .. }) => {
+        let identity = |(at, Account { who, whole })| match (who, located?.cloud) {
+            (Who::Google(account), _) => self.google(&at, (account, whole), channel),
+            (Who::Aws(account), Cloud::Aws { service, .. }) => {
                 let scope = aws::Scope { region: located?.location.clone(), service };
-                Some(Identity::Aws(Arc::new(Aws { account, scope })))
+                Some(Identity::Aws(Arc::new(Aws { account, scope, whole })))
             }
-            (Account::Aws(_), Cloud::Google) => None,
+            (Who::Aws(_), Cloud::Google) => None,
         };
         accounts.into_iter().filter_map(identity).collect()
     }
 
-    fn google(&mut self, at: &At, account: google::Account, channel: &Channel) -> Option<Identity> {
+    fn google(
+        &mut self,
+        at: &At,
+        (account, whole): (google::Account, KeyDigest),
+        channel: &Channel,
+    ) -> Option<Identity> {
         let endpoint = match address::endpoint(&account.token_uri) {
             Ok(endpoint) => endpoint,
             Err((what, _)) => {
@@ -207,7 +220,7 @@ impl Compiler<'_, '_> {
         issuer.conduct.http_version = HttpVersion::Auto;
         // The machine's own service is nowhere but beside the machine.
         issuer.egress_proxy = issuer.egress_proxy.filter(|_| !account.is_machine());
-        Some(Identity::Google(Arc::new(Google { account, issuer, target, digest })))
+        Some(Identity::Google(Arc::new(Google { account, issuer, target, digest, whole })))
     }
 }
 

@@ -201,3 +201,15 @@ fn where_traces_go_is_a_change_and_so_is_with_which_secret() {
     assert_eq!(changes(&snapshot(BASE), &before).count(), 1);
     assert_eq!(differences(&redacted(&before), &redacted(&with(there, token))).count(), 1);
 }
+
+#[test]
+fn a_clouds_secret_under_the_same_name_is_a_change() {
+    let with = |key: &str| {
+        let channel =
+            "[[channel]]\nname = \"aws\"\ntype = \"bedrock\"\nregion = \"us-east-1\"\nmodels = [\"m\"]";
+        snapshot(&format!("{BASE}\n{channel}\napi_keys = [\"{key}\"]\n"))
+    };
+    let before = with("AKIAEXAMPLE0001:mistyped-secret");
+    assert_eq!(changes(&before, &with("AKIAEXAMPLE0001:secret")).lines(), ["channel aws: api_keys replaced"]);
+    assert!(changes(&before, &with("AKIAEXAMPLE0001:mistyped-secret")).is_empty());
+}

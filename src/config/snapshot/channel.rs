@@ -3,7 +3,7 @@
 use super::{ChannelTls, EgressProxy, Identity, Limits, Patterns, Place, Places};
 use crate::id::{ChannelId, GroupId};
 use crate::protocol::{Dialect, Operation, Protocol};
-use crate::secret::Secret;
+use crate::secret::{KeyDigest, Secret};
 use crate::spread::Map;
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -113,6 +113,14 @@ impl Channel {
     pub fn identity(&self, credential: &Secret) -> Option<&Identity> {
         let at = self.credentials.iter().position(|known| known == credential)?;
         self.identities.get(at)
+    }
+
+    /// Its credentials as they were written: one that was mended is another, though its name is the same.
+    pub fn whole_credentials(&self) -> impl Iterator<Item = KeyDigest> {
+        let whole = move |(at, credential): (usize, &Secret)| {
+            self.identities.get(at).map_or_else(|| credential.digest(), Identity::whole)
+        };
+        self.credentials.iter().enumerate().map(whole)
     }
 
     /// Every host that connections are opened to on its behalf.

@@ -24,6 +24,8 @@ pub struct Aws {
     pub account: aws::Account,
     /// Where it asks.
     pub scope: aws::Scope,
+    /// Of the credential as it was written, what does not name it included.
+    pub whole: KeyDigest,
 }
 
 /// An account of Google's, and who issues its tokens.
@@ -37,9 +39,19 @@ pub struct Google {
     pub target: String,
     /// What its tokens are kept under: the account and the issuer.
     pub digest: KeyDigest,
+    /// Of the credential as it was written, what does not name it included.
+    pub whole: KeyDigest,
 }
 
 impl Identity {
+    /// Tells the credential as it was written from every other, also from one of the same name.
+    pub fn whole(&self) -> KeyDigest {
+        match self {
+            Self::Google(google) => google.whole,
+            Self::Aws(aws) => aws.whole,
+        }
+    }
+
     /// Where its tokens are issued.
     pub fn issuer(&self) -> Option<&Channel> {
         match self {

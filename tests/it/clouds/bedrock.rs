@@ -403,6 +403,19 @@ async fn of_a_secret_that_a_long_refusal_repeats_no_part_is_logged() {
 }
 
 #[tokio::test]
+async fn a_mended_secret_is_used_at_once_though_its_id_is_the_same() {
+    let aws = Aws::start("bedrock").await;
+    let gateway = Gateway::start(&(aws.claude().replace(SECRET, "mistyped") + &key())).await;
+    for status in [502, 503] {
+        let answer = claude_code(gateway.addr(), "claude-sonnet-5", true).await;
+        assert_eq!(answer.status, status, "it is refused, then it rests: {}", answer.text());
+    }
+    gateway.reload("", &(aws.claude() + &key())).expect("it loads");
+    let answer = claude_code(gateway.addr(), "claude-sonnet-5", true).await;
+    assert_eq!((answer.status, answer.ended), (200, Ended::Whole), "{}", answer.text());
+}
+
+#[tokio::test]
 async fn what_is_the_clients_to_see_is_in_its_own_words() {
     let aws = Aws::start("bedrock").await;
     let gateway = Gateway::start(&(aws.claude() + &key())).await;
