@@ -57,6 +57,11 @@ impl Upstream {
         &self.tokens
     }
 
+    /// Its clocks.
+    pub(super) fn world(&self) -> &Arc<dyn World> {
+        &self.world
+    }
+
     /// Seconds since the Unix epoch.
     pub(super) fn unix(&self) -> u64 {
         self.world.unix_ms() / 1000

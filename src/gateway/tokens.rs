@@ -2,8 +2,8 @@
 //!
 //! They are fetched in the background, at the beginning, after a reload and before the end of the one that is held; a
 //! request waits for one only where there is none. Kept for the process, so that a reload does not ask again.
-//! Invariants: for one credential at most one is asked for at a time; an issuer that failed is left alone for a while; the
-//! way to it is the channel's own, with its proxy and its bans.
+//! Invariants: for one credential at most one is asked for at a time; an issuer that failed is left alone for a while, and so
+//! is one that says nothing, whoever waits for it or has left; the way to it is the channel's own, with its proxy and its bans.
 
 use crate::cloud::google::{self, Grant, Issued};
 use crate::config::snapshot::{Google, Identity};
@@ -16,10 +16,12 @@ use crate::protocol::fields::{Fields, names};
 use crate::secret::{KeyDigest, Secret};
 use crate::stage::rewrite::Outgoing;
 use crate::state::Live;
+use crate::world::World;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use bytes::Bytes;
 use dashmap::DashMap;
 use std::collections::HashSet;
+use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -39,7 +41,7 @@ struct Held {
     token: ArcSwapOption<Token>,
     renewing: AtomicBool,
     /// Whose turn it is to ask, and why nobody should yet.
-    turn: Mutex<Option<Rest>>,
+    turn: Arc<Mutex<Option<Rest>>>,
 }
 
 #[derive(Debug)]
@@ -65,14 +67,15 @@ impl Tokens {
         let held = Arc::clone(&self.held.entry(google.digest).or_default());
         let now = upstream.now();
         let Some(token) = held.good(now) else {
-            let issued = timeout(WAIT_MAX, held.issue(upstream, google, None)).await;
+            let issued =
+                timeout(WAIT_MAX, held.issue(upstream.world(), None, fetched(upstream, google))).await;
             return issued.unwrap_or_else(|_| Err(no_token("nobody answered in time")));
         };
         if now >= token.old_from && !held.renewing.swap(true, Ordering::AcqRel) {
             let (upstream, google, old) = (upstream.clone(), Arc::clone(google), token.text.clone());
             tokio::spawn(async move {
                 // What went wrong has been said, and the old one is good for a while.
-                drop(held.issue(&upstream, &google, Some(&old)).await);
+                drop(held.issue(upstream.world(), Some(&old), fetched(&upstream, &google)).await);
                 held.renewing.store(false, Ordering::Release);
             });
         }
@@ -93,24 +96,40 @@ impl Held {
         self.token.load_full().filter(|token| token.good_until > now)
     }
 
-    /// A token, another than the one given; asked for by one at a time.
+    /// A token, another than the one given; asked for by one at a time. Who waits for it may leave: what comes of it is
+    /// everybody's.
     async fn issue(
-        &self,
-        upstream: &Upstream,
-        google: &Google,
+        self: &Arc<Self>,
+        world: &Arc<dyn World>,
         other_than: Option<&Secret>,
+        fetched: impl Future<Output = Result<Issued, Failure>> + Send + 'static,
     ) -> Result<(Secret, bool), Failure> {
-        let mut turn = self.turn.lock().await;
-        let now = upstream.now();
+        let mut turn = Arc::clone(&self.turn).lock_owned().await;
+        let now = world.now();
         if let Some(token) = self.good(now).filter(|token| Some(&token.text) != other_than) {
             return Ok((token.text.clone(), true));
         }
         if let Some(rest) = turn.as_ref().filter(|rest| rest.until > now) {
             return Err(rest.failure.clone());
         }
-        match fetched(upstream, google).await {
+        let (held, world) = (Arc::clone(self), Arc::clone(world));
+        let asked = tokio::spawn(async move {
+            let late = |_| Err(no_token("its issuer did not answer in time"));
+            let fetched = timeout(FETCH_MAX, fetched).await.unwrap_or_else(late);
+            held.keep(world.now(), fetched, &mut turn)
+        });
+        asked.await.unwrap_or_else(|_| Err(no_token("nobody answered in time")))
+    }
+
+    /// Keeps what came of asking.
+    fn keep(
+        &self,
+        now: Nanos,
+        fetched: Result<Issued, Failure>,
+        turn: &mut Option<Rest>,
+    ) -> Result<(Secret, bool), Failure> {
+        match fetched {
             Ok(issued) => {
-                let now = upstream.now();
                 let ahead = RENEWED_AHEAD.min(issued.lifetime / 2);
                 let token = Token {
                     text: issued.token.clone(),
@@ -122,14 +141,7 @@ impl Held {
                 Ok((issued.token, false))
             }
             Err(failure) => {
-                let account = google.account.name.to_string();
-                tracing::warn!(
-                    channel = google.issuer.id.as_str(),
-                    account,
-                    why = failure.detail,
-                    "no access token"
-                );
-                let until = after(upstream.now(), LEFT_ALONE);
+                let until = after(now, LEFT_ALONE);
                 *turn = Some(Rest { until, failure: failure.clone() });
                 Err(failure)
             }
@@ -171,18 +183,29 @@ pub async fn keep(upstream: Upstream, live: Arc<ArcSwap<Live>>, mut stopped: wat
 }
 
 /// Asks for a token, again where that may help.
-async fn fetched(upstream: &Upstream, google: &Google) -> Result<Issued, Failure> {
-    let mut pause = PAUSE;
-    for left in (0..FETCHES_MAX).rev() {
-        match asked(upstream, google).await {
-            Err(failure) if failure.kind == FailureKind::NoToken && left > 0 => {
-                sleep(pause).await;
-                pause *= 2;
+fn fetched(
+    upstream: &Upstream,
+    google: &Arc<Google>,
+) -> impl Future<Output = Result<Issued, Failure>> + Send + 'static {
+    let (upstream, google) = (upstream.clone(), Arc::clone(google));
+    async move {
+        let mut pause = PAUSE;
+        for left in (0..FETCHES_MAX).rev() {
+            match asked(&upstream, &google).await {
+                Err(failure) => {
+                    let (channel, account) = (google.issuer.id.as_str(), google.account.name.to_string());
+                    tracing::warn!(channel, account, why = failure.detail, "no access token");
+                    if failure.kind != FailureKind::NoToken || left == 0 {
+                        return Err(failure);
+                    }
+                }
+                issued => return issued,
             }
-            done => return done,
+            sleep(pause).await;
+            pause *= 2;
         }
+        Err(no_token("nobody issued it"))
     }
-    Err(no_token("nobody issued it"))
 }
 
 async fn asked(upstream: &Upstream, google: &Google) -> Result<Issued, Failure> {
@@ -252,7 +275,44 @@ const PAUSE: Duration = Duration::from_millis(200);
 const LEFT_ALONE: Duration = Duration::from_secs(10);
 /// What a request waits for a token at most.
 const WAIT_MAX: Duration = Duration::from_secs(10);
+/// The attempts together: who waited from their beginning still hears what came of them.
+const FETCH_MAX: Duration = Duration::from_secs(9);
 const ANSWER_MAX: Duration = Duration::from_secs(5);
 /// Google's tokens have some hundred bytes, others a few thousand.
 const ANSWER_BYTES_MAX: usize = 64 << 10;
 const SAID_CHARS_MAX: usize = 300;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::world::System;
+    use std::sync::atomic::AtomicUsize;
+    use tokio::time::Instant;
+
+    /// An issuer that says nothing, and how often it was asked.
+    fn silent(asked: &Arc<AtomicUsize>) -> impl Future<Output = Result<Issued, Failure>> + Send + 'static {
+        let asked = Arc::clone(asked);
+        async move {
+            asked.fetch_add(1, Ordering::Relaxed);
+            std::future::pending().await
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_issuer_that_says_nothing_is_left_alone_whoever_waited_for_it() {
+        let world: Arc<dyn World> = Arc::new(System::start());
+        for patience in [WAIT_MAX, Duration::from_secs(1)] {
+            let (held, asked) = (Arc::new(Held::default()), Arc::default());
+            let began = Instant::now();
+            let first = timeout(patience, held.issue(&world, None, silent(&asked))).await;
+            assert_eq!(first.is_ok(), patience == WAIT_MAX, "who waits for long hears of it");
+            // In its turn: the one that was begun for somebody who has left goes on.
+            let second = timeout(WAIT_MAX, held.issue(&world, None, silent(&asked))).await;
+            assert!(second.expect("in time").is_err());
+            assert_eq!(began.elapsed().as_secs(), FETCH_MAX.as_secs());
+            let third = held.issue(&world, None, silent(&asked)).await;
+            assert_eq!(third.expect_err("at once").kind, FailureKind::NoToken);
+            assert_eq!((began.elapsed().as_secs(), asked.load(Ordering::Relaxed)), (FETCH_MAX.as_secs(), 1));
+        }
+    }
+}
