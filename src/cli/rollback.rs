@@ -56,7 +56,10 @@ pub(super) fn rollback(args: &RollbackArgs, explicit: Option<&Path>, config: &Pa
 fn set_aside(found: &Found, steps: &Steps<'_>) -> Result<u64, Failed> {
     let mut aside = Entry::aside(steps.found(), System::start().unix_ms());
     (aside.is_good, aside.tree) = (found.now.is_good, found.now.tree.clone());
-    if let Some(same) = found.entries.iter().rev().find(|entry| entry.holds(&aside.files)) {
+    // Any other good one may be the oldest, which goes when the outcome is kept.
+    let newest = found.entries.iter().rev().find(|entry| entry.is_good).map(|entry| entry.number);
+    let stays = |entry: &&Entry| !entry.is_good || Some(entry.number) == newest;
+    if let Some(same) = found.entries.iter().rev().filter(stays).find(|entry| entry.holds(&aside.files)) {
         return Ok(same.number);
     }
     found.history.keep(aside).map_err(|why| format!("{why}; nothing was changed"))

@@ -309,6 +309,34 @@ async fn the_oldest_go_and_the_same_is_kept_once() {
     assert_eq!(numbers(&kept.listed()), [(7, "reload", true), (6, "reload", true), (5, "reload", true)]);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_rollback_says_it_has_kept_is_there_afterwards() {
+    for (keep, by_hand) in [(3, true), (3, false), (1, false)] {
+        let kept = Kept::start("").await;
+        let text = |at: u32| {
+            kept.base.replace("path = \"var/history\"", &format!("path = \"var/history\"\nkeep = {keep}"))
+                + &key_named("k", BOB, &format!("limits = {{ rpm = {at} }}"))
+        };
+        let in_force = |at| {
+            kept.gateway.reload("", &text(at)).expect("it loads");
+            kept.text()
+        };
+        let texts = [1, 2, 3].map(in_force);
+        if by_hand {
+            // As the oldest that is kept has it; no reload was asked for.
+            write(kept.file(), &texts[0]);
+        }
+        let before = kept.text();
+        let done = kept.config(&["rollback", "3"]);
+        assert_eq!(done.code, Some(0), "{done:?}");
+        assert_eq!(kept.text(), texts[1], "{done:?}");
+        let said =
+            done.stdout.lines().find_map(|line| line.split("what stood in the files is entry ").nth(1));
+        let number = said.and_then(|number| number.parse().ok()).expect("a number");
+        assert_eq!(kept.kept(number)["files"][0]["text"], before.as_str(), "keep={keep}: {done:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_history_that_cannot_be_written_holds_nothing_up_and_is_said() {
     let upstream = provider().await;

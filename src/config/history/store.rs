@@ -11,6 +11,9 @@ const ENTRY_BYTES_MAX: usize = 64 << 20;
 /// All entries together, whatever `keep` says; the newest two stay.
 const HISTORY_BYTES_MAX: u64 = 512 << 20;
 
+/// The newest good one and the one before, which a rollback may just have named as the way back.
+const GOOD_MIN: usize = 2;
+
 /// What rollbacks set aside is for whoever wants an edit back, and that is soon.
 const ASIDE_MAX: usize = 10;
 
@@ -84,7 +87,8 @@ impl History {
             if at > 0 {
                 bytes += disk::size(&self.path(entry.number));
             }
-            let (count, most) = if entry.is_good { (&mut good, self.keep) } else { (&mut aside, ASIDE_MAX) };
+            let keep = self.keep.max(GOOD_MIN);
+            let (count, most) = if entry.is_good { (&mut good, keep) } else { (&mut aside, ASIDE_MAX) };
             *count += 1;
             if *count > most || (at >= 2 && bytes > HISTORY_BYTES_MAX) {
                 drop(disk::remove(&self.path(entry.number)));
