@@ -237,6 +237,19 @@ fn every_metric_the_documents_name_exists() {
     }
 }
 
+/// Read off the code's own words, so that one which is added there is missed here.
+#[test]
+fn the_values_of_the_label_api_are_those_of_the_code() {
+    let code = read("src/protocol.rs");
+    let (_, code) = code.split_once("pub fn api(self)").expect("it says each operation's word");
+    let (code, _) = code.split_once("pub fn route").expect("another follows");
+    let words: BTreeSet<&str> = code.split('"').skip(1).step_by(2).chain(["unknown"]).collect();
+    let page = read("docs/metrics.md");
+    let (_, page) = page.split_once("- **`api`** is ").expect("the page lists them");
+    let (page, _) = page.split_once("\n- **").expect("another label follows");
+    assert_eq!(page.split('`').skip(1).step_by(2).collect::<BTreeSet<_>>(), words);
+}
+
 #[test]
 fn every_link_leads_somewhere() {
     let mut dead = Vec::new();
