@@ -61,6 +61,7 @@ fn the_quick_start_works_as_it_is_written() {
 #[test]
 fn a_page_in_chinese_has_the_same_blocks() {
     for (english, chinese) in [
+        ("README.md", "README.zh.md"),
         ("docs/quickstart.md", "docs/zh/quickstart.md"),
         ("docs/clients/README.md", "docs/clients/README.zh.md"),
     ] {
