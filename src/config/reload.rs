@@ -5,6 +5,7 @@
 //! counts is whether the content differs from what the last load *saw*, so a change between a load and
 //! [`Watcher::follow`] is not lost, a half-written file that was refused is looked at again when it is
 //! complete, and our own reading triggers nothing. Where no event comes (NFS, overlay), a slow poll looks.
+//! Invariant: what is seen to differ stood still for [`DEBOUNCE`], so that several files that change in a row are one change.
 //! Deciding to load, and swapping, are the caller's.
 
 use super::snapshot::Pattern;
@@ -23,8 +24,11 @@ use tokio::sync::Notify;
 /// How long a change may go unnoticed where the file system sends no events.
 const POLL: Duration = Duration::from_secs(5);
 
-/// Editors and mounts change several files in a row; one look after that is enough.
+/// Editors, mounts and rollbacks change several files in a row; what stands still so long is whole.
 const DEBOUNCE: Duration = Duration::from_millis(100);
+
+/// What never stands still is taken as it is after so many looks: within a second.
+const LOOKS_MAX: usize = 8;
 
 /// Wake-ups waiting; one that finds the queue full has others before it that do the same.
 const WAKES_MAX: usize = 16;
@@ -173,11 +177,11 @@ impl Follower {
             if let Some(watched) = next {
                 self.follow(watched);
             }
-            if !polled {
+            self.look(polled, || {
                 std::thread::sleep(DEBOUNCE);
+                // A look follows that sees what they are about.
                 while woken.try_recv().is_ok() {}
-            }
-            self.look(polled);
+            });
         }
     }
 
@@ -188,28 +192,26 @@ impl Follower {
     }
 
     /// Compares with what was seen; a poll only reads files whose size or time has changed.
-    fn look(&mut self, polled: bool) {
-        // What came in while sleeping is the newer truth, and its wake-up may have been drained.
-        let next = lock(&self.shared.next).take();
-        if let Some(watched) = next {
-            self.follow(watched);
-        }
+    fn look(&mut self, polled: bool, rest: impl FnMut()) {
         let Some((seen, stamps)) = &self.seen else { return };
-        let stamps_now: Stamps = seen.files.keys().map(|path| (path.clone(), stamp(path))).collect();
-        let globs_changed = || {
-            let nothing_but_globs = Watched { files: BTreeMap::new(), globs: seen.globs.clone() };
-            nothing_but_globs.look_again(&FsSource) != nothing_but_globs
-        };
-        if polled && *stamps == stamps_now && !globs_changed() {
+        if polled && *stamps == stamps_of(seen) && !globs_changed(seen) {
             return;
         }
-        let now = seen.look_again(&FsSource);
-        let differs = now != *seen;
-        if differs {
+        // Stamps first: what changes between the two is looked at once more by the next poll.
+        let look = |watched: &Watched| (stamps_of(watched), watched.look_again(&FsSource));
+        let mut now = at_rest(|| look(seen), rest);
+        // What came in meanwhile is the newer truth, and its wake-up may have been drained.
+        let next = lock(&self.shared.next).take();
+        if let Some(watched) = next {
+            now = look(&watched);
+            self.follow(watched);
+        }
+        let (stamps, now) = now;
+        if self.seen.as_ref().is_some_and(|(seen, _)| *seen != now) {
             self.watch_directories(&now);
             self.shared.changed.notify_one();
         }
-        self.seen = Some((now, stamps_now));
+        self.seen = Some((now, stamps));
     }
 
     /// Watches the directories of all files (as named, and as symlinks lead) and patterns, and no others.
@@ -230,6 +232,30 @@ impl Follower {
     }
 }
 
+fn stamps_of(watched: &Watched) -> Stamps {
+    watched.files.keys().map(|path| (path.clone(), stamp(path))).collect()
+}
+
+fn globs_changed(seen: &Watched) -> bool {
+    let nothing_but_globs = Watched { files: BTreeMap::new(), globs: seen.globs.clone() };
+    nothing_but_globs.look_again(&FsSource) != nothing_but_globs
+}
+
+/// What is there once two looks, a rest apart, find the same: files that are changed one after the other (by a rollback, git,
+/// rsync) are one change, and none of them is loaded with the old version of another.
+fn at_rest<T: PartialEq>(mut look: impl FnMut() -> T, mut rest: impl FnMut()) -> T {
+    let mut before = look();
+    for _ in 0..LOOKS_MAX {
+        rest();
+        let now = look();
+        if now == before {
+            return now;
+        }
+        before = now;
+    }
+    before
+}
+
 fn directories(watched: &Watched) -> BTreeSet<PathBuf> {
     let real: Vec<PathBuf> = watched.files.keys().filter_map(|path| real_path(path)).collect();
     let of_files = watched.files.keys().chain(&real).filter_map(|path| path.parent()).map(existing);
@@ -248,5 +274,28 @@ fn existing(directory: &Path) -> PathBuf {
     match found {
         Some(path) if !path.as_os_str().is_empty() => path.to_owned(),
         _ => PathBuf::from("."),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_changes_file_by_file_is_seen_whole_and_what_never_rests_is_seen_all_the_same() {
+        let check = |looks: &[&'static str], expected: (&str, usize)| {
+            let (mut at, mut rests) = (0, 0);
+            let look = || {
+                at += 1;
+                looks[(at - 1) % looks.len()]
+            };
+            assert_eq!(at_rest(look, || rests += 1), expected.0, "{looks:?}");
+            assert_eq!(rests, expected.1, "{looks:?}");
+        };
+        check(&["old old", "old old"], ("old old", 1));
+        check(&["new new", "new new"], ("new new", 1));
+        check(&["new old", "new new", "new new"], ("new new", 2));
+        check(&["", "new", "new old", "new new", "new new"], ("new new", 4));
+        check(&["a", "b"], ("a", LOOKS_MAX));
     }
 }

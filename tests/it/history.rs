@@ -1,11 +1,13 @@
 //! Kept configurations and the way back to them: what is kept, who may read it, and that no edit is ever lost.
 
 use crate::support::ask::{channels, key_named};
-use crate::support::process::{Done, tollgate, tollgate_with};
+use crate::support::process::{Done, folder, other, skipped, tollgate, tollgate_with};
 use crate::support::{Gateway, KEY, client, provider};
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
 use tollgate_loadtest::Provider;
 
 const BOB: &str = "sk-bob-0123456789";
@@ -292,6 +294,74 @@ async fn the_files_are_compared_with_what_runs_and_nothing_changes() {
         tollgate(&["check", "--against-running", "--admin", "http://127.0.0.1:9", "-c", &name]).code,
         Some(1)
     );
+}
+
+/// A command that finds a directory read-only: by a mount, as a `ConfigMap` is, or by its mode, which root does not heed
+/// unless that right is taken from it.
+fn where_nobody_may_write(directory: &Path, by_mount: bool, command: &[&str]) -> Option<Output> {
+    let quoted = |text: &str| format!("'{text}'");
+    let place = quoted(directory.to_str().expect("a plain path"));
+    let arguments: Vec<String> = command.iter().map(|argument| quoted(argument)).collect();
+    let run = format!("exec {}/tollgate {}", folder().display(), arguments.join(" "));
+    let mount = format!("mount --bind {place} {place} && mount -o remount,ro,bind {place} || exit 77\n{run}");
+    let mut shell = if by_mount {
+        let mut unshare = Command::new("unshare");
+        unshare.args(["--mount", "sh", "-c", &mount]);
+        unshare
+    } else if std::fs::write(directory.join("probe"), "").is_ok() {
+        std::fs::remove_file(directory.join("probe")).expect("it is there");
+        let mut setpriv = Command::new("setpriv");
+        setpriv.args(["--bounding-set=-dac_override", "--inh-caps=-dac_override", "sh", "-c", &run]);
+        setpriv
+    } else {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &run]);
+        shell
+    };
+    let done = other(shell.env_remove("TOLLGATE_ADMIN_TOKEN"))?;
+    let said = String::from_utf8_lossy(&done.stderr);
+    if done.status.code() == Some(77) || said.starts_with("unshare:") {
+        skipped(&format!("a directory that is mounted read-only: {said}"));
+        return None;
+    }
+    Some(done)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_configuration_that_nobody_may_write_is_left_alone_and_its_files_go_elsewhere() {
+    let away = tempfile::tempdir().expect("a directory");
+    let history = format!("[history]\npath = \"{}\"\n", away.path().join("history").display());
+    let upstream = provider().await;
+    let base = history + &channels(&upstream, "[\"m\"]") + &key_named("alice", KEY, "");
+    let gateway = Gateway::start(&base).await;
+    gateway.reload("", &(base.clone() + &key_named("bob", BOB, ""))).expect("it loads");
+    let (directory, now) = (gateway.config.parent().expect("it has one"), std::fs::read(&gateway.config));
+    let file = gateway.config.to_str().expect("a plain path");
+    let admin = format!("http://{}", gateway.running.admin);
+    let listed =
+        || std::fs::read_dir(directory).expect("it is listed").map(|entry| entry.expect("one").file_name());
+    let before: BTreeSet<_> = listed().collect();
+    std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o555)).expect("a mode");
+    for (by_mount, hint) in [(true, "the file system is read-only"), (false, "a user who may write")] {
+        let back = ["config", "rollback", "1", "-c", file, "--admin", &admin];
+        let Some(done) = where_nobody_may_write(directory, by_mount, &back) else { continue };
+        let said = String::from_utf8_lossy(&done.stderr);
+        assert_eq!(done.status.code(), Some(1), "{said}");
+        for word in ["cannot write", hint, "--output DIR", "nothing was changed"] {
+            assert!(said.contains(word), "{word}: {said}");
+        }
+        let out = away.path().join(format!("out-{by_mount}"));
+        let output = ["config", "rollback", "1", "-c", file, "--output", out.to_str().expect("plain")];
+        let done = where_nobody_may_write(directory, by_mount, &output).expect("it went a moment ago");
+        assert_eq!(done.status.code(), Some(0), "{}", String::from_utf8_lossy(&done.stderr));
+        let written = std::fs::read_to_string(out.join("tollgate.toml")).expect("it is written");
+        assert!(written.contains("alice") && !written.contains("bob"), "{written}");
+    }
+    std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o755)).expect("a mode");
+    assert_eq!(std::fs::read(&gateway.config).ok(), now.ok(), "the file is as it was");
+    assert_eq!(listed().collect::<BTreeSet<_>>(), before, "and nothing lies beside it");
+    let status = client::get(gateway.running.admin, "/api/status").await.json();
+    assert_eq!((&status["config"]["reload"]["generation"], &status["keys"]), (&2.into(), &2.into()));
 }
 
 #[tokio::test]
