@@ -359,6 +359,7 @@ impl Gateway {
             task: accepted.task.as_ref(),
             bodies: self.registry.bodies(),
             now_unix: self.world.unix_ms() / 1000,
+            telling: exchange.telling(),
         };
         let mut reply = self.reply(client, exchange);
         let attempted = forward::attempt(&self.upstream, &target, &mut reply).await;

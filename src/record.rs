@@ -9,7 +9,7 @@ mod span;
 mod text;
 
 pub use losses::Losses;
-pub use span::Span;
+pub use span::{Answered, Span};
 pub use text::{Excerpt, Path, Text};
 
 use crate::code::Code;

@@ -27,6 +27,7 @@ use crate::gateway::task::OfTask;
 use crate::gateway::waiting::{Meanwhile, Silence};
 use crate::gateway::wire::{AnswerHead, Lost, Wire};
 use crate::limit::Nanos;
+use crate::protocol::observe::Telling;
 use crate::protocol::{Dialect, Operation, Protocol};
 use crate::record::Over;
 use crate::refusal::Refusal;
@@ -72,6 +73,8 @@ pub struct Target<'a> {
     pub bodies: &'a Arc<Bodies>,
     /// Unix seconds, for dates in `retry-after`.
     pub now_unix: u64,
+    /// Who wants to know what the answer says of itself.
+    pub telling: Telling,
 }
 
 impl<'a> Target<'a> {

@@ -17,7 +17,7 @@ use crate::gateway::seen::Seen;
 use crate::gateway::status;
 use crate::gateway::waiting::{Due, Meanwhile, Silence};
 use crate::id::KeyId;
-use crate::protocol::observe::{self, AnswerFacts};
+use crate::protocol::observe::{self, AnswerFacts, Telling};
 use crate::protocol::splice::{self, splice};
 use crate::protocol::{Operation, task};
 use crate::record::End;
@@ -128,7 +128,7 @@ impl Reply<'_> {
         let ended = self.pass_whole(&mut answer, &relayed, &mut seen).await;
         // Up to where it broke off, if it did.
         if let Some(body) = seen.take() {
-            self.read(&observe::answer(relayed.operation, &body), &relayed);
+            self.read_body(&body, &relayed);
         }
         match ended {
             Chunk::ClientGone => self.client_left(),
@@ -170,7 +170,7 @@ impl Reply<'_> {
                     if self.exchange.left == Some(piece.len() as u64)
                         && let Some(body) = seen.take()
                     {
-                        self.read(&observe::answer(relayed.operation, &body), relayed);
+                        self.read_body(&body, relayed);
                     }
                     if !self.deliver(piece, &relayed.channel).await {
                         return Chunk::ClientGone;
@@ -189,8 +189,7 @@ impl Reply<'_> {
         let reading = std::mem::replace(&mut answer.reading, Reading::Whole);
         let Reading::Held(mut seen) = reading else { return Sent::Broken };
         let body = seen.take().unwrap_or_default();
-        let facts = observe::answer(relayed.operation, &body);
-        self.read(&facts, &relayed);
+        let facts = self.read_body(&body, &relayed);
         let mut edits =
             relayed.binding.as_ref().map_or_else(Vec::new, |binding| task::ids(&body, |id| binding.id(id)));
         for edit in relayed.rename.iter().flat_map(|requested| facts.renamed(requested)) {
@@ -205,6 +204,7 @@ impl Reply<'_> {
         let reading = std::mem::replace(&mut answer.reading, Reading::Whole);
         let Reading::Made(made) = reading else { return Sent::Broken };
         self.read(&made.facts, &relayed);
+        self.exchange.told(made.told.as_ref());
         self.exchange.lost(&made.losses);
         self.give(answer, vec![made.body], &relayed).await
     }
@@ -281,6 +281,17 @@ impl Reply<'_> {
         self.usage(observer.usage());
         self.exchange.unreported = observer.unreported();
         self.exchange.signatures = observer.signatures().to_vec();
+        self.exchange.told(observer.told());
+    }
+
+    /// Reads a whole answer, and books what it says.
+    fn read_body(&mut self, body: &[u8], relayed: &Relayed<'_>) -> AnswerFacts {
+        let facts = observe::answer(relayed.operation, body);
+        self.read(&facts, relayed);
+        if self.exchange.telling() == Telling::Trace {
+            self.exchange.told(Some(&observe::told(relayed.operation, body)));
+        }
+        facts
     }
 
     /// Books what a whole answer says.

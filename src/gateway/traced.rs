@@ -6,8 +6,9 @@ use crate::config::snapshot::Channel;
 use crate::gateway::client::Client;
 use crate::gateway::exchange::Exchange;
 use crate::protocol::fields::Fields;
+use crate::protocol::observe::{Telling, Told};
 use crate::protocol::trace_context::{self, TRACEPARENT, TRACESTATE};
-use crate::record::Span;
+use crate::record::{Answered, Span, Text};
 use crate::world::World;
 
 impl Exchange {
@@ -23,6 +24,21 @@ impl Exchange {
             ..Span::begin(trace_context::read(&head.headers), sampling, random)
         };
         self.record.span = Some(Box::new(span));
+    }
+
+    /// Who wants to know what the answer says of itself.
+    pub(super) fn telling(&self) -> Telling {
+        let is_recorded = self.record.span.as_ref().is_some_and(|span| span.is_sampled());
+        if is_recorded { Telling::Trace } else { Telling::Nobody }
+    }
+
+    /// Keeps what the answer says of itself, for the trace.
+    pub(super) fn told(&mut self, told: Option<&Told>) {
+        let Some((span, told)) = self.record.span.as_mut().zip(told) else { return };
+        span.answered = Answered {
+            model: told.model.as_deref().map(Text::new),
+            finishes: told.finishes.iter().map(|word| Text::new(word)).collect(),
+        };
     }
 
     /// Names the attempt that is being made as the provider's parent; what the channel itself sets or removes stays so.

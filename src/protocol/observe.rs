@@ -12,11 +12,13 @@ mod fault;
 mod lead;
 mod outlet;
 mod read;
+mod told;
 mod usage;
 mod words;
 
 pub use self::answer::{AnswerFacts, answer};
 pub use self::fault::{Fault, implied_status, is_unverified_thinking, is_usage_refused, operator_fault};
+pub use self::told::{Telling, Told, told};
 pub use self::usage::counted;
 
 use self::outlet::Outlet;
@@ -95,6 +97,13 @@ impl StreamObserver {
     #[must_use]
     pub fn hiding_usage(self, hides_usage: bool) -> Self {
         Self { hides_usage, ..self }
+    }
+
+    /// The same for a trace, which wants to know who worked and why it ended.
+    #[must_use]
+    pub fn telling(mut self, telling: Telling) -> Self {
+        self.reader.telling(telling);
+        self
     }
 
     /// Takes the next bytes and pushes what may go to the client. While the phase is [`Phase::Waiting`] that
@@ -195,6 +204,11 @@ impl StreamObserver {
     /// The id of the response, once it is known.
     pub fn response(&self) -> Option<&str> {
         self.reader.response()
+    }
+
+    /// What the answer has said of itself, where that is wanted.
+    pub fn told(&self) -> Option<&Told> {
+        self.reader.told()
     }
 
     /// The signatures of the thinking the provider has given so far.

@@ -1,8 +1,9 @@
 //! Where an exchange stands in a trace that spans programs.
 //!
-//! Invariant: everything of it is known at the request's head; the ids of attempts follow from the exchange's own, so that
+//! Invariant: everything of it but [`Answered`] is known at the request's head; the ids of attempts follow from the exchange's own, so that
 //! nobody has to remember them.
 
+use super::{ModelName, Text};
 use crate::protocol::trace_context::{self, RANDOM, SAMPLED, Sampling, TraceContext};
 use http::{Method, Version};
 
@@ -25,6 +26,17 @@ pub struct Span {
     pub version: Version,
     /// Whether over TLS.
     pub secured: bool,
+    /// What the answer said of itself.
+    pub answered: Answered,
+}
+
+/// What an answer says of itself beside its usage.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Answered {
+    /// The model that worked, as its provider calls it.
+    pub model: Option<ModelName>,
+    /// Why each choice ended, in the provider's words.
+    pub finishes: Vec<Text<128>>,
 }
 
 impl Span {
@@ -32,12 +44,23 @@ impl Span {
     pub fn begin(context: Option<TraceContext>, sampling: Sampling, random: [u64; 3]) -> Self {
         let id = random[0].max(1);
         let (method, version, secured) = (Method::POST, Version::HTTP_11, false);
+        let answered = Answered::default();
         if let Some(TraceContext { trace, parent, flags, state }) = context {
-            return Self { trace, id, parent: Some(parent), flags, state, method, version, secured };
+            return Self {
+                trace,
+                id,
+                parent: Some(parent),
+                flags,
+                state,
+                method,
+                version,
+                secured,
+                answered,
+            };
         }
         let trace = (u128::from(random[1]) << 64 | u128::from(random[2])).max(1);
         let flags = if sampling.takes(trace) { RANDOM | SAMPLED } else { RANDOM };
-        Self { trace, id, parent: None, flags, state: None, method, version, secured }
+        Self { trace, id, parent: None, flags, state: None, method, version, secured, answered }
     }
 
     /// Whether it is recorded.

@@ -92,6 +92,32 @@ async fn an_exchange_that_fails_over_is_one_trace_in_which_each_provider_knows_i
 }
 
 #[tokio::test]
+async fn the_answer_s_attempt_says_which_model_worked_and_why_it_stopped_whatever_became_of_it() {
+    let collector = Collector::start(Manner::Takes).await;
+    // Relayed, renamed, and translated both ways of each: whole and as a stream.
+    for (kind, more, finish) in [
+        ("openai", "", "stop"),
+        ("openai", "model_map = { \"gpt-4.1\" = \"gpt-4.1-mini\" }", "stop"),
+        ("anthropic", "", "end_turn"),
+    ] {
+        let upstream = provider().await;
+        let text = collector.section("") + &channel("main", kind, &upstream, more) + &key();
+        let gateway = Gateway::start(&text).await;
+        for stream in [false, true] {
+            let before = collector.got().spans.len();
+            let answer = ask(&gateway, &[("traceparent", PARENT)], stream).await;
+            assert_eq!(answer.status, 200, "{}", answer.text());
+            let spans = collector.spans(before + 2).await;
+            let told = attributes(&spans[before + 1].attributes);
+            let model = &told["gen_ai.request.model"];
+            assert_eq!(&told["gen_ai.response.model"], model, "{kind} {more} {stream}");
+            assert_eq!(told["gen_ai.response.finish_reasons"], finish, "{kind} {more} {stream}");
+            assert!(!attributes(&spans[before].attributes).contains_key("gen_ai.response.model"));
+        }
+    }
+}
+
+#[tokio::test]
 async fn what_cannot_be_understood_begins_a_new_trace() {
     let collector = Collector::start(Manner::Takes).await;
     let (upstream, gateway) = house(&collector.section("")).await;

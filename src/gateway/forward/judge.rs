@@ -192,9 +192,14 @@ fn unreadable(answer: &Answer) -> Outcome {
 /// Holds a stream until its first real event: an error there is a failure like any other.
 async fn first_event(upstream: &Upstream, mut answer: Box<Answer>, target: &Target<'_>) -> Outcome {
     let mut passing = match target.translation() {
-        Some(translation) => Passing::translated(StreamObserver::new(target.reads(), None), translation),
+        Some(translation) => {
+            let observer = StreamObserver::new(target.reads(), None).telling(target.telling);
+            Passing::translated(observer, translation)
+        }
         None => Passing::relayed(
-            StreamObserver::new(target.operation, target.rename).hiding_usage(target.rewritten.asks_usage),
+            StreamObserver::new(target.operation, target.rename)
+                .hiding_usage(target.rewritten.asks_usage)
+                .telling(target.telling),
         ),
     };
     let status = answer.head.status.as_u16();

@@ -3,7 +3,7 @@
 //! Invariants: what is watched is the provider's own stream, whatever becomes of it; of a translated one whole events
 //! go out, and how it ended is the translator's to say as well as the observer's.
 
-use crate::protocol::observe::{Phase, Progress, StreamObserver};
+use crate::protocol::observe::{Phase, Progress, StreamObserver, Told};
 use crate::protocol::signed::SignatureDigest;
 use crate::stage::translated::Translation;
 use crate::translate::{Ending, Loss, Translator};
@@ -116,6 +116,11 @@ impl Passing {
     /// The id of the response, where it is the provider's own and known.
     pub fn response(&self) -> Option<&str> {
         self.observer.response().filter(|_| self.translated.is_none())
+    }
+
+    /// What the answer has said of itself, where a trace wants it.
+    pub fn told(&self) -> Option<&Told> {
+        self.observer.told()
     }
 
     /// The signatures of the thinking the provider has given so far.

@@ -10,7 +10,7 @@ use crate::gateway::peer::Upstream;
 use crate::gateway::status;
 use crate::gateway::wire::AnswerHead;
 use crate::protocol::fields::{Fields, names};
-use crate::protocol::observe::{self, AnswerFacts, Phase, Progress, StreamObserver};
+use crate::protocol::observe::{self, AnswerFacts, Phase, Progress, StreamObserver, Telling, Told};
 use crate::stage::translated::Translation;
 use crate::translate::{self, Aggregate, Decoder, Encoder, Ending, Fault, Loss, unified};
 use bytes::{Bytes, BytesMut};
@@ -27,6 +27,8 @@ pub struct Made {
     pub facts: AnswerFacts,
     /// What of it could not be carried over.
     pub losses: Vec<Loss>,
+    /// What it says of itself, where a trace wants it.
+    pub told: Option<Told>,
 }
 
 /// Writes a held answer anew.
@@ -41,7 +43,8 @@ pub(super) fn held(outcome: Outcome, target: &Target<'_>, translation: &Translat
     match made {
         Ok((out, losses)) => {
             let facts = observe::answer(target.reads(), &body);
-            answered(answer, translation, Made { body: out.freeze(), facts, losses })
+            let told = (target.telling == Telling::Trace).then(|| observe::told(target.reads(), &body));
+            answered(answer, translation, Made { body: out.freeze(), facts, losses, told })
         }
         Err(fault) => {
             let said = status::excerpt(&body, WORDS_MAX, target.secrets);
@@ -105,7 +108,7 @@ pub(super) fn error(
     let body = fault.body(protocol, &format!("req_{}", translation.client.id)).freeze();
     // Where a keep-alive has opened the stream, what is told is taken from here.
     answer.held = vec![body.clone()];
-    let made = Made { body, facts: AnswerFacts::default(), losses: Vec::new() };
+    let made = Made { body, facts: AnswerFacts::default(), losses: Vec::new(), told: None };
     answered(answer, translation, made)
 }
 
@@ -144,9 +147,9 @@ pub(super) async fn collected(
         }
     }
     match collector.finish() {
-        Ok((whole, facts)) => {
+        Ok((whole, facts, told)) => {
             let (out, losses) = write(&whole, translation);
-            answered(answer, translation, Made { body: out.freeze(), facts, losses })
+            answered(answer, translation, Made { body: out.freeze(), facts, losses, told })
         }
         Err(NotWhole::Cut) => failed(status, FailureKind::Reset, "the stream broke off before its end"),
         Err(NotWhole::Error(words)) => refused(status, &words, target),
@@ -171,7 +174,7 @@ enum NotWhole {
 impl Collector {
     fn new(target: &Target<'_>, translation: &Translation) -> Self {
         Self {
-            observer: StreamObserver::new(target.reads(), None),
+            observer: StreamObserver::new(target.reads(), None).telling(target.telling),
             decoder: Decoder::new(translation.into.protocol, &translation.back),
             aggregate: Aggregate::default(),
             unseen: Vec::new(),
@@ -198,7 +201,7 @@ impl Collector {
         self.observer.is_over() || self.decoder.is_over()
     }
 
-    fn finish(mut self) -> Result<(unified::Answer<'static>, AnswerFacts), NotWhole> {
+    fn finish(mut self) -> Result<(unified::Answer<'static>, AnswerFacts, Option<Told>), NotWhole> {
         if let Progress::ErrorFirst(words) = self.observer.finish(&mut self.unseen) {
             return Err(NotWhole::Error(words));
         }
@@ -216,7 +219,7 @@ impl Collector {
             signatures: self.observer.signatures().to_vec(),
             ..AnswerFacts::default()
         };
-        Ok((whole, facts))
+        Ok((whole, facts, self.observer.told().cloned()))
     }
 }
 

@@ -5,6 +5,7 @@
 
 use super::Phase;
 use super::lead::Lead;
+use super::told::{Telling, Told};
 use super::usage::Tally;
 use super::words::{ERROR, FINISH, USAGE, says};
 use crate::protocol::inspect::{even_null, range_in};
@@ -59,13 +60,31 @@ pub(super) struct Reader {
     signatures: Vec<SignatureDigest>,
     response: Option<String>,
     lead: Lead,
+    /// Only where somebody wants to know.
+    told: Option<Box<Told>>,
 }
 
 impl Reader {
     pub(super) fn new(operation: Operation) -> Self {
         let grammar = operation.grammar();
         let (tally, lead) = (Tally::new(operation), Lead::default());
-        Self { grammar, phase: Phase::Waiting, tally, signatures: Vec::new(), response: None, lead }
+        Self {
+            grammar,
+            phase: Phase::Waiting,
+            tally,
+            signatures: Vec::new(),
+            response: None,
+            lead,
+            told: None,
+        }
+    }
+
+    pub(super) fn telling(&mut self, telling: Telling) {
+        self.told = (telling == Telling::Trace).then(Box::default);
+    }
+
+    pub(super) fn told(&self) -> Option<&Told> {
+        self.told.as_deref()
     }
 
     pub(super) fn phase(&self) -> Phase {
@@ -99,8 +118,15 @@ impl Reader {
 
     /// Reads a complete event; with `rename`, also where in its bytes the model's value stands.
     pub(super) fn read(&mut self, event: &Event<'_>, rename: bool) -> (Step, Option<Range<usize>>) {
+        self.listen(event);
         let (kind, model) = self.classify(event, rename);
         (self.advance(kind), model)
+    }
+
+    fn listen(&mut self, event: &Event<'_>) {
+        if let Some(told) = &mut self.told {
+            told.event(self.grammar, event);
+        }
     }
 
     /// Reads what was left without a blank line: only if its data is all there, and never as content.
@@ -110,6 +136,7 @@ impl Reader {
             let usage = self.grammar == Grammar::Chat && begins_usage_only(event.data);
             return (if usage { Step::Usage } else { Step::Pass }, None);
         }
+        self.listen(event);
         let (kind, model) = self.classify(event, rename);
         let kind = if matches!(kind, Kind::Content | Kind::Next) { Kind::Quiet } else { kind };
         (self.advance(kind), model)
@@ -420,7 +447,7 @@ pub(super) fn object<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Option<T> {
 }
 
 /// The event's name, or the `type` its data says where it has none.
-fn kind_name<'a>(event: &Event<'a>) -> &'a [u8] {
+pub(super) fn kind_name<'a>(event: &Event<'a>) -> &'a [u8] {
     if !event.name.is_empty() {
         return event.name;
     }

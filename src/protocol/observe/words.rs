@@ -14,4 +14,5 @@ pub(super) fn says(data: &[u8], word: &Finder<'_>) -> bool {
 /// What is looked for in every event, made ready once.
 pub(super) static ERROR: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new(b"\"error\""));
 pub(super) static USAGE: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new(b"\"usage\""));
+pub(super) static FINISH_REASON: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new(b"\"finish_reason\""));
 pub(super) static FINISH: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new(b"\"finishReason\""));

@@ -2,7 +2,7 @@
 //!
 //! Invariant: nothing is written that is not known; an attribute that is absent is not an empty one.
 
-use super::wire::{AnyValue, KeyValue, Value};
+use super::wire::{AnyValue, KeyValue, Listed, Value};
 use crate::protocol::Operation;
 use std::sync::Arc;
 
@@ -103,6 +103,15 @@ impl Attributes {
 
     pub(super) fn flag(&mut self, key: &str, value: bool) {
         self.push(key.to_owned(), Value::Flag(value));
+    }
+
+    /// Nothing where there are none.
+    pub(super) fn texts<'a>(&mut self, key: &str, values: impl Iterator<Item = &'a str>) {
+        let value = |text: &str| AnyValue { value: Some(Value::Text(text.to_owned())) };
+        let values: Vec<AnyValue> = values.map(value).collect();
+        if !values.is_empty() {
+            self.push(key.to_owned(), Value::List(Listed { values }));
+        }
     }
 
     pub(super) fn into_message(self) -> Vec<KeyValue> {

@@ -8,7 +8,7 @@ use super::wire::{Span, SpanKind, Status, StatusCode};
 use super::{Convention, Peer};
 use crate::id::ChannelId;
 use crate::protocol::Operation;
-use crate::record::{AttemptRecord, End, KeyFacts, Over, Record, Span as Place, Text};
+use crate::record::{Answered, AttemptRecord, End, KeyFacts, Over, Record, Span as Place, Text};
 use crate::usage::UsageSource;
 use http::Version;
 use std::time::Duration;
@@ -147,7 +147,10 @@ impl Told<'_> {
     }
 
     fn answer(&self, convention: Convention, attributes: &mut Attributes) {
-        let Self { record, attempt, .. } = self;
+        let Self { record, attempt, place, .. } = self;
+        let Answered { model, finishes } = &place.answered;
+        attributes.maybe("gen_ai.response.model", model.as_ref().map(Text::as_str));
+        attributes.texts("gen_ai.response.finish_reasons", finishes.iter().map(Text::as_str));
         let is_latest = convention == Convention::V1_41;
         if is_latest && record.stream {
             attributes.flag("gen_ai.request.stream", true);

@@ -34,6 +34,7 @@ fn values(attributes: &[KeyValue]) -> BTreeMap<&str, String> {
         Some(Value::BoolValue(flag)) => flag.to_string(),
         Some(Value::IntValue(whole)) => whole.to_string(),
         Some(Value::DoubleValue(number)) => number.to_string(),
+        Some(Value::ArrayValue(list)) => format!("{} of them", list.values.len()),
         other => panic!("{}: {other:?}", attribute.key),
     };
     let values: BTreeMap<&str, String> =

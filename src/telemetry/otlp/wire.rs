@@ -82,7 +82,7 @@ pub(super) struct KeyValue {
 
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct AnyValue {
-    #[prost(oneof = "Value", tags = "1, 2, 3, 4")]
+    #[prost(oneof = "Value", tags = "1, 2, 3, 4, 5")]
     pub(super) value: Option<Value>,
 }
 
@@ -96,6 +96,15 @@ pub(super) enum Value {
     Whole(i64),
     #[prost(double, tag = "4")]
     Number(f64),
+    #[prost(message, tag = "5")]
+    List(Listed),
+}
+
+/// `ArrayValue`.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Listed {
+    #[prost(message, repeated, tag = "1")]
+    pub(super) values: Vec<AnyValue>,
 }
 
 #[expect(clippy::struct_field_names, reason = "the protocol's own names")]

@@ -190,6 +190,13 @@ pub(super) fn attributes(listed: &[KeyValue]) -> BTreeMap<String, String> {
         Value::BoolValue(flag) => flag.to_string(),
         Value::IntValue(whole) => whole.to_string(),
         Value::DoubleValue(number) => number.to_string(),
+        Value::ArrayValue(list) => {
+            let words = list.values.iter().map(|value| match &value.value {
+                Some(Value::StringValue(text)) => text.as_str(),
+                other => panic!("{other:?}"),
+            });
+            words.collect::<Vec<_>>().join(",")
+        }
         other => panic!("{other:?}"),
     };
     let by_name: BTreeMap<String, String> = listed
