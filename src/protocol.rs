@@ -3,9 +3,10 @@
 //! Read in the order of the sentence: [`entry`] (which address means what), [`key_forms`] (where a key may
 //! stand), [`encoding`] (compressed bodies), [`inspect`] (what the body asks for), [`signed`] (which thinking in
 //! it a provider signed), [`splice`] (other values in the same bytes), [`sse`], [`skim`] and [`observe`] (what an answer says while it passes), [`render`] (an
-//! answer of our own in the caller's dialect). Where both sides talk on, [`websocket`] and [`realtime`].
+//! answer of our own in the caller's dialect). What repeats the path's model in its body is [`batch`]'s. Where both sides talk on, [`websocket`] and [`realtime`].
 //! Invariant: nothing here allocates in proportion to a body, except where a compressed one is decoded.
 
+pub mod batch;
 pub mod encoding;
 pub mod entry;
 pub mod fields;
@@ -173,6 +174,8 @@ pub enum Operation {
     GeminiCountTokens,
     /// `POST {model}:embedContent`.
     EmbedContent,
+    /// `POST {model}:batchEmbedContents`: several at once.
+    BatchEmbedContents,
     /// `GET models`: answered by us.
     ListModels,
     /// `GET models/{id}`: answered by us.
@@ -200,7 +203,7 @@ impl Operation {
             Self::ChatCompletions => "chat",
             Self::Completions => "completions",
             Self::Responses | Self::Compact | Self::Response => "responses",
-            Self::Embeddings | Self::EmbedContent => "embeddings",
+            Self::Embeddings | Self::EmbedContent | Self::BatchEmbedContents => "embeddings",
             Self::Moderations => "moderations",
             Self::Rerank => "rerank",
             Self::ImageGenerations | Self::ImageEdits | Self::ImageVariations => "images",
@@ -243,6 +246,7 @@ impl Operation {
             Self::StreamGenerateContent => "/v1beta/models/{model}:streamGenerateContent",
             Self::GeminiCountTokens => "/v1beta/models/{model}:countTokens",
             Self::EmbedContent => "/v1beta/models/{model}:embedContent",
+            Self::BatchEmbedContents => "/v1beta/models/{model}:batchEmbedContents",
             Self::ListModels => "/v1/models",
             Self::GetModel => "/v1/models/{model}",
             Self::Files => "/v1/files",
@@ -352,7 +356,8 @@ impl Operation {
             Self::GenerateContent
             | Self::StreamGenerateContent
             | Self::GeminiCountTokens
-            | Self::EmbedContent => Grammar::Gemini,
+            | Self::EmbedContent
+            | Self::BatchEmbedContents => Grammar::Gemini,
             Self::ImageGenerations
             | Self::ImageEdits
             | Self::ImageVariations

@@ -102,7 +102,7 @@ pub(crate) fn check(route: &Route, body: &[u8]) -> Result<Facts, Refused> {
         Operation::Generate | Operation::StreamGenerate(_) => judge.contents()?,
         Operation::GeminiCount => judge.counted()?,
         Operation::EmbedContent => judge.object("content")?,
-        Operation::BatchEmbedContents => facts.inputs = judge.list("requests")?.len(),
+        Operation::BatchEmbedContents => facts.inputs = judge.embeddings(route.model.as_deref())?,
         _ => {}
     }
     facts.round = conversation::read(api, &route.operation, body)?;
@@ -112,6 +112,14 @@ pub(crate) fn check(route: &Route, body: &[u8]) -> Result<Facts, Refused> {
 const OPENAI_ROLES: &[&str] = &["system", "developer", "user", "assistant", "tool", "function"];
 const ANTHROPIC_ROLES: &[&str] = &["user", "assistant", "system"];
 const GEMINI_ROLES: &[&str] = &["user", "model", "function"];
+/// One of a batch of embeddings.
+#[derive(Deserialize)]
+struct Embedded<'a> {
+    model: String,
+    #[serde(borrow)]
+    content: &'a RawValue,
+}
+
 
 /// Top-level fields that belong to another API and that the real one refuses.
 fn foreign(operation: &Operation) -> &'static [&'static str] {
@@ -253,6 +261,21 @@ impl<'a> Judge<'a> {
     fn object(&self, name: &str) -> Result<(), Refused> {
         match self.field(name) {
             Some(value) if value.get().starts_with('{') => Ok(()),
+    /// Each of a batch names the model of the path once more.
+    fn embeddings(&self, in_path: Option<&str>) -> Result<usize, Refused> {
+        let requests: Vec<Embedded<'_>> = self.read("requests", "an array of requests")?.unwrap_or_default();
+        let expected = format!("models/{}", in_path.unwrap_or_default());
+        for (at, request) in requests.iter().enumerate() {
+            if request.model != expected {
+                return Err(self.bad(format!("requests[{at}].model: {expected} is needed")));
+            }
+            if !request.content.get().starts_with('{') {
+                return Err(self.bad(format!("requests[{at}].content: an object is required")));
+            }
+        }
+        Ok(self.list("requests")?.len())
+    }
+
             _ => Err(self.bad(format!("{name}: an object is required"))),
         }
     }

@@ -208,6 +208,7 @@ fn verb(operation: Operation) -> Option<&'static str> {
         Operation::StreamGenerateContent => Some("streamGenerateContent"),
         Operation::GeminiCountTokens => Some("countTokens"),
         Operation::EmbedContent => Some("embedContent"),
+        Operation::BatchEmbedContents => Some("batchEmbedContents"),
         _ => None,
     }
 }

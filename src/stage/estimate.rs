@@ -28,6 +28,7 @@ pub fn tokens(operation: Operation, size: Size, learned: &Learned) -> Amount {
     let output = match operation {
         Operation::Embeddings
         | Operation::EmbedContent
+        | Operation::BatchEmbedContents
         | Operation::Rerank
         | Operation::Speech
         // Nothing was said yet; what is left of a limit has to be something.

@@ -7,6 +7,7 @@
 //! every credential form of the client is gone; unknown headers pass in their order; the length is exact.
 
 use crate::config::snapshot::{Channel, CredentialForm, Naming};
+use crate::protocol::batch;
 use crate::protocol::entry::{self, Entry};
 use crate::protocol::fields::{Fields, names};
 use crate::protocol::inspect::ModelField;
@@ -65,8 +66,11 @@ pub fn rewrite(original: &Original<'_>, attempt: &Attempt) -> Outgoing {
     let channel = &attempt.channel;
     let mut edits = original.stripped.to_vec();
     let hosted = Hosted::of(channel, original.entry.operation);
-    let model = original.model.filter(|_| attempt.model_upstream != original.requested);
-    if let Some(field) = model.filter(|_| !hosted.is_some_and(Hosted::says_model)) {
+    let is_renamed = attempt.model_upstream != original.requested;
+    let model = original.model.filter(|_| is_renamed);
+    let model = model.filter(|_| !hosted.is_some_and(Hosted::says_model));
+    let batch = if is_renamed { repeated(original) } else { Vec::new() };
+    for field in model.into_iter().chain(&batch) {
         // Gemini's bodies may repeat the path's model, with the path's prefix.
         let prefix = if field.name.starts_with(RESOURCE) { RESOURCE } else { "" };
         let name = [prefix, attempt.model_upstream.as_str()].concat();
@@ -94,6 +98,12 @@ pub fn rewrite(original: &Original<'_>, attempt: &Attempt) -> Outgoing {
         headers,
         body,
     }
+}
+
+/// Where each request of a batch names the path's model once more.
+fn repeated(original: &Original<'_>) -> Vec<ModelField> {
+    let is_batch = original.entry.operation == Operation::BatchEmbedContents;
+    if is_batch { batch::models(original.body) } else { Vec::new() }
 }
 
 /// Path and query at this channel.

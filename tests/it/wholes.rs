@@ -68,6 +68,12 @@ async fn every_operation_passes_byte_for_byte_but_for_the_models_name() {
             "/v1beta/models/$:embedContent",
             r#"{"model":"models/$","content":{"parts":[{"text":"a"}]}}"#,
         ),
+        (
+            "gemini",
+            "/v1beta/models/$:batchEmbedContents",
+            r#"{"requests":[{"model":"models/$","content":{"parts":[{"text":"a"}]}},
+                {"content":{"parts":[{"text":"\"model\":\"models/g\""}]},"model": "models/$"}]}"#,
+        ),
         ("gemini", "/v1beta/models/$:streamGenerateContent", r#"{"contents":[{"parts":[{"text":"a"}]}]}"#),
     ] {
         for upstream_model in [MODEL, "upstream-x"] {

@@ -5,6 +5,7 @@ from google.genai import errors, types
 from smoke import GATEWAY, KEY, WRONG_KEY, check, check_failover, equal, fail_once, provider_text, raises, tight_key
 
 MODEL = "gemini-2.5-flash"
+EMBEDS = "gemini-embedding-001"
 TEXT = provider_text()
 ONCE = types.HttpRetryOptions(attempts=1)
 
@@ -28,12 +29,19 @@ def check_base(base, **options):
     def count_tokens():
         equal(sdk.models.count_tokens(model=MODEL, contents="hi").total_tokens, 42)
 
+    def embed_content():
+        # However few, they go up as a batch.
+        for model in (EMBEDS, "my-embeds"):
+            several = sdk.models.embed_content(model=model, contents=["a", "b"])
+            equal([len(embedding.values) for embedding in several.embeddings], [4, 4])
+            equal(len(sdk.models.embed_content(model=model, contents="a").embeddings), 1)
+
     def models():
         assert f"models/{MODEL}" in [model.name for model in sdk.models.list()]
         equal(sdk.models.get(model=MODEL).name, f"models/{MODEL}")
 
     version = options.get("api_version", "default version")
-    for what in (generate_content, generate_content_stream, count_tokens, models):
+    for what in (generate_content, generate_content_stream, count_tokens, embed_content, models):
         check(f"python google-genai '{base}' {version} {what.__name__.replace('_', ' ')}", what)
 
 

@@ -92,9 +92,13 @@ async fn every_gemini_operation_answers_in_its_published_shape() {
     let content = r#"{"content":{"parts":[{"text":"hi"}]}}"#;
     check(&fake, &google("/v1beta/models/g:embedContent", content), &[("/embedding/values/0", json!(0.5))])
         .await;
-    let requests = format!(r#"{{"requests":[{content},{content}]}}"#);
-    let batch = google("/v1beta/models/g:batchEmbedContents", &requests);
-    check(&fake, &batch, &[("/embeddings/1/values/0", json!(0.5))]).await;
+    let of = |model: &str| content.replacen('{', &format!("{{\"model\":\"models/{model}\","), 1);
+    let batch = |second: &str| {
+        let requests = format!(r#"{{"requests":[{},{}]}}"#, of("g"), of(second));
+        google("/v1beta/models/g:batchEmbedContents", &requests)
+    };
+    check(&fake, &batch("g"), &[("/embeddings/1/values/0", json!(0.5))]).await;
+    assert_eq!(ask(&fake, &batch("other")).await.status, 400);
 }
 
 #[tokio::test]

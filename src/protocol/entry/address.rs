@@ -215,7 +215,7 @@ impl<'a> Address<'a> {
         verb_of(&self.rest).is_some()
     }
 
-    /// `batchEmbedContents` too, but not the tags and owners OpenAI-side names have after a colon.
+    /// `batchGenerateContent` too, but not the tags and owners OpenAI-side names have after a colon.
     fn looks_like_verb(&self) -> bool {
         let after = self.rest.last().and_then(|last| last.rsplit_once(':')).map_or("", |(_, verb)| verb);
         self.has_known_verb()
@@ -272,6 +272,7 @@ fn verb_of(id: &[&str]) -> Option<(String, Operation)> {
         "streamGenerateContent" => Operation::StreamGenerateContent,
         "countTokens" => Operation::GeminiCountTokens,
         "embedContent" => Operation::EmbedContent,
+        "batchEmbedContents" => Operation::BatchEmbedContents,
         _ => return None,
     };
     let mut parts = before.to_vec();

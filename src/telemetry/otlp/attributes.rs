@@ -58,14 +58,14 @@ pub struct Peer {
 /// The convention's word for what is asked for, where it is asked of a model.
 pub(super) fn operation_name(operation: Operation) -> Option<&'static str> {
     use Operation::{
-        ChatCompletions, Completions, EmbedContent, Embeddings, GenerateContent, Messages, Responses,
-        StreamGenerateContent,
+        BatchEmbedContents, ChatCompletions, Completions, EmbedContent, Embeddings, GenerateContent,
+        Messages, Responses, StreamGenerateContent,
     };
     match operation {
         ChatCompletions | Responses | Messages => Some("chat"),
         GenerateContent | StreamGenerateContent => Some("generate_content"),
         Completions => Some("text_completion"),
-        Embeddings | EmbedContent => Some("embeddings"),
+        Embeddings | EmbedContent | BatchEmbedContents => Some("embeddings"),
         other => other.is_exchange().then(|| other.api()),
     }
 }
