@@ -28,6 +28,7 @@ use crate::config::snapshot::{Channel, Limits, ModelLimit};
 use crate::id::{ChannelId, GroupId, KeyId};
 use crate::limit::Nanos;
 use crate::limit::quota::Spent;
+use crate::protocol::Protocol;
 use crate::protocol::task::Account;
 use crate::secret::{KeyDigest, Secret};
 use bodies::Bodies;
@@ -101,9 +102,9 @@ impl Registry {
             credential_marks: channel.credentials.iter().map(|secret| secret.digest().mark()).collect(),
             gate: gate(GateName::Channel(channel.id.clone()), &channel.limits),
             health: Arc::clone(&self.health.entry(channel.id.clone()).or_default()),
-            signer: Signer::of(channel),
+            signers: Protocol::ALL.map(|protocol| Signer::of(channel, protocol)),
             usage_unasked: Arc::clone(
-                &self.unasked.entry((channel.id.clone(), Signer::of(channel))).or_default(),
+                &self.unasked.entry((channel.id.clone(), Signer::of(channel, Protocol::Chat))).or_default(),
             ),
             credentials: channel
                 .whole_credentials()
@@ -135,7 +136,7 @@ impl Registry {
         let known: HashSet<_> = snapshot.channels.iter().map(|channel| &channel.id).collect();
         self.health.retain(|name, _| known.contains(name));
         self.queues.retain(|name, _| known.contains(name));
-        let signed = |channel: &Arc<Channel>| (channel.id.clone(), Signer::of(channel));
+        let signed = |channel: &Arc<Channel>| (channel.id.clone(), Signer::of(channel, Protocol::Chat));
         let signed: HashSet<_> = snapshot.channels.iter().map(signed).collect();
         self.unasked.retain(|name, _| signed.contains(name));
         let held = snapshot
@@ -288,8 +289,8 @@ pub struct ChannelState {
     pub gate: Arc<Gate>,
     /// Whether it rests, and how it has been doing.
     pub health: Arc<ChannelHealth>,
-    /// Whose signatures it verifies.
-    pub signer: Signer,
+    /// Whose signatures it verifies, by the protocol.
+    signers: [Signer; 4],
     /// Whether its streams are left unasked for their usage, because its provider refuses to be asked.
     pub usage_unasked: Arc<Rest>,
     /// Whether each of its credentials rests, in the snapshot's order.
@@ -304,6 +305,13 @@ pub struct ChannelState {
     pub credential_gates: Vec<Arc<Gate>>,
     /// Who waits for a place.
     pub queue: Arc<Queue>,
+}
+
+impl ChannelState {
+    /// Whose signatures it verifies in this protocol.
+    pub fn signer(&self, protocol: Protocol) -> &Signer {
+        &self.signers[protocol as usize]
+    }
 }
 
 /// The same at every replica, and nothing that the channel's name or the credential could be guessed by.

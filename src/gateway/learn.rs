@@ -58,8 +58,11 @@ impl Gateway {
     /// What the end of an answer says of its channel: one that broke off is a failure too, also where it was
     /// held and nothing of it was seen; a client that left says nothing.
     pub(super) fn judge_end(&self, exchange: &Exchange, attempt: &Attempt) {
-        let signer = &exchange.live.channel(attempt.channel.index).signer;
-        self.registry.signers().learn(&exchange.signatures, signer, self.world.now());
+        let translated = exchange.record.attempts.last().and_then(|last| last.translated);
+        if let Some(protocol) = translated.or_else(|| exchange.record.operation?.belongs_to()) {
+            let signer = exchange.live.channel(attempt.channel.index).signer(protocol);
+            self.registry.signers().learn(&exchange.signatures, signer, self.world.now());
+        }
         let end = exchange.record.end;
         match end {
             // What broke off, or ended in an error of the provider's own.

@@ -85,12 +85,13 @@ impl Thinking {
     }
 
     fn is_foreign(&self, number: usize, live: &Live, channel: &Channel) -> bool {
+        // What belongs to no protocol has no signed thinking.
+        let Some(protocol) = self.operation.belongs_to() else { return false };
         if let Some(signer) = self.signers.get(number).and_then(Option::as_ref) {
-            return *signer != live.channel(channel.index).signer;
+            return signer != live.channel(channel.index).signer(protocol);
         }
         let is_sealed = self.signed.blocks().get(number).is_some_and(|block| block.sealed);
-        let own = self.operation.protocol();
-        is_sealed && own.is_some_and(|protocol| channel.protocols.contains(&protocol))
+        is_sealed && channel.protocols.contains(&protocol)
     }
 
     fn refusal(&self) -> Refusal {

@@ -7,19 +7,33 @@
 
 use crate::config::snapshot::Channel;
 use crate::limit::Nanos;
+use crate::protocol::Protocol;
 use crate::protocol::signed::SignatureDigest;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-/// Who can verify a signature: the provider at one address, not one account there (decision 0006).
+/// Who can verify a signature: the provider at one address, not one account there; of Claude's, everybody who has Claude
+/// (decision 0006).
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Signer(Arc<str>);
 
 impl Signer {
-    /// The signer behind a channel.
-    pub fn of(channel: &Channel) -> Self {
+    /// The signer behind a channel, of what it says in this protocol.
+    pub fn of(channel: &Channel, protocol: Protocol) -> Self {
+        if protocol == Protocol::Anthropic && is_claude(channel.kind, &channel.endpoint.authority) {
+            return Self("claude".into());
+        }
         Self(format!("{}@{}", channel.kind, channel.endpoint.authority).into())
+    }
+}
+
+/// Whether it is Claude itself that answers there: its signatures are good at Anthropic and at every cloud that serves it.
+fn is_claude(kind: &str, authority: &str) -> bool {
+    match kind {
+        "vertex" | "bedrock" | "bedrock-mantle" => true,
+        "anthropic" | "claude-code" => authority == "api.anthropic.com",
+        _ => false,
     }
 }
 
@@ -109,6 +123,23 @@ mod tests {
 
     fn digests(count: usize) -> Vec<SignatureDigest> {
         (0..count).filter_map(|number| SignatureDigest::of(&number.to_string())).collect()
+    }
+
+    #[test]
+    fn claude_is_one_signer_wherever_its_makers_say_so() {
+        for (kind, authority, is_it) in [
+            ("anthropic", "api.anthropic.com", true),
+            ("claude-code", "api.anthropic.com", true),
+            ("vertex", "europe-west1-aiplatform.googleapis.com", true),
+            ("bedrock", "bedrock-runtime.us-east-1.amazonaws.com", true),
+            ("bedrock-mantle", "bedrock-mantle.us-east-1.api.aws", true),
+            ("anthropic", "api.deepseek.com", false),
+            ("anthropic", "api.anthropic.com.evil.example", false),
+            ("deepseek", "api.deepseek.com", false),
+            ("openrouter", "openrouter.ai", false),
+        ] {
+            assert_eq!(is_claude(kind, authority), is_it, "{kind} {authority}");
+        }
     }
 
     #[test]

@@ -1,11 +1,11 @@
 //! `bedrock` and `bedrock-mantle`: requests that are signed, and streams that come in frames.
 
 use super::{BETAS, claude_code, claude_codes};
-use crate::support::client::Ended;
+use crate::support::client::{self, Ended};
 use crate::support::cloud::{Came, Reply, behind, serve};
 use crate::support::process::tollgate;
 use crate::support::speech::Speech;
-use crate::support::{Gateway, StillWorld, channel, key, provider};
+use crate::support::{Gateway, KEY, StillWorld, channel, key, provider};
 use aws_smithy_eventstream::frame::write_message_to;
 use aws_smithy_types::event_stream::{Header, HeaderValue, Message};
 use base64::Engine as _;
@@ -484,6 +484,48 @@ async fn a_failure_at_anthropic_leads_there() {
     assert_eq!((answer.status, answer.ended), (200, Ended::Whole), "{}", answer.text());
     assert!(answer.text().contains("message_stop"), "{}", answer.text());
     assert_eq!(aws.upstream.request_count(), 1);
+}
+
+/// Anthropic says that signatures are good at all that serve Claude.
+#[tokio::test]
+async fn what_claude_has_thought_at_one_cloud_goes_on_at_another_and_not_at_another_provider() {
+    let (first, second) = (Aws::start("bedrock").await, Aws::start("bedrock-mantle").await);
+    let third = provider().await;
+    let text = first.claude()
+        + &second.claude()
+        + "priority = 1\n"
+        + &channel("other", "anthropic", &third, "priority = 2\nmodels = [\"claude-sonnet-5\"]")
+        + &key();
+    let gateway = Gateway::start(&text).await;
+    let thought = json!({ "type": "thinking", "thinking": "hm", "signature": "sig-of-claude" });
+    let answer = json!({
+        "id": "m", "type": "message", "role": "assistant", "model": CLAUDE, "stop_reason": "end_turn",
+        "content": [thought, { "type": "text", "text": "a" }], "usage": { "input_tokens": 1, "output_tokens": 1 },
+    });
+    first.at.instead.lock().expect("nobody panics").push(Reply::json(200, &answer));
+    let answer = claude_code(gateway.addr(), "claude-sonnet-5", false).await;
+    assert!(answer.text().contains("sig-of-claude"), "{}", answer.text());
+    gateway.log.line().await;
+    first.instead("ServiceUnavailableException", 503, "not now");
+    let turns = json!({ "model": "claude-sonnet-5", "max_tokens": 9, "messages": [
+        { "role": "user", "content": "hi" },
+        { "role": "assistant", "content": [thought, { "type": "text", "text": "a" }] },
+        { "role": "user", "content": "on" },
+    ] });
+    let headers = [("x-api-key", KEY), ("anthropic-version", "2023-06-01")];
+    let ask =
+        async || client::post(gateway.addr(), "/v1/messages", &headers, turns.to_string().as_bytes()).await;
+    let answer = ask().await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(second.last().json()["messages"], turns["messages"]);
+    assert_eq!(gateway.log.lines(2).await[1]["thinking_stripped"], 0);
+    // What is no Claude, as far as anybody knows, is sent none of it.
+    let only = channel("other", "anthropic", &third, "models = [\"claude-sonnet-5\"]") + &key();
+    gateway.reload("", &only).expect("it is right");
+    assert_eq!(ask().await.status, 200);
+    let sent: Value = serde_json::from_slice(&third.requests()[0].body).expect("JSON");
+    assert_eq!(sent["messages"][1]["content"], json!([{ "type": "text", "text": "a" }]));
+    assert_eq!(gateway.log.lines(3).await[2]["thinking_stripped"], 1);
 }
 
 /// What loading this channel says.
