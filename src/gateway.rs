@@ -391,6 +391,7 @@ impl Gateway {
             rename: accepted.rename(&attempt).map(str::to_owned),
             binding: accepted.binding(exchange, &attempt),
             keeping: self.keeping(exchange, &accepted, &attempt),
+            tab: accepted.task.as_ref().and_then(|of| of.task.tab.clone()),
             channel: Arc::clone(&attempt.channel),
             streams: self.registry.streams(),
             share: self.registry.bodies().share(),

@@ -101,6 +101,12 @@ impl Record {
         self.operation.map_or("unknown", Operation::api)
     }
 
+    /// Whether it is one of the requests that are counted: those that somebody bills for. A look that shows what a response
+    /// has used is none beside the one that made it.
+    pub fn is_counted(&self) -> bool {
+        self.charged && self.operation != Some(Operation::Response)
+    }
+
     /// Whether anybody bills for it, and how the amount is known.
     pub fn bill(&self) -> Bill {
         let was_sent = |attempt: &AttemptRecord| attempt.failure.is_none_or(|failure| failure.was_sent);

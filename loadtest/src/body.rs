@@ -22,6 +22,7 @@ pub(crate) struct Facts {
     pub(crate) model: String,
     pub(crate) stream: bool,
     pub(crate) include_usage: bool,
+    pub(crate) made: Made,
     /// How many inputs an embedding request has.
     pub(crate) inputs: usize,
     pub(crate) vectors: Vectors,
@@ -31,6 +32,15 @@ pub(crate) struct Facts {
     pub(crate) digest: Option<String>,
     /// What the conversation orders of the answer.
     pub(crate) round: Round,
+}
+
+/// When a response is made.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Made {
+    #[default]
+    AtOnce,
+    /// After its answer, which says so.
+    InBackground,
 }
 
 /// How an embedding is written.
@@ -63,6 +73,9 @@ pub(crate) fn check(route: &Route, body: &[u8]) -> Result<Facts, Refused> {
         Operation::Responses => {
             judge.text_or_list("input")?;
             judge.stream(&mut facts)?;
+            if judge.read("background", "a boolean")? == Some(true) && !facts.stream {
+                facts.made = Made::InBackground;
+            }
         }
         Operation::Embeddings | Operation::Moderations => {
             facts.inputs = judge.text_or_list("input")?;
@@ -109,9 +122,6 @@ pub(crate) fn check(route: &Route, body: &[u8]) -> Result<Facts, Refused> {
     Ok(facts)
 }
 
-const OPENAI_ROLES: &[&str] = &["system", "developer", "user", "assistant", "tool", "function"];
-const ANTHROPIC_ROLES: &[&str] = &["user", "assistant", "system"];
-const GEMINI_ROLES: &[&str] = &["user", "model", "function"];
 /// One of a batch of embeddings.
 #[derive(Deserialize)]
 struct Embedded<'a> {
@@ -120,6 +130,9 @@ struct Embedded<'a> {
     content: &'a RawValue,
 }
 
+const OPENAI_ROLES: &[&str] = &["system", "developer", "user", "assistant", "tool", "function"];
+const ANTHROPIC_ROLES: &[&str] = &["user", "assistant", "system"];
+const GEMINI_ROLES: &[&str] = &["user", "model", "function"];
 
 /// Top-level fields that belong to another API and that the real one refuses.
 fn foreign(operation: &Operation) -> &'static [&'static str] {
@@ -258,9 +271,6 @@ impl<'a> Judge<'a> {
         }
     }
 
-    fn object(&self, name: &str) -> Result<(), Refused> {
-        match self.field(name) {
-            Some(value) if value.get().starts_with('{') => Ok(()),
     /// Each of a batch names the model of the path once more.
     fn embeddings(&self, in_path: Option<&str>) -> Result<usize, Refused> {
         let requests: Vec<Embedded<'_>> = self.read("requests", "an array of requests")?.unwrap_or_default();
@@ -276,6 +286,9 @@ impl<'a> Judge<'a> {
         Ok(self.list("requests")?.len())
     }
 
+    fn object(&self, name: &str) -> Result<(), Refused> {
+        match self.field(name) {
+            Some(value) if value.get().starts_with('{') => Ok(()),
             _ => Err(self.bad(format!("{name}: an object is required"))),
         }
     }

@@ -5,7 +5,7 @@
 
 use crate::answers::Answers;
 use crate::api::{Api, KeptCall, Operation};
-use crate::body;
+use crate::body::{self, Made};
 use crate::control::{self, Order};
 use crate::deliver::{self, Frame, Plan};
 use crate::errors::Refused;
@@ -14,6 +14,7 @@ use crate::http::Head;
 use crate::jobs;
 use crate::kept::Kept;
 use crate::media;
+use crate::openai::responses;
 use crate::options::Options;
 use crate::realtime::{self, Opening};
 use crate::record::{Log, Protocol, Recorded};
@@ -222,11 +223,15 @@ fn respond(
             shared.answers.check_model(route.api, &facts.model)?;
             shared.videos.answer(call, (head, credential), body)?
         }
+        Operation::Responses if facts.made == Made::InBackground => {
+            shared.answers.check_model(route.api, &facts.model)?;
+            responses::under_way(&facts.model, "queued")
+        }
         Operation::Job(kind, made) => jobs::answer(route, kind, *made, body)?,
         _ => shared.answers.find(route, &facts, &fault)?,
     };
     if route.operation == Operation::Responses {
-        shared.kept.learn(credential, &facts.model);
+        shared.kept.learn(credential, &facts.model, facts.made == Made::InBackground);
     }
     Ok((reply, fault))
 }

@@ -1,6 +1,7 @@
 //! `OpenAI`'s responses as they are kept: shown again, streamed again, cancelled, deleted.
 //!
-//! Every response has the same id here, so what is kept of an account is the model that its last one was made with.
+//! Every response has the same id here, so what is kept of an account is the model that its last one was made with. One that is
+//! made in the background is queued, then in progress at the first look, then done.
 //! Invariants: what one credential made no other finds; at most [`ACCOUNTS_MAX`] accounts are kept.
 
 use crate::answers::Answers;
@@ -21,15 +22,23 @@ const ACCOUNTS_MAX: usize = 4_096;
 /// The responses of one fake provider.
 #[derive(Debug, Default)]
 pub(crate) struct Kept {
-    models: Mutex<HashMap<String, String>>,
+    models: Mutex<HashMap<String, Last>>,
+}
+
+/// The last response of an account.
+#[derive(Debug, Clone)]
+struct Last {
+    model: String,
+    /// Whether it is still being made.
+    is_under_way: bool,
 }
 
 impl Kept {
     /// This credential made one with this model.
-    pub(crate) fn learn(&self, credential: &str, model: &str) {
+    pub(crate) fn learn(&self, credential: &str, model: &str, is_under_way: bool) {
         let mut models = self.models.lock().unwrap_or_else(PoisonError::into_inner);
         if models.len() < ACCOUNTS_MAX {
-            models.insert(credential.to_owned(), model.to_owned());
+            models.insert(credential.to_owned(), Last { model: model.to_owned(), is_under_way });
         }
     }
 
@@ -42,8 +51,12 @@ impl Kept {
     ) -> Result<Reply, Refused> {
         let mut models = self.models.lock().unwrap_or_else(PoisonError::into_inner);
         let missing = || Refused::new(Api::OpenAi, 404, format!("Response with id '{id}' not found."));
-        let model = models.get(credential).filter(|_| id == "resp_fake").cloned().ok_or_else(missing)?;
+        let last = models.get_mut(credential).filter(|_| id == "resp_fake").ok_or_else(missing)?;
+        let model = last.model.clone();
         match call {
+            KeptCall::Show(false) if std::mem::take(&mut last.is_under_way) => {
+                Ok(responses::under_way(&model, "in_progress"))
+            }
             KeptCall::Show(stream) => {
                 let route = Route { api: Api::OpenAi, operation: Operation::Responses, model: None };
                 answers.find(&route, &Facts { model, stream, ..Facts::default() }, &Fault::None)

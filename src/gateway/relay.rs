@@ -17,14 +17,14 @@ use crate::gateway::seen::Seen;
 use crate::gateway::status;
 use crate::gateway::waiting::{Due, Meanwhile, Silence};
 use crate::id::KeyId;
-use crate::protocol::observe::{self, AnswerFacts, Telling};
+use crate::protocol::observe::{self, AnswerFacts, Telling, estimate};
 use crate::protocol::splice::{self, splice};
 use crate::protocol::{Operation, task};
 use crate::record::End;
 use crate::refusal::Refusal;
 use crate::stage::task::Binding;
 use crate::state::bodies::Share;
-use crate::state::responses::{Keeper, Responses};
+use crate::state::responses::{Keeper, Responses, Tab};
 use crate::usage::{Usage, UsageSource};
 use bytes::Bytes;
 use std::pin::pin;
@@ -42,6 +42,8 @@ pub struct Relayed<'a> {
     pub binding: Option<Binding>,
     /// Remembers who keeps it, where it is a response.
     pub keeping: Option<Keeping<'a>>,
+    /// What is still to be booked of the response that is looked at.
+    pub tab: Option<Arc<Tab>>,
     /// Whose answer it is.
     pub channel: Arc<Channel>,
     /// Counts the streams being relayed.
@@ -82,6 +84,8 @@ impl Reply<'_> {
     /// Relays a provider's answer to its end.
     pub async fn relay(&mut self, answer: Box<Answer>, relayed: Relayed<'_>) -> Sent {
         let request_tokens = relayed.request_tokens;
+        let looked_at = relayed.tab.clone();
+        let made = relayed.keeping.as_ref().and_then(|keeping| keeping.keeper.tab.clone());
         let sent = match answer.reading {
             Reading::Made(_)
                 if self.exchange.downstream == Downstream::Opened && !answer.head.status.is_success() =>
@@ -99,6 +103,15 @@ impl Reply<'_> {
             Reading::Socket => Sent::Broken,
         };
         self.exchange.complete_usage(request_tokens);
+        let record = &self.exchange.record;
+        if let Some(tab) = made {
+            tab.made(record.usage, record.usage_source == UsageSource::Reported);
+        }
+        // What was seen of one that goes on, or broke off on its way here, without a count.
+        if let Some(tab) = looked_at.filter(|_| self.exchange.unreported > 0) {
+            let (seen, source) = estimate::complete(None, 0, self.exchange.unreported);
+            self.exchange.book_rest(&tab, tab.seen(seen.output), source);
+        }
         sent
     }
 
@@ -277,8 +290,8 @@ impl Reply<'_> {
     }
 
     /// Books what a stream has said so far.
-    fn observed(&mut self, observer: &Passing) {
-        self.usage(observer.usage());
+    fn observed(&mut self, observer: &Passing, relayed: &Relayed<'_>) {
+        self.usage(observer.usage(), relayed);
         self.exchange.unreported = observer.unreported();
         self.exchange.signatures = observer.signatures().to_vec();
         self.exchange.told(observer.told());
@@ -297,12 +310,15 @@ impl Reply<'_> {
     /// Books what a whole answer says.
     fn read(&mut self, facts: &AnswerFacts, relayed: &Relayed<'_>) {
         relayed.remember(facts.response.as_deref());
-        self.usage(facts.usage);
+        self.usage(facts.usage, relayed);
         self.exchange.unreported = facts.unreported;
         self.exchange.signatures.clone_from(&facts.signatures);
     }
 
-    fn usage(&mut self, usage: Option<Usage>) {
+    fn usage(&mut self, usage: Option<Usage>, relayed: &Relayed<'_>) {
+        if let (Some(tab), Some(usage)) = (&relayed.tab, usage) {
+            self.exchange.book_rest(tab, tab.close(usage), UsageSource::Reported);
+        }
         let has_usage = self.exchange.record.operation.is_some_and(Operation::has_usage);
         if let Some(usage) = usage.filter(|_| has_usage) {
             self.exchange.record.usage = usage;

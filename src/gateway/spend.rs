@@ -10,12 +10,17 @@ use crate::gateway::exchange::Exchange;
 use crate::limit::Amount;
 use crate::limit::quota::{Measure, Spent};
 use crate::protocol::Operation;
+use crate::record::Text;
 use crate::refusal::Refusal;
+use crate::stage::admit;
 use crate::stage::plan::Plan;
 use crate::stage::quota;
 use crate::stage::quota::When;
+use crate::stage::task::Task;
 use crate::state::permit::Permit;
-use crate::usage::UsageSource;
+use crate::state::quotas::QuotaHold;
+use crate::state::responses::Tab;
+use crate::usage::{Usage, UsageSource};
 use std::sync::Arc;
 
 impl Gateway {
@@ -61,6 +66,15 @@ impl Gateway {
         exchange.quotas.settle(spent);
     }
 
+    /// Somewhere to settle what a look at a response may show; whatever is left of limits and quotas, it may be looked at.
+    pub(super) fn open_account(&self, exchange: &mut Exchange, key: &Key, (task, tab): (&Task, &Tab)) {
+        let (live, now) = (Arc::clone(&exchange.live), self.world.now());
+        exchange.charges.push(admit::account(&live, key, &tab.requested, now));
+        exchange.charges.push(live.channel(task.channel.index).account(task.credential, now));
+        let quotas = live.quotas().of_key(key);
+        exchange.quotas = QuotaHold::open(quotas, self.when(exchange).began_unix);
+    }
+
     pub(super) fn when(&self, exchange: &Exchange) -> When {
         let began_unix = exchange.record.ts_unix_ms / 1000;
         When { began_unix, now_unix: self.world.unix_ms() / 1000, now: self.world.now() }
@@ -68,6 +82,14 @@ impl Gateway {
 }
 
 impl Exchange {
+    /// Books what a look at a response has shown of what it used, and nobody had booked before.
+    pub(super) fn book_rest(&mut self, tab: &Tab, rest: Option<Usage>, source: UsageSource) {
+        let Some(rest) = rest else { return };
+        let record = &mut self.record;
+        (record.usage, record.usage_source, record.charged) = (rest, source, true);
+        record.model_upstream = Some(Text::new(&tab.upstream));
+    }
+
     /// What quotas count of it, as far as it is known: nothing of what nobody bills, and no dollars where the price or
     /// the count is not known.
     pub(super) fn spent(&self) -> Spent {
@@ -76,7 +98,7 @@ impl Exchange {
         Spent {
             nano_usd: record.cost.nanos().unwrap_or(0),
             tokens: if is_counted { record.usage.total() } else { 0 },
-            requests: u64::from(record.charged),
+            requests: u64::from(record.is_counted()),
         }
     }
 }

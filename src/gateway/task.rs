@@ -24,7 +24,7 @@ use crate::stage::plan::{Attempt, Plan};
 use crate::stage::task::{self, Binding, Task};
 use crate::stage::{foreign, route};
 use crate::state::Live;
-use crate::state::responses::Keeper;
+use crate::state::responses::{Keeper, Tab};
 use bytes::Bytes;
 use std::sync::Arc;
 
@@ -76,7 +76,10 @@ impl Gateway {
         let of = if entry.operation == Operation::Response {
             inspection.stream = streams(&key, &entry)?;
             exchange.record.stream = inspection.stream;
-            let task = task::response(&live, self.registry.responses(), &key, in_path(&entry).0)?;
+            let (id, part) = in_path(&entry);
+            let mut task = task::response(&live, self.registry.responses(), &key, id)?;
+            // Its input says nothing of what was made of it.
+            task.tab = task.tab.filter(|_| part != Some("input_items"));
             OfTask { task, edit: None }
         } else {
             named(&live, &key, &mut entry, &inspection)?
@@ -86,6 +89,11 @@ impl Gateway {
             exchange.record.model_requested = Some(Text::new(&requested));
         }
         let plan = self.bear_task(exchange, bearer, &entry, &of.task).await?;
+        if let Some(tab) = &of.task.tab {
+            exchange.record.model_requested = Some(Text::new(&tab.requested));
+            let bearing = exchange.key.clone().unwrap_or(key);
+            self.open_account(exchange, &bearing, (&of.task, tab));
+        }
         let thinking = foreign::read(self.registry.signers(), entry.operation, &body, self.world.now());
         let (others, usage_refused_by) = (Vec::new(), Vec::new());
         let task = Some(of);
@@ -121,7 +129,9 @@ impl Gateway {
         let key = exchange.key.as_ref().filter(|_| accepted.entry.operation == Operation::Responses)?;
         let accounts = &exchange.live.channel(attempt.channel.index).accounts;
         let account = *accounts.get(attempt.credential_index)?;
-        let keeper = Keeper { account, rename: accepted.rename(attempt).map(Arc::from) };
+        let (background, upstream) = (accepted.inspection.background, &attempt.model_upstream);
+        let tab = background.then(|| Arc::new(Tab::new(&accepted.requested, upstream)));
+        let keeper = Keeper { account, rename: accepted.rename(attempt).map(Arc::from), tab };
         Some(Keeping { responses: self.registry.responses(), key: key.id.clone(), keeper })
     }
 

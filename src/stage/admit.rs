@@ -88,6 +88,14 @@ pub fn reserve(
     })
 }
 
+/// A place to settle at, at all limits of the key for this model.
+pub fn account(live: &Live, key: &Key, requested: &str, now: Nanos) -> Charge {
+    let state = live.key(key.index);
+    let model = state.model(&key.model_limits, requested);
+    let gates = [Some(&state.gate), Some(live.group(key.group.index)), model];
+    Charge::account(&gates.into_iter().flatten().collect::<Vec<_>>(), now)
+}
+
 /// Whether anything is left of the rates of tokens that count a conversation: what it costs is known afterwards only, so it goes
 /// on where there is one token.
 pub fn has_tokens(live: &Live, key: &Key, requested: &str, now: Nanos) -> Result<(), Refusal> {

@@ -11,7 +11,7 @@ use crate::refusal::Refusal;
 use crate::secret::Secret;
 use crate::stage::plan::Attempt;
 use crate::state::Live;
-use crate::state::responses::Responses;
+use crate::state::responses::{Responses, Tab};
 use std::sync::Arc;
 
 /// A task that was found by its id.
@@ -25,6 +25,8 @@ pub struct Task {
     pub made: Made,
     /// Its id, as the client has it.
     pub id: String,
+    /// What is still to be booked of it.
+    pub tab: Option<Arc<Tab>>,
 }
 
 /// The task of this key with this id.
@@ -38,7 +40,7 @@ pub fn find(live: &Live, key: &Key, id: &str) -> Result<Task, Refusal> {
     ) {
         return Err(unknown());
     }
-    Ok(Task { channel: Arc::clone(channel), credential, made: task.made, id: id.to_owned() })
+    Ok(Task { channel: Arc::clone(channel), credential, made: task.made, id: id.to_owned(), tab: None })
 }
 
 /// The response of this key with this id, which its provider keeps.
@@ -47,7 +49,8 @@ pub fn response(live: &Live, kept: &Responses, key: &Key, id: &str) -> Result<Ta
     let (channel, credential) = holder(live, keeper.account).ok_or_else(homeless)?;
     let (renamed, model) = (keeper.rename.is_some(), keeper.rename.as_deref().unwrap_or_default().to_owned());
     let made = Made { model, renamed, upstream: id.to_owned() };
-    Ok(Task { channel: Arc::clone(channel), credential, made, id: id.to_owned() })
+    let tab = keeper.tab.filter(|tab| !tab.is_closed());
+    Ok(Task { channel: Arc::clone(channel), credential, made, id: id.to_owned(), tab })
 }
 
 /// Who keeps the response that this key's conversation goes on from: its channel and credential, by their marks.

@@ -55,6 +55,13 @@ impl ChannelState {
         charge.queue = Some(Arc::clone(&self.queue));
         Ok((permit, charge))
     }
+
+    /// A place to settle at, at the channel and at the credential at this position.
+    pub fn account(&self, credential: usize, now: Nanos) -> Charge {
+        let mut charge = Charge::account(&[&self.gate, &self.credential_gates[credential]], now);
+        charge.queue = Some(Arc::clone(&self.queue));
+        charge
+    }
 }
 
 fn closed(at: usize, wait: Option<Duration>) -> Closed {
@@ -78,6 +85,15 @@ impl Charge {
             *place = Some((Arc::clone(gate), held));
         }
         Ok(charge)
+    }
+
+    /// A place to settle at, at all of the gates, for what nobody estimates before it is known.
+    pub fn account(gates: &[&Arc<Gate>], now: Nanos) -> Self {
+        let mut charge = Self::default();
+        for (gate, place) in gates.iter().zip(&mut charge.held) {
+            *place = Some((Arc::clone(gate), gate.account(now)));
+        }
+        charge
     }
 
     /// It cost this much.

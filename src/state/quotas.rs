@@ -243,6 +243,15 @@ impl QuotaHold {
         Ok(hold)
     }
 
+    /// A place to settle at, for an exchange of which nobody knows yet whether it spends anything.
+    pub fn open(quotas: &[Arc<NamedQuota>], began_unix: u64) -> Self {
+        let open = |named: &Arc<NamedQuota>| Kept {
+            held: Some(named.quota.window(began_unix).charge(Spent::default())),
+            window: named.shared().map(|(shared, _)| shared.window(named, began_unix)),
+        };
+        Self(quotas.iter().map(open).collect())
+    }
+
     /// What all these quotas lack of this at the fleet's store.
     pub fn loan(quotas: &[Arc<NamedQuota>], expected: Spent, began_unix: u64, now: Nanos) -> Loan {
         let mut loan = Loan::default();

@@ -1,8 +1,14 @@
 //! Which account keeps which response, and for whom: learnt from the answers that pass.
 //!
 //! What a response is called stays as its provider says it, so its id cannot say where it lives (a video's does, decision 0021);
-//! it is remembered here. Invariants: at most [`RESPONSES_MAX`] are remembered, the longest unused go first; a response
-//! is its key's own, whatever ids others name; nothing of an id is kept but two hashes of it.
+//! it is remembered here. What one that is made in the background has used is said to whoever looks at it later: that is its
+//! [`Tab`]'s business. Invariants: at most [`RESPONSES_MAX`] are remembered, the longest unused go first; a response
+//! is its key's own, whatever ids others name; nothing of an id is kept but two hashes of it; what was used is booked once,
+//! whoever looks how often.
+
+mod tab;
+
+pub use tab::Tab;
 
 use crate::id::KeyId;
 use crate::protocol::task::Account;
@@ -20,12 +26,14 @@ pub struct Responses {
 }
 
 /// Who keeps a response.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Keeper {
     /// The account: a channel with one of its credentials.
     pub account: Account,
     /// The model's name to show, where the provider has another one.
     pub rename: Option<Arc<str>>,
+    /// What is still to be booked of it, where it is made in the background.
+    pub tab: Option<Arc<Tab>>,
 }
 
 /// Two generations: what is used moves to the young one, and when that is full the old one goes.
@@ -88,17 +96,22 @@ mod tests {
     use super::*;
 
     fn keeper(number: u8) -> Keeper {
-        Keeper { account: [number; 8], rename: None }
+        Keeper { account: [number; 8], rename: None, tab: None }
+    }
+
+    /// Who keeps it, by number.
+    fn found(responses: &Responses, key: &KeyId, id: &str) -> Option<u8> {
+        responses.keeper(key, id).map(|keeper| keeper.account[0])
     }
 
     #[test]
     fn a_response_is_known_to_its_key_alone() {
         let (responses, alice, bob) = (Responses::default(), KeyId::new("alice"), KeyId::new("bob"));
         responses.learn(&alice, "r", keeper(1));
-        assert_eq!(responses.keeper(&alice, "r"), Some(keeper(1)));
-        assert_eq!((responses.keeper(&bob, "r"), responses.keeper(&alice, "q")), (None, None));
+        assert_eq!(found(&responses, &alice, "r"), Some(1));
+        assert_eq!((found(&responses, &bob, "r"), found(&responses, &alice, "q")), (None, None));
         responses.learn(&alice, "r", keeper(2));
-        assert_eq!(responses.keeper(&alice, "r"), Some(keeper(2)));
+        assert_eq!(found(&responses, &alice, "r"), Some(2));
     }
 
     #[test]
@@ -108,7 +121,7 @@ mod tests {
         responses.learn(&alice, "mine", keeper(7));
         for number in 0..10_000 {
             responses.learn(&alice, &number.to_string(), keeper(1));
-            assert_eq!(responses.keeper(&alice, "mine"), Some(keeper(7)), "{number}");
+            assert_eq!(found(&responses, &alice, "mine"), Some(7), "{number}");
         }
         let held: usize = responses
             .shards
@@ -119,6 +132,6 @@ mod tests {
             })
             .sum();
         assert!(held <= max, "{held}");
-        assert_eq!(responses.keeper(&alice, "1"), None);
+        assert_eq!(found(&responses, &alice, "1"), None);
     }
 }

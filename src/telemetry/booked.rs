@@ -30,7 +30,7 @@ pub(super) fn row(record: &Record) -> Option<Row> {
         usage: record.usage,
         usage_source: record.usage_source.word(),
         nanos: record.cost.nanos(),
-        charged: record.charged,
+        charged: record.is_counted(),
         bill: record.bill().word(),
     })
 }

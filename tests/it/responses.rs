@@ -5,7 +5,7 @@ use crate::support::client::{self, Answer, Ended};
 use crate::support::{Gateway, channel, credential, key, provider};
 use serde_json::json;
 use std::net::SocketAddr;
-use tollgate_loadtest::{Fault, Provider, Selector};
+use tollgate_loadtest::{Cut, Fault, Provider, Selector};
 
 const BEARER: (&str, &str) = ("authorization", "Bearer sk-test-alice-0123456789");
 const BOB: (&str, &str) = ("authorization", "Bearer sk-test-bob-0123456789");
@@ -78,6 +78,101 @@ async fn a_kept_response_is_asked_for_where_it_was_made_byte_for_byte() {
             );
         }
     }
+}
+
+/// Ten times a token of prompt for one of answer.
+const PRICE: &str = "[[price]]\nmodel = \"m\"\ninput = 1\ncache_read = 0.5\noutput = 10\n";
+
+/// `input`, `cache_read`, `output`, what it costs and who says so, of each line.
+fn booked(lines: &[serde_json::Value]) -> Vec<(u64, u64, u64, serde_json::Value, String)> {
+    let of = |line: &serde_json::Value| {
+        let tokens = |kind: &str| line["tokens"][kind].as_u64().expect("a number");
+        let source = line["usage_source"].as_str().expect("a word").to_owned();
+        (tokens("input"), tokens("cache_read"), tokens("output"), line["cost_usd"].clone(), source)
+    };
+    lines.iter().map(of).collect()
+}
+
+#[tokio::test]
+async fn what_a_response_in_the_background_used_is_booked_at_the_first_look_at_it_and_once() {
+    let upstream = provider().await;
+    let quota = "quota = { tokens = 59, requests = 9, per = \"total\" }\nlimits = { tpm = 1000 }\n";
+    let text =
+        channel("main", "openai", &upstream, "model_map = { m = \"theirs\" }") + PRICE + &key() + quota;
+    let world = crate::support::StillWorld::new();
+    let gateway = Gateway::in_world("", &text, world).await;
+    let left = async || gateway.count("tollgate_key_limit_remaining{key=\"alice\",limit=\"tpm\"}").await;
+    let look = async |rest: &str| {
+        let answer = call(gateway.addr(), "GET", &format!("/v1/responses/resp_fake{rest}"), BEARER).await;
+        assert_eq!((answer.status, answer.ended), (200, Ended::Whole), "{}", answer.text());
+        answer
+    };
+    let body = json!({ "model": "m", "input": "hi", "background": true });
+    let made = ask(&gateway, &body).await;
+    assert_eq!((&made.json()["status"], &made.json()["model"]), (&json!("queued"), &json!("m")));
+    gateway.log.line().await;
+    assert_eq!(left().await, 1000 - 11, "a byte of four is a token, until its provider says otherwise");
+    look("/input_items").await;
+    assert_eq!(look("").await.json()["status"], "in_progress");
+    gateway.log.lines(3).await;
+    assert_eq!(left().await, 1000 - 11);
+    assert_eq!(look("").await.json()["status"], "completed");
+    gateway.log.lines(4).await;
+    assert_eq!(left().await, 1000 - 59, "all that its provider counts");
+    look("").await;
+    look("?stream=true").await;
+    let lines = gateway.log.lines(6).await;
+    assert_eq!(left().await, 1000 - 59);
+    let nothing = (0, 0, 0, json!(0), "none".to_owned());
+    assert_eq!(
+        booked(&lines),
+        [
+            (11, 0, 0, json!(0.000_011), "estimated".to_owned()),
+            nothing.clone(),
+            nothing.clone(),
+            // 42 of prompt, 10 of it from the cache, but for the 11; and the answer.
+            (21, 10, 17, json!(0.000_196), "reported".to_owned()),
+            nothing.clone(),
+            nothing,
+        ]
+    );
+    assert_eq!((&lines[3]["model_upstream"], &lines[3]["bill"]), (&json!("theirs"), &json!("reported")));
+    assert_eq!((&lines[3]["model_requested"], &lines[2]["bill"]), (&json!("m"), &json!("not_billed")));
+    // The quota counts it, and keeps nobody from looking.
+    let refused = client::post(gateway.addr(), "/v1/responses", &[BEARER], body.to_string().as_bytes()).await;
+    assert_eq!((refused.status, refused.code()), (429, "insufficient_quota".to_owned()));
+    assert_eq!(look("").await.json()["status"], "completed");
+    assert_eq!(gateway.count("tollgate_leases_open").await, 0);
+}
+
+#[tokio::test]
+async fn a_look_is_no_request_of_a_quota_and_streams_of_it_are_booked_as_far_as_they_were_seen() {
+    let upstream = provider().await;
+    let quota = "quota = { requests = 2, per = \"total\" }\n";
+    let text = channel("main", "openai", &upstream, "") + PRICE + &key() + quota;
+    let gateway = Gateway::start(&text).await;
+    let body = json!({ "model": "m", "input": "hi", "background": true });
+    let stream = "/v1/responses/resp_fake?stream=true";
+    ask(&gateway, &body).await;
+    // It breaks off on its way here, then it comes whole.
+    upstream.script(Selector::Any, vec![Fault::Cut { after_events: 6, how: Cut::Fin }]);
+    for _ in 0..3 {
+        call(gateway.addr(), "GET", stream, BEARER).await;
+    }
+    let lines = gateway.log.lines(4).await;
+    let seen = booked(&lines);
+    assert_eq!((&lines[1]["end"], seen[1].4.as_str()), (&json!("stream_truncated"), "estimated"));
+    assert!(seen[1].2 > 0, "{}", lines[1]);
+    assert_eq!(seen[1].2 + seen[2].2, 17, "{} {}", lines[1], lines[2]);
+    assert_eq!(seen[3].4, "none");
+    // One that is streamed while it is made is counted by who makes it.
+    let streamed = json!({ "model": "m", "input": "hi", "background": true, "stream": true });
+    ask(&gateway, &streamed).await;
+    call(gateway.addr(), "GET", stream, BEARER).await;
+    let lines = gateway.log.lines(6).await;
+    assert_eq!((booked(&lines)[4].2, booked(&lines)[5].4.as_str()), (17, "none"));
+    let refused = client::post(gateway.addr(), "/v1/responses", &[BEARER], body.to_string().as_bytes()).await;
+    assert_eq!(refused.status, 429, "two were made");
 }
 
 #[tokio::test]

@@ -180,6 +180,11 @@ def kept_responses():
     equal(sdk.responses.create(model="my-words", input="on", previous_response_id=made.id).output_text, TEXT)
     other_key = client(key=tight_key("python-openai"))
     equal(raises(openai.NotFoundError, lambda: other_key.responses.retrieve(made.id)).code, "task_not_found")
+    later = sdk.responses.create(model="my-words", input="hi", background=True)
+    equal((later.status, later.usage, later.model), ("queued", None, "my-words"))
+    equal(sdk.responses.retrieve(later.id).status, "in_progress")
+    done = sdk.responses.retrieve(later.id)
+    equal((done.status, done.output_text, done.usage.output_tokens), ("completed", TEXT, 17))
     sdk.responses.delete(made.id)
     raises(openai.NotFoundError, lambda: sdk.responses.retrieve(made.id))
 

@@ -25,6 +25,12 @@ pub(crate) fn cancelled(model: &str) -> Reply {
     Reply::json(200, fill(&response("cancelled", "[]", "null"), &[("model", &quote(model))]))
 }
 
+/// One that is made in the background, and not done.
+pub(crate) fn under_way(model: &str, status: &str) -> Reply {
+    let body = fill(&response(status, "[]", "null"), &[("model", &quote(model))]);
+    Reply::json(200, body.replace(r#""background":false"#, r#""background":true"#))
+}
+
 pub(crate) fn whole(story: &Story) -> Reply {
     let items = items(story, "completed");
     let template = response("completed", "$items", USAGE);

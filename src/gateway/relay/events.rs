@@ -48,10 +48,10 @@ impl Reply<'_> {
         head.headers.set(CACHE_CONTROL, "no-cache, no-transform");
         head.headers.set("x-accel-buffering", "no");
         // The first event is known already, and what it says is booked whoever reads it.
-        self.observed(&observer);
+        self.observed(&observer, &relayed);
         relayed.remember(observer.response());
         if !self.write_head(head).await && !self.wants_rest(&relayed.channel) {
-            self.observed(&observer);
+            self.observed(&observer, &relayed);
             return self.client_left();
         }
         let mut out = std::mem::take(&mut answer.held);
@@ -60,7 +60,7 @@ impl Reply<'_> {
             skip_bom(&mut out);
         }
         let ending = self.pass_on(&mut answer, &relayed, &mut observer, &mut out).await;
-        self.observed(&observer);
+        self.observed(&observer, &relayed);
         self.exchange.lost(observer.losses());
         for piece in out {
             if !self.deliver(piece, &relayed.channel).await {
@@ -92,7 +92,7 @@ impl Reply<'_> {
         loop {
             if over {
                 // Many clients go on at the last event, before the end of the answer.
-                self.observed(observer);
+                self.observed(observer, relayed);
                 self.exchange.nearly_sent();
             }
             join(out);

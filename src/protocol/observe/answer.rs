@@ -34,7 +34,8 @@ pub fn answer(operation: Operation, body: &[u8]) -> AnswerFacts {
     let mut models = Vec::new();
     let mut response = None;
     let mut add = |usage: Option<&[u8]>, model: Option<&[u8]>| {
-        tally.add(usage.filter(|_| operation.has_usage()));
+        // A look at a response costs nothing, and shows what the response has cost.
+        tally.add(usage.filter(|_| operation.has_usage() || operation == Operation::Response));
         let text = model.filter(|text| text.starts_with(b"\""));
         models.extend(text.and_then(|text| range_in(text, body)));
     };

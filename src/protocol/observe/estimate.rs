@@ -78,7 +78,7 @@ pub(super) fn said_under(operation: Operation) -> &'static [&'static [u8]] {
             &[b"content", b"reasoning_content", b"reasoning", b"arguments", b"refusal"]
         }
         // `delta` is the text in the events of a stream that bring some; the others repeat it.
-        Operation::Responses => &[b"delta", b"text", b"arguments", b"refusal"],
+        Operation::Responses | Operation::Response => &[b"delta", b"text", b"arguments", b"refusal"],
         Operation::Messages => &[b"text", b"thinking", b"partial_json"],
         Operation::Completions | Operation::GenerateContent | Operation::StreamGenerateContent => &[b"text"],
         _ => &[],
