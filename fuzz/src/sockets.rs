@@ -77,6 +77,10 @@ impl Reader for Ear {
         realtime::glance(beginning, self.client)
     }
 
+    fn passes(&mut self, beginning: &[u8], bytes: u64) {
+        realtime::piece(beginning, bytes);
+    }
+
     fn text(&mut self, text: &[u8]) -> Fate {
         event(text);
         self.texts.push(text.to_vec());

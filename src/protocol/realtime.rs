@@ -57,6 +57,8 @@ pub struct Event {
     pub models: Vec<Named>,
     /// What was used, where it says so.
     pub usage: Option<Usage>,
+    /// What it tells of the answer it is a part of.
+    pub piece: Option<Piece>,
 }
 
 /// The kinds of events that are read.
@@ -110,12 +112,53 @@ pub fn glance(beginning: &[u8], from_client: bool) -> Glance {
     }
 }
 
+/// What an event tells of the answer it is a part of, read or not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Piece {
+    /// An answer begins.
+    Begins,
+    /// More of its text, or of its call of a function: about a token.
+    Text,
+    /// More of its sound, in so many bytes of base64.
+    Sound(u64),
+}
+
+/// The piece of an answer that an event is, by its beginning and the bytes it has.
+pub fn piece(beginning: &[u8], bytes: u64) -> Option<Piece> {
+    if let Word::Is(word) = kind_word(beginning) { piece_of(word, bytes) } else { None }
+}
+
+fn piece_of(kind: &str, bytes: u64) -> Option<Piece> {
+    match kind {
+        "response.created" => Some(Piece::Begins),
+        "response.output_text.delta"
+        | "response.text.delta"
+        | "response.output_audio_transcript.delta"
+        | "response.audio_transcript.delta"
+        | "response.function_call_arguments.delta" => Some(Piece::Text),
+        "response.output_audio.delta" | "response.audio.delta" => {
+            Some(Piece::Sound(bytes.saturating_sub(ENVELOPE_BYTES)))
+        }
+        _ => None,
+    }
+}
+
+/// The tokens of an answer's sound: one for 50 ms of it, in 24,000 samples of two bytes a second, in base64.
+pub fn sound_tokens(bytes: u64) -> u64 {
+    bytes.div_ceil(SOUND_BYTES_PER_TOKEN)
+}
+
+const SOUND_BYTES_PER_TOKEN: u64 = 24_000 * 2 / 20 * 4 / 3;
+/// What an event has around its sound: its kind and five names.
+const ENVELOPE_BYTES: u64 = 200;
+
 /// Reads an event; `None`: it is no object, or says something twice.
 pub fn event(text: &[u8]) -> Option<Event> {
     let text = std::str::from_utf8(text).ok()?.as_bytes();
     let [kind, id, session, response, usage] =
         fields(text, ["type", "event_id", "session", "response", "usage"])?;
-    let kind = kind.and_then(string).map_or(Kind::Other, |word| Kind::named(&word));
+    let word = kind.and_then(string).unwrap_or_default();
+    let (kind, piece) = (Kind::named(&word), piece_of(&word, text.len() as u64));
     let mut models = Vec::new();
     let mut name = |raw: Option<&RawValue>, role| {
         if let Some((name, at)) = raw.and_then(|raw| Some((string(raw)?, range_in(raw.get(), text)?))) {
@@ -135,7 +178,7 @@ pub fn event(text: &[u8]) -> Option<Event> {
     models.sort_by_key(|named| named.at.start);
     let used = if kind == Kind::Done { of_response } else { usage };
     let usage = used.and_then(|raw| observe::counted(Grammar::Media, raw, None));
-    Some(Event { kind, id: id.and_then(string), models, usage })
+    Some(Event { kind, id: id.and_then(string), models, usage, piece })
 }
 
 /// The members of a value that may be there: an object, or nothing that names a model. `None`: it says something twice.

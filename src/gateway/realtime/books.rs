@@ -1,7 +1,8 @@
 //! What is read of a conversation on its way: which models it names, and what it costs.
 //!
 //! Invariants: what the provider counts is settled when it says so, once, before the client sees it; the provider's names of models
-//! are not shown to the client, nor the client's to the provider; a session goes on past an answer only while a quota is left.
+//! are not shown to the client, nor the client's to the provider; a session goes on past an answer only while a quota is left; of an
+//! answer whose count never came what passed of it is estimated when the session ends.
 
 use crate::code::Code;
 use crate::config::snapshot::{Channel, Key};
@@ -9,14 +10,14 @@ use crate::gateway::Gateway;
 use crate::gateway::exchange::Exchange;
 use crate::gateway::realtime::talk::PING;
 use crate::limit::Amount;
-use crate::protocol::realtime::{self, Event, Kind, Named, Role};
+use crate::protocol::realtime::{self, Event, Kind, Named, Piece, Role};
 use crate::protocol::websocket::passage::{Fate, Glance, Reader};
 use crate::protocol::websocket::{Opcode, close, frames};
 use crate::record::{Cost, End};
 use crate::refusal::{Refusal, quoted};
 use crate::stage::plan::Attempt;
 use crate::stage::{admit, beside, quota};
-use crate::usage::{Usage, UsageSource};
+use crate::usage::{Media, Usage, UsageSource};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,6 +41,16 @@ pub(super) struct Books<'a> {
     beside: Vec<(String, String)>,
     /// What writes down what the user says, by the provider's name.
     transcribes: Option<String>,
+    /// The answers that have begun and are not counted.
+    open: Open,
+}
+
+/// What passed of answers that are under way.
+#[derive(Debug, Default)]
+struct Open {
+    answers: u32,
+    text_tokens: u64,
+    sound_bytes: u64,
 }
 
 impl<'a> Books<'a> {
@@ -62,6 +73,7 @@ impl<'a> Books<'a> {
             upstream: attempt.model_upstream.clone(),
             beside: Vec::new(),
             transcribes: None,
+            open: Open::default(),
             gateway,
             exchange,
             channel,
@@ -152,6 +164,7 @@ impl<'a> Books<'a> {
     /// What the provider says that is read.
     fn told(&mut self, text: &[u8]) -> Fate {
         let Some(event) = realtime::event(text) else { return Fate::Pass };
+        self.passes(event.piece);
         match event.kind {
             Kind::Session => {
                 let transcribes = event.models.iter().rfind(|named| named.role == Role::Transcribes);
@@ -161,11 +174,15 @@ impl<'a> Books<'a> {
             }
             Kind::Done => {
                 let upstream = self.upstream.clone();
-                self.used(event.usage, &upstream);
+                self.open.answers = self.open.answers.saturating_sub(1);
+                if self.open.answers == 0 {
+                    self.open = Open::default();
+                }
+                self.used(event.usage, (&upstream, UsageSource::Reported));
             }
             Kind::Transcribed => {
                 let model = self.transcribes.clone().unwrap_or_else(|| self.upstream.clone());
-                self.used(event.usage, &model);
+                self.used(event.usage, (&model, UsageSource::Reported));
             }
             Kind::Update | Kind::Create | Kind::Other => return Fate::Pass,
         }
@@ -185,14 +202,40 @@ impl<'a> Books<'a> {
         shown.map_or(&named.name, |(_, shown)| shown)
     }
 
-    /// Settles what an answer, or something written down, has cost.
-    fn used(&mut self, usage: Option<Usage>, model: &str) {
+    /// A piece of an answer passes.
+    fn passes(&mut self, piece: Option<Piece>) {
+        match piece {
+            Some(Piece::Begins) => {
+                self.exchange.record.charged = true;
+                self.open.answers = self.open.answers.saturating_add(1);
+            }
+            Some(Piece::Text) => self.open.text_tokens = self.open.text_tokens.saturating_add(1),
+            Some(Piece::Sound(bytes)) => self.open.sound_bytes = self.open.sound_bytes.saturating_add(bytes),
+            None => {}
+        }
+    }
+
+    /// The session is over: whoever broke off, the provider bills what it had said.
+    pub(super) fn close(&mut self) {
+        let Open { answers, text_tokens, sound_bytes } = std::mem::take(&mut self.open);
+        if answers == 0 {
+            return;
+        }
+        let output_audio = realtime::sound_tokens(sound_bytes);
+        let output = text_tokens.saturating_add(output_audio);
+        let usage = Usage { output, media: Media { output_audio, ..Media::default() }, ..Usage::default() };
+        let upstream = self.upstream.clone();
+        self.used(Some(usage), (&upstream, UsageSource::Estimated));
+    }
+
+    /// Settles what an answer, or something written down, has cost, and who says so.
+    fn used(&mut self, usage: Option<Usage>, (model, source): (&str, UsageSource)) {
         let (now, unix) = (self.gateway.world.now(), self.gateway.world.unix_ms() / 1_000);
         let exchange = &mut *self.exchange;
         exchange.record.charged = true;
         if let Some(usage) = usage {
             exchange.record.usage = exchange.record.usage.plus(&usage);
-            exchange.record.usage_source = UsageSource::Reported;
+            exchange.record.usage_source = source;
             let price = exchange.live.snapshot.prices.find(&self.channel.id, model);
             let cost = price.and_then(|price| price.cost(&usage, unix));
             exchange.spoken = Some(together(exchange.spoken, cost));
@@ -241,6 +284,8 @@ impl Reader for FromClient<'_, '_> {
         realtime::glance(beginning, true)
     }
 
+    fn passes(&mut self, _beginning: &[u8], _bytes: u64) {}
+
     fn text(&mut self, text: &[u8]) -> Fate {
         self.books.asked(text)
     }
@@ -268,6 +313,10 @@ pub(super) struct FromProvider<'a, 'b> {
 impl Reader for FromProvider<'_, '_> {
     fn glance(&self, beginning: &[u8]) -> Glance {
         realtime::glance(beginning, false)
+    }
+
+    fn passes(&mut self, beginning: &[u8], bytes: u64) {
+        self.books.passes(realtime::piece(beginning, bytes));
     }
 
     fn text(&mut self, text: &[u8]) -> Fate {

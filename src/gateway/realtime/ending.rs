@@ -93,6 +93,7 @@ impl Farewell {
 impl Talk<'_> {
     /// Says the end to both sides, books it, and lets the connections go.
     pub(super) async fn end(mut self, why: Why) {
+        self.books.close();
         let farewell = Farewell::of(&why, self.books.provider_closed);
         self.say(&farewell, &why);
         let limit = if let Why::Refused(refusal) = &why { refusal.limit } else { None };

@@ -36,6 +36,25 @@ fn an_events_kind_is_known_from_its_beginning_wherever_it_stands() {
     }
 }
 
+#[test]
+fn what_passes_of_an_answer_tells_how_long_it_is() {
+    for (event, bytes, expected) in [
+        (r#"{"type":"response.created","event_id":"e","response":{"#, 900, Some(Piece::Begins)),
+        (r#"{"event_id":"e","type":"response.output_text.delta","delta":"a"}"#, 99, Some(Piece::Text)),
+        (r#"{"type":"response.audio_transcript.delta","#, 99, Some(Piece::Text)),
+        (r#"{"type":"response.function_call_arguments.delta"}"#, 9, Some(Piece::Text)),
+        (r#"{"type":"response.output_audio.delta","#, 64_200, Some(Piece::Sound(64_000))),
+        (r#"{"type":"response.audio.delta","#, 100, Some(Piece::Sound(0))),
+        (r#"{"type":"response.output_audio.done"}"#, 100, None),
+        (r#"{"type":"response.outp"#, 100, None),
+        ("[1]", 3, None),
+    ] {
+        assert_eq!(piece(event.as_bytes(), bytes), expected, "{event}");
+    }
+    // A second of sound.
+    assert_eq!((sound_tokens(0), sound_tokens(1), sound_tokens(64_000)), (0, 1, 20));
+}
+
 fn names(event: &Event) -> Vec<(&str, Role)> {
     event.models.iter().map(|named| (named.name.as_str(), named.role)).collect()
 }

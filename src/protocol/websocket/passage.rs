@@ -35,6 +35,8 @@ pub enum Glance {
 pub trait Reader {
     /// Looks at the beginning of a text.
     fn glance(&self, beginning: &[u8]) -> Glance;
+    /// A text goes on unread that begins like this and has so many bytes in its first frame.
+    fn passes(&mut self, beginning: &[u8], bytes: u64);
     /// Reads a text that is wanted, or of which nothing was known to its end.
     fn text(&mut self, text: &[u8]) -> Fate;
     /// Reads a control frame.
@@ -147,7 +149,10 @@ impl Passage {
             && self.held.text.len() >= look_at
         {
             match reader.glance(&self.held.text) {
-                Glance::Unwanted => self.let_on(out),
+                Glance::Unwanted => {
+                    reader.passes(&self.held.text, head.length);
+                    self.let_on(out);
+                }
                 Glance::Wanted => self.message = Some(Course::Read),
                 Glance::Unknown => self.message = Some(Course::Held { look_at: self.held.text.len() * 2 }),
             }
@@ -166,6 +171,9 @@ impl Passage {
             Some(Course::Held { .. }) => reader.glance(&self.held.text) == Glance::Unwanted,
         };
         let held = std::mem::take(&mut self.held);
+        if unwanted {
+            reader.passes(&held.text, held.text.len() as u64);
+        }
         match if unwanted { Fate::Pass } else { reader.text(&held.text) } {
             Fate::Pass => out.extend_from_slice(&held.raw),
             Fate::Drop => {}

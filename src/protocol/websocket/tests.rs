@@ -250,6 +250,8 @@ impl Reader for Deaf {
         Glance::Unwanted
     }
 
+    fn passes(&mut self, _: &[u8], _: u64) {}
+
     fn text(&mut self, _: &[u8]) -> Fate {
         unreachable!("nothing is wanted")
     }
@@ -307,6 +309,7 @@ fn what_breaks_the_rules_is_named() {
 #[derive(Default)]
 struct Keen {
     read: Vec<String>,
+    passed: usize,
     unread: usize,
 }
 
@@ -318,6 +321,11 @@ impl Reader for Keen {
             Some(b'r') => Glance::Wanted,
             Some(_) => Glance::Unwanted,
         }
+    }
+
+    fn passes(&mut self, beginning: &[u8], bytes: u64) {
+        assert!(beginning.len() as u64 <= bytes, "{} of {bytes}", beginning.len());
+        self.passed += 1;
     }
 
     fn text(&mut self, text: &[u8]) -> Fate {

@@ -107,7 +107,7 @@ families! {
     channel_up: GaugeVec, ["channel"], NONE,
         "1 where a channel takes new requests, 0 where it is cooling or off.";
     realtime_unread_total: IntCounterVec, [], NONE,
-        "Events of realtime sessions that were too long to be read on their way, and so went on uncounted.";
+        "Events of realtime sessions that were too long to be read on their way; what an answer used whose count was one is estimated.";
     retry_budget_exhausted_total: IntCounterVec, [], NONE,
         "Requests whose failed attempt was not followed by another one because the retry budget was used up.";
     credential_up: GaugeVec, ["channel", "credential"], NONE,

@@ -34,6 +34,9 @@ async fn a_provider_that_breaks_off_is_told_as_an_error_and_an_unexpected_end() 
             (&json!("stream_truncated"), &json!("stream_truncated")),
             "{line}"
         );
+        // Its provider bills what it had said; nobody counts it.
+        assert_eq!((&line["charged"], &line["tokens"]["output"]), (&json!(true), &json!(1)), "{line}");
+        assert_eq!(line["usage_source"], "estimated", "{line}");
         assert_eq!(gateway.count("tollgate_leases_open").await, 0);
         assert_eq!(gateway.count("tollgate_active_streams").await, 0);
     }
@@ -67,7 +70,7 @@ async fn a_client_that_leaves_costs_the_provider_its_connection_at_once() {
     assert_eq!(upstream.requests()[0].outcome, Outcome::Completed);
     let line = gateway.log.line().await;
     assert_eq!((&line["end"], &line["status"]), (&json!("client_closed"), &json!(101)), "{line}");
-    assert_eq!(line["code"], json!(null), "{line}");
+    assert_eq!((&line["code"], &line["charged"]), (&json!(null), &json!(true)), "{line}");
 }
 
 /// A provider that is there, and answers nothing: it is a socket of the test's own.

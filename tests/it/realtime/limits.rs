@@ -162,3 +162,28 @@ async fn a_reload_cuts_no_session() {
     socket.close().await;
     assert_eq!(gateway.log.line().await["channel"], "main");
 }
+
+#[tokio::test]
+async fn who_leaves_before_the_count_of_an_answer_bears_what_was_heard_of_it() {
+    let upstream = provider().await;
+    let (gateway, _) =
+        limited(&upstream, "limits = { tpm = 50 }\nquota = { tokens = 31, per = \"total\" }\n").await;
+    let mut socket = open(&gateway).await;
+    socket.answered().await;
+    socket.send(&super::ordered("hold")).await;
+    socket.event_of("response.output_text.delta").await;
+    socket.leave();
+    let line = gateway.log.line().await;
+    assert_eq!(line["tokens"]["output"], TOKENS.2 + 1, "{line}");
+    assert_eq!(
+        (&line["end"], &line["usage_source"]),
+        (&json!("client_closed"), &json!("estimated")),
+        "{line}"
+    );
+    let cost = line["cost_usd"].as_f64().expect("a cost");
+    assert_eq!(format!("{:.0}", cost * 1e9), (COST + 16_000).to_string(), "{line}");
+    let remaining = "tollgate_key_limit_remaining{key=\"alice\",limit=\"tpm\"}";
+    assert_eq!(gateway.count(remaining).await, 50 - 31);
+    let next = refused(&gateway, TARGET, &[BEARER]).await;
+    assert_eq!((next.status, next.code()), (429, "insufficient_quota".to_owned()));
+}
