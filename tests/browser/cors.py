@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A real browser calls the gateway from an allowed origin and from a forbidden one.
+"""A real browser calls the gateway, and talks to it over WebSockets, from an allowed origin and from a forbidden one.
 
 Starts the fake provider, the gateway and a headless Chromium; the page of each origin is served on a port of its own (another
 port is another origin). What the page sees it tells the server it came from. Ends with 0, with 1 and the reason, or with 77
@@ -16,10 +16,12 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 
 KEY = "sk-browser-0123456789"
 PAGE = pathlib.Path(__file__).with_name("cors.html")
 WAIT = 90
+TLS = pathlib.Path(__file__).parents[2] / "src" / "tls" / "tests"
 BROWSERS = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"]
 
 
@@ -95,6 +97,11 @@ def expect(what, found, expected):
 
 
 def check_allowed(report):
+    for talk in report.pop("talks"):
+        expect("talk: is open", (talk["opened"], talk.get("protocol"), talk.get("extensions")), (True, "realtime", ""))
+        expect("talk: begins", talk["types"][0], "session.created")
+        expect("talk: is answered", talk["types"][-1], "response.done")
+        expect("talk: ends", (talk["code"], talk["wasClean"]), (1000, True))
     models = report["models"]
     expect("models: status", models["status"], 200)
     expect("models: names", "gpt-4.1" in models["text"], True)
@@ -117,6 +124,8 @@ def check_allowed(report):
 
 
 def check_forbidden(report):
+    for talk in report.pop("talks"):
+        expect("talk: from a forbidden origin", (talk["opened"], talk["types"], talk["code"]), (False, [], 1006))
     for name, answer in report.items():
         expect(f"{name}: from a forbidden origin", answer.get("error"), "TypeError")
 
@@ -129,6 +138,10 @@ def configuration(folder, provider, origin):
 listen = ["127.0.0.1:0"]
 admin = "127.0.0.1:0"
 cors_origins = ["{origin}"]
+[[server.tls]]
+listen = "127.0.0.1:0"
+cert = "{TLS / 'rsa.cert.pem'}"
+key = "{TLS / 'rsa.key.pem'}"
 [log]
 access = "{folder / 'access.log'}"
 [[channel]]
@@ -136,7 +149,7 @@ name = "openai"
 type = "openai"
 base_url = "{provider}"
 api_keys = ["sk-upstream-0123456789"]
-models = ["gpt-4.1"]
+models = ["gpt-4.1", "gpt-realtime"]
 [[channel]]
 name = "anthropic"
 type = "anthropic"
@@ -156,9 +169,12 @@ limits = {{ rpm = 1 }}
 
 
 def visit(browser, folder, site, gateway):
-    url = f"{site.origin}/?gateway={gateway}&key={KEY}"
+    plain, secured = gateway
+    url = f"{site.origin}/?gateway=http://{plain}&secured=wss://{secured}&key={KEY}"
     # Root has no sandbox of Chromium's; the pages are our own.
     flags = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"]
+    # The certificate is the tests' own.
+    flags.append("--ignore-certificate-errors")
     profile = f"--user-data-dir={folder / 'profile'}"
     chromium = Program([browser, *flags, "--disable-background-networking", profile, url], None)
     try:
@@ -167,6 +183,26 @@ def visit(browser, folder, site, gateway):
     finally:
         chromium.stop()
     return site.report
+
+
+def listeners(gateway):
+    up = "".join(gateway.lines)
+    secured = re.search(r'\btls="?([0-9.:]+)', up)
+    if not secured:
+        raise Failed("it does not say where it listens with TLS:\n" + up)
+    return gateway.found, secured.group(1)
+
+
+def lines(folder, count):
+    """The access log, once it has so many lines."""
+    end = time.monotonic() + WAIT
+    while True:
+        found = [json.loads(line) for line in (folder / "access.log").read_text().splitlines()]
+        if len(found) >= count:
+            return found
+        if time.monotonic() > end:
+            raise Failed(f"{len(found)} lines in the access log, expected {count}")
+        time.sleep(0.05)
 
 
 def run(binary, browser):
@@ -180,11 +216,16 @@ def run(binary, browser):
             config = configuration(folder, provider.ready(), allowed.origin)
             gateway = Program([binary, "run", "-c", str(config)], r'tollgate is up.*listen="?([0-9.:]+)')
             started.append(gateway)
-            address = gateway.ready()
-            check_allowed(visit(browser, folder, allowed, f"http://{address}"))
-            before = (folder / "access.log").read_text()
-            check_forbidden(visit(browser, folder, forbidden, f"http://{address}"))
-            expect("what a forbidden origin asks reaches nobody", (folder / "access.log").read_text(), before)
+            gateway.ready()
+            # Both listeners are up by then.
+            addresses = listeners(gateway)
+            check_allowed(visit(browser, folder, allowed, addresses))
+            before = lines(folder, 8)
+            check_forbidden(visit(browser, folder, forbidden, addresses))
+            # A browser asks nobody before it opens a WebSocket; everything else it keeps to itself.
+            after = lines(folder, len(before) + 2)[len(before) :]
+            expect("what a forbidden origin asks", [line["code"] for line in after], ["origin_not_allowed"] * 2)
+            expect("what a forbidden origin asks reaches nobody", [line["attempts"] for line in after], [[], []])
         finally:
             for program in reversed(started):
                 program.stop()
@@ -203,7 +244,7 @@ def main():
     except Failed as why:
         print(f"cors: {why}", file=sys.stderr)
         return 1
-    print("cors: an allowed origin reads answers, streams and their headers; a forbidden one reads nothing and asks nobody")
+    print("cors: an allowed origin reads answers, streams and their headers, and talks; a forbidden one reads and asks nothing")
     return 0
 
 

@@ -4,6 +4,7 @@ mod ends;
 mod hostile;
 mod limits;
 mod opening;
+mod secured;
 
 use crate::support::client::Answer;
 use crate::support::socket::{Said, Socket};

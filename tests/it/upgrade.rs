@@ -4,6 +4,7 @@
 use crate::support::ask::{Speaks, channels, key_named};
 use crate::support::client::{self, Connection};
 use crate::support::process::{Process, Run, until};
+use crate::support::socket::Socket;
 use crate::support::{KEY, provider};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
@@ -94,6 +95,48 @@ async fn a_new_process_takes_over_and_nobody_notices() {
         let lines = |process: &Process| process.stdout.text().lines().count();
         assert_eq!(lines(&old.process) + lines(&new.process), served + 1, "every exchange is in one log");
     }
+}
+
+#[tokio::test]
+async fn a_session_goes_on_and_a_video_is_found_by_the_next_process_by_another_and_after_a_restart() {
+    let house = House::build().await;
+    let mut old = Run::start_with(house.run(&[], &[])).await;
+    let bearer = format!("Bearer {KEY}");
+    let headers = [("authorization", bearer.as_str())];
+    let mut socket = Socket::open(old.addr, "/v1/realtime?model=m", &headers).await.expect("it opens");
+    assert_eq!(socket.event().await["type"], "session.created");
+    let film = br#"{"model":"m","prompt":"bytes=4096 of a cat"}"#;
+    let made = client::post(old.addr, "/v1/videos", &headers, film).await.json();
+    let path = format!("/v1/videos/{}", made["id"].as_str().expect("an id"));
+    let is_found = async |addr| {
+        let polled = client::once(addr, &client::request("GET", &path, &headers, b"")).await;
+        assert_eq!((polled.status, &polled.json()["id"]), (200, &made["id"]), "{}", polled.text());
+    };
+    let new = house.run(&["--upgrade"], &[]);
+    new.stderr.line("waiting for the running process").await;
+    old.process.signal("QUIT");
+    let mut new = Run::start_with(new).await;
+    old.process.stderr.line("the new process serves: draining").await;
+    is_found(new.addr).await;
+    until("the new one is asked", || async { new.process.stdout.text().contains("/v1/videos/") }).await;
+    // What began with the old one stays there, and is counted there.
+    socket.answered().await;
+    socket.close().await;
+    assert_eq!(old.process.ended().await, Some(0));
+    assert!(old.process.stdout.text().contains("\"path\":\"/v1/realtime\""), "{}", old.process.stdout.text());
+    // Another replica of the same configuration, beside it.
+    let elsewhere = tempfile::tempdir().expect("a directory");
+    let config = elsewhere.path().join("tollgate.toml");
+    std::fs::copy(house.config(), &config).expect("it is copied");
+    let replica = Run::start(&config).await;
+    is_found(replica.addr).await;
+    new.process.signal("TERM");
+    assert_eq!(new.process.ended().await, Some(0));
+    let after = Run::start_with(house.run(&[], &[])).await;
+    is_found(after.addr).await;
+    let film =
+        client::once(after.addr, &client::request("GET", &format!("{path}/content"), &headers, b"")).await;
+    assert_eq!((film.status, film.body.len()), (200, 4096));
 }
 
 #[tokio::test]

@@ -3,6 +3,8 @@
 use super::client::{Answer, Connection};
 use serde_json::Value;
 use std::net::SocketAddr;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
 use tollgate::protocol::websocket::frames::{Frames, Part};
 use tollgate::protocol::websocket::{Opcode, Writer, close_payload, write_frame};
 
@@ -17,9 +19,9 @@ pub(crate) enum Said {
     End,
 }
 
-/// A conversation.
-pub(crate) struct Socket {
-    connection: Connection,
+/// A conversation, over TLS or not.
+pub(crate) struct Socket<S = TcpStream> {
+    connection: Connection<S>,
     frames: Frames,
     input: Vec<u8>,
     message: Vec<u8>,
@@ -61,9 +63,11 @@ impl Socket {
         connection.send(&handshake(target, &headers)).await;
         Self::opened(connection).await
     }
+}
 
+impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     /// Over a connection on which the handshake was sent.
-    pub(crate) async fn opened(mut connection: Connection) -> Result<Self, Answer> {
+    pub(crate) async fn opened(mut connection: Connection<S>) -> Result<Self, Answer> {
         let answer = connection.head_and_refusal().await;
         if answer.status != 101 {
             return Err(answer);
