@@ -37,7 +37,9 @@ impl Upstream {
             Some(Identity::Aws(aws)) => {
                 let headers = sign(aws, (channel, &outgoing), self.unix());
                 let headers = headers.ok_or_else(|| no_word("the request cannot be signed"))?;
-                headers.iter().for_each(|(name, value)| outgoing.headers.set(name, value.expose()));
+                for (name, value) in &headers {
+                    outgoing.headers.set(name, value.expose());
+                }
                 let mut secrets = aws.account.secrets();
                 secrets.push(credential.clone());
                 return Ok(Signed { outgoing, secrets, kept: None });

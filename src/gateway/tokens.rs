@@ -287,7 +287,6 @@ mod tests {
     use super::*;
     use crate::world::System;
     use std::sync::atomic::AtomicUsize;
-    use tokio::time::Instant;
 
     /// An issuer that says nothing, and how often it was asked.
     fn silent(asked: &Arc<AtomicUsize>) -> impl Future<Output = Result<Issued, Failure>> + Send + 'static {
@@ -303,7 +302,7 @@ mod tests {
         let world: Arc<dyn World> = Arc::new(System::start());
         for patience in [WAIT_MAX, Duration::from_secs(1)] {
             let (held, asked) = (Arc::new(Held::default()), Arc::default());
-            let began = Instant::now();
+            let began = sleep(Duration::ZERO).deadline();
             let first = timeout(patience, held.issue(&world, None, silent(&asked))).await;
             assert_eq!(first.is_ok(), patience == WAIT_MAX, "who waits for long hears of it");
             // In its turn: the one that was begun for somebody who has left goes on.

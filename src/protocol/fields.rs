@@ -52,7 +52,9 @@ impl Fields {
     /// These; for what is written by hand.
     pub fn of<V: AsRef<[u8]>>(fields: &[(&str, V)]) -> Self {
         let mut all = Self::default();
-        fields.iter().for_each(|(name, value)| all.append(name, value));
+        for (name, value) in fields {
+            all.append(name, value);
+        }
         all
     }
 
@@ -69,18 +71,38 @@ impl Fields {
     /// Adds one behind the others. What cannot be a name or a value is left out: nobody may write two lines with one.
     pub fn append(&mut self, name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) {
         let (name, value) = (name.as_ref(), value.as_ref());
-        let begins = self.text.len();
-        let sizes = [begins, name.len(), value.len()].map(u32::try_from);
-        let [Ok(at), Ok(of_name), Ok(of_value)] = sizes else { return };
-        if !is_name(name) || has_control(value) {
-            return;
+        if is_name(name) && !has_control(value) {
+            self.append_sound(name, value);
         }
+    }
+
+    /// The same with what a parser has found to be a name and a value.
+    pub(in crate::protocol) fn append_sound(&mut self, name: &[u8], value: &[u8]) {
+        let begins = self.text.len();
+        let bytes = name.len() + value.len() + SEPARATOR.len() + LINE_END.len();
+        let [Ok(at), Ok(of_name), Ok(of_value)] = [begins, name.len(), value.len()].map(u32::try_from) else {
+            return;
+        };
+        // Once, so that none of the copies below has to look for room.
+        self.text.reserve(bytes);
         self.text.extend_from_slice(name);
         self.text[begins..].make_ascii_lowercase();
         self.text.extend_from_slice(SEPARATOR);
         self.text.extend_from_slice(value);
         self.text.extend_from_slice(LINE_END);
         self.lines.push(Line { begins: at, name: of_name, value: of_value });
+    }
+
+    /// Those of others of which this says so, in their order, behind these.
+    pub fn extend_from(&mut self, others: &Self, mut keep: impl FnMut(&[u8], &[u8]) -> bool) {
+        for line in &others.lines {
+            if keep(&others.text[line.name()], &others.text[line.value()])
+                && let Ok(begins) = u32::try_from(self.text.len())
+            {
+                self.text.extend_from_slice(&others.text[line.whole()]);
+                self.lines.push(Line { begins, ..*line });
+            }
+        }
     }
 
     /// Puts one in the place of all of its name.
@@ -204,20 +226,23 @@ impl fmt::Debug for Fields {
 
 /// A value as text, where every byte of it is printable ASCII, a blank or a tab.
 pub fn printable(value: &[u8]) -> Option<&str> {
-    let odd = value.iter().fold(false, |found, byte| found | (*byte >= 0x80));
-    if odd || has_control(value) { None } else { std::str::from_utf8(value).ok() }
+    if !value.is_ascii() || has_control(value) { None } else { std::str::from_utf8(value).ok() }
 }
 
-/// Whether a name is none that ends before its end.
+/// Whether a name is one, and none that ends before its end.
 fn is_name(name: &[u8]) -> bool {
-    let ends = |byte: u8| (byte <= b' ') | (byte == b':') | (byte >= 0x7f);
-    !name.is_empty() && !name.iter().fold(false, |found, byte| found | ends(*byte))
+    !name.is_empty() && !any(name, |byte| byte <= b' ' || byte == b':' || byte >= 0x7f)
 }
 
-/// Whether a value has a byte that may stand in none (RFC 9110 section 5.5). Every byte is looked at, none alone: the
-/// compiler makes it many at once.
+/// Whether a value has a byte that may stand in none (RFC 9110 section 5.5).
 pub fn has_control(value: &[u8]) -> bool {
-    value.iter().fold(false, |found, byte| found | ((*byte < b' ') & (*byte != b'\t')) | (*byte == 0x7f))
+    any(value, |byte| (byte < b' ' && byte != b'\t') || byte == 0x7f)
+}
+
+/// Every byte is looked at, none alone: the compiler makes it many at once.
+#[inline]
+fn any(bytes: &[u8], is: impl Fn(u8) -> bool) -> bool {
+    bytes.iter().fold(false, |found, byte| found | is(*byte))
 }
 
 fn is_named(text: &[u8], line: Line, name: &str) -> bool {
@@ -290,6 +315,9 @@ mod tests {
         assert_eq!(written(&fields), "d: 4\r\na: 5\r\ne: 7\r\nc: 8\r\n");
         fields.retain(|name, value| name != b"e" && value != b"4");
         assert_eq!(written(&fields), "a: 5\r\nc: 8\r\n");
+        let mut more = Fields::of(&[("b", "1")]);
+        more.extend_from(&fields, |name, _| name == b"c");
+        assert_eq!(written(&more), "b: 1\r\nc: 8\r\n");
         assert_eq!(fields, Fields::of(&[("a", "5"), ("c", "8")]), "what was removed makes no difference");
         assert_ne!(fields, Fields::of(&[("c", "8"), ("a", "5")]), "the order does");
         assert_eq!(written(&Fields::default()), "");
@@ -326,7 +354,9 @@ mod tests {
             let mut lines = lines;
             lines.sort_by(|one, other| one.0.cmp(&other.0));
             let mut fields = Fields::default();
-            lines.iter().for_each(|(name, value)| fields.append(name, value));
+            for (name, value) in &lines {
+                fields.append(name, value);
+            }
             prop_assert_eq!(Fields::from(&fields.to_map()), fields);
         }
     }

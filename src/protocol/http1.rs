@@ -12,7 +12,7 @@ pub mod request;
 
 pub use self::body::{BodyReader, Step};
 
-use crate::protocol::fields::{Fields, names};
+use crate::protocol::fields::{Fields, has_control, names};
 use http::{Method, StatusCode};
 use std::mem::MaybeUninit;
 
@@ -111,10 +111,10 @@ pub fn head(bytes: &[u8]) -> Result<Head, Garbled> {
     let status = status.filter(|status| status.as_u16() < 600).ok_or(Garbled("the status is none"))?;
     let mut headers = Fields::with_capacity(parsed.headers.len() + FIELDS_ADDED, bytes.len() + BYTES_ADDED);
     for header in parsed.headers.iter() {
-        headers.append(header.name, header.value);
-    }
-    if headers.len() != parsed.headers.len() {
-        return Err(Garbled("a header is malformed"));
+        if has_control(header.value) {
+            return Err(Garbled("a header is malformed"));
+        }
+        headers.append_sound(header.name.as_bytes(), header.value);
     }
     let is_1_1 = parsed.version == Some(1);
     let framing = framing(status, &headers, is_1_1)?;

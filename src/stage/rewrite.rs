@@ -150,14 +150,11 @@ const API_VERSION: &str = "api-version=";
 pub fn forwarded(headers: &Fields, channel: &Channel) -> Fields {
     let nominated = key_forms::nominated(headers);
     let mut kept = Fields::with_capacity(headers.len() + FIELDS_ADDED, headers.bytes() + BYTES_ADDED);
-    for (name, value) in headers.iter() {
-        if !key_forms::is_stripped(name)
+    kept.extend_from(headers, |name, _| {
+        !key_forms::is_stripped(name)
             && !nominated.iter().any(|nominated| nominated == name)
             && !channel.remove_headers.iter().any(|removed| removed.as_bytes() == name)
-        {
-            kept.append(name, value);
-        }
-    }
+    });
     for (name, value) in &channel.set_headers {
         kept.set(name, value.expose());
     }

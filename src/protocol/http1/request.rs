@@ -109,7 +109,7 @@ impl RequestHead {
         let facts = &self.facts;
         let mut headers = Fields::with_capacity(facts.fields.len(), head.len());
         for (name, value) in &facts.fields {
-            headers.append(&head[name.clone()], &head[value.clone()]);
+            headers.append_sound(&head[name.clone()], &head[value.clone()]);
         }
         Some(Parts {
             method: Method::from_bytes(&head[facts.method.clone()]).ok()?,

@@ -181,7 +181,8 @@ impl<'a, 'm> Walk<'a, 'm> {
                 (b':', Wants::Colon) => (self.wants, at) = (Wants::Value, at + 1),
                 (b',', Wants::CommaOrEnd) => (self.wants, at) = (Wants::Key, at + 1),
                 (_, Wants::Value) => {
-                    let length = json[at..end].iter().position(|byte| b" \t\n\r,".contains(byte));
+                    let ends = |byte: &u8| matches!(byte, b',' | b' ' | b'\t' | b'\n' | b'\r');
+                    let length = json[at..end].iter().position(ends);
                     let scalar = at..length.map_or(end, |length| at + length);
                     if !is_scalar(&json[scalar.clone()]) {
                         return None;

@@ -121,12 +121,12 @@ pub(in crate::protocol) fn fields<'a, const N: usize>(
     Some(found.map(|value| value.filter(|value| value.get() != "null")))
 }
 
+/// Who is told of members by name and value; `None` ends it.
+type Told<'a, 'm> = &'m mut dyn FnMut(&[u8], &'a [u8]) -> Option<()>;
+
 /// Tells every member of a JSON object: its key without quotes and escapes, and its value as it stands. `None`: it is no
 /// object, or the visitor said so. What is inside of a value is not looked at.
-pub(in crate::protocol) fn each<'a>(
-    json: &'a [u8],
-    visit: &mut dyn FnMut(&[u8], &'a [u8]) -> Option<()>,
-) -> Option<()> {
+pub(in crate::protocol) fn each<'a>(json: &'a [u8], visit: Told<'a, '_>) -> Option<()> {
     let walked = members::walk(json, blocks::read, &mut |key, value| visit(&name(key)?, value));
     walked.map(|_| ())
 }

@@ -437,7 +437,7 @@ impl GeminiChunk<'_> {
 }
 
 /// A value as it stands.
-pub(super) fn bytes<'a>(raw: Option<&'a RawValue>) -> Option<&'a [u8]> {
+pub(super) fn bytes(raw: Option<&RawValue>) -> Option<&[u8]> {
     raw.map(|raw| raw.get().as_bytes())
 }
 

@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     fn usage(input: u64, cache_read: u64, output: u64) -> Usage {
-        Usage { input, cache_read, output, ..Usage::default() }
+        Usage { input, output, cache_read, ..Usage::default() }
     }
 
     #[test]
