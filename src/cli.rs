@@ -15,6 +15,8 @@ mod offline;
 mod online;
 mod pages;
 mod rollback;
+mod rows;
+mod status;
 mod terminal;
 mod top;
 mod usage;
@@ -357,7 +359,7 @@ pub fn main() -> ExitCode {
         Some(Command::Config(command)) => history::config(&command, explicit, &config),
         Some(Command::Drain(admin)) => online::drain(admin.admin.as_deref(), explicit),
         Some(Command::Status { admin, ready, format }) => {
-            online::status(admin.admin.as_deref(), explicit, ready, format == Format::Json)
+            status::status(admin.admin.as_deref(), explicit, ready, format == Format::Json)
         }
         Some(Command::Keys(command)) => keys(command, &config),
         Some(Command::Channels(ChannelsCommand::List { format })) => {

@@ -46,23 +46,29 @@ pub(super) struct Column {
     pub(super) title: &'static str,
     /// Numbers stand to the right.
     pub(super) right: bool,
-    /// Numbers and ids are worth nothing where they are cut.
-    whole: bool,
+    /// So much of it is worth more than the columns that can go: of numbers and ids, which are worth nothing cut, all.
+    worth: usize,
     /// The first to go where there is no room is the one with the highest number; 0 stays.
     pub(super) spare: u8,
 }
 
 impl Column {
     pub(super) const fn name(title: &'static str, spare: u8) -> Self {
-        Self { title, right: false, whole: false, spare }
+        Self { title, right: false, worth: TEXT_LEAST, spare }
+    }
+
+    /// A text of which others make room for so much.
+    pub(super) const fn worth(mut self, columns: usize) -> Self {
+        self.worth = columns;
+        self
     }
 
     pub(super) const fn number(title: &'static str, spare: u8) -> Self {
-        Self { title, right: true, whole: true, spare }
+        Self { title, right: true, worth: usize::MAX, spare }
     }
 
     pub(super) const fn id(title: &'static str, spare: u8) -> Self {
-        Self { title, right: false, whole: true, spare }
+        Self { title, right: false, worth: usize::MAX, spare }
     }
 }
 
@@ -76,13 +82,16 @@ pub(super) fn table(columns: &[Column], rows: &[Vec<Cell>], width: usize, colour
         })
         .map(Option::unwrap_or_default)
         .collect();
-    let least = |at: usize| if columns[at].whole { natural[at] } else { natural[at].min(TEXT_LEAST) };
+    let worth = |at: usize| natural[at].min(columns[at].worth);
     let mut kept: Vec<usize> = (0..columns.len()).collect();
-    while kept.iter().map(|at| least(*at)).sum::<usize>() + GAP * kept.len().saturating_sub(1) > width {
+    while kept.iter().map(|at| worth(*at)).sum::<usize>() + GAP * kept.len().saturating_sub(1) > width {
         let spare = kept.iter().copied().filter(|at| columns[*at].spare > 0);
         let Some(most) = spare.max_by_key(|at| columns[*at].spare) else { break };
         kept.retain(|at| *at != most);
     }
+    let least = |at: usize| {
+        if columns[at].worth == usize::MAX { natural[at] } else { natural[at].min(TEXT_LEAST) }
+    };
     let bounds: Vec<(usize, usize)> = kept.iter().map(|at| (natural[*at], least(*at))).collect();
     let widths = shrunk(&bounds, width);
     let line = |cell: &dyn Fn(usize) -> Cell| {
@@ -127,6 +136,43 @@ pub(super) fn row(cells: &[Cell], width: usize, colour: bool) -> String {
 /// A cell of a fixed width.
 pub(super) fn fixed(cell: &Cell, width: usize, right: bool, colour: bool) -> String {
     cell.drawn(width, right, colour)
+}
+
+/// A label, and beside it (that many columns in) what it is about, in as many lines as that needs.
+pub(super) fn labelled(
+    (label, beside): (&str, usize),
+    cell: &Cell,
+    width: usize,
+    colour: bool,
+) -> Vec<String> {
+    let label = painted(&format!("{label:<beside$}"), Tone::Soft, colour);
+    let parts = wrapped(&cell.0, width.saturating_sub(beside).max(1)).into_iter().enumerate();
+    let line = |(at, part): (usize, String)| {
+        let before = if at == 0 { label.clone() } else { " ".repeat(beside) };
+        before + &painted(&part, cell.1, colour)
+    };
+    parts.map(line).collect()
+}
+
+/// A text in lines so wide at the most, broken between words where that goes.
+fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let (mut lines, mut line, mut left) = (Vec::new(), String::new(), width);
+    for word in text.split_inclusive(' ') {
+        if columns(word.trim_end()) > left && left < width {
+            lines.push(std::mem::take(&mut line));
+            left = width;
+        }
+        for c in word.chars() {
+            if wide(c) > left && c != ' ' {
+                lines.push(std::mem::take(&mut line));
+                left = width;
+            }
+            line.push(c);
+            left = left.saturating_sub(wide(c));
+        }
+    }
+    lines.push(line);
+    lines.iter().map(|line| line.trim_end().to_owned()).collect()
 }
 
 fn painted(text: &str, tone: Tone, colour: bool) -> String {
@@ -302,6 +348,25 @@ mod tests {
         assert!(!table(&COLUMNS, &rows(), 80, false).join("\n").contains('\u{1b}'));
         assert_eq!(row(&[Cell::plain("渠道"), Cell::plain("abcdef")], 9, false), "渠道  ab…");
         assert_eq!(row(&[Cell::plain("abc"), Cell::plain("def")], 4, false), "abc");
+    }
+
+    #[test]
+    fn what_stands_beside_a_label_goes_on_below_itself() {
+        let cell = Cell::plain("yes: 0.5 USD by the provider's own count, billed");
+        let told = labelled(("charged", 9), &cell, 30, false);
+        assert_eq!(
+            told,
+            ["charged  yes: 0.5 USD by the", "         provider's own count,", "         billed"]
+        );
+        assert_eq!(labelled(("charged", 9), &cell, usize::MAX, false).len(), 1);
+        for width in 12..60 {
+            let long = Cell::plain(format!("{} {}", "密钥".repeat(9), "x".repeat(70)));
+            let lines = labelled(("said", 9), &long, width, false);
+            assert!(lines.iter().all(|line| columns(line) <= width), "{width}: {lines:?}");
+            let text: String = lines.concat().replace("said", "").split_whitespace().collect();
+            assert_eq!(text.chars().count(), 88, "nothing is lost");
+        }
+        assert!(labelled(("charged", 9), &cell, 30, true)[0].starts_with("\u{1b}[2mcharged  \u{1b}[0myes"));
     }
 
     #[test]

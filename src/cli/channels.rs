@@ -1,6 +1,9 @@
 //! `tollgate channels list` and `tollgate channels test`.
 
-use super::offline::{self, table_or_json};
+use super::cells::Column;
+use super::offline;
+use super::rows::{lines, table_or_json};
+use super::terminal::Terminal;
 use super::{Failed, print};
 use crate::app::trials::{self, Row};
 use crate::config::snapshot::Channel;
@@ -39,8 +42,16 @@ pub(super) fn list(config: &Path, as_json: bool) -> Result<(), Failed> {
             })
         })
         .collect();
-    let columns =
-        ["channel", "type", "base_url", "protocols", "credentials", "priority", "weight", "enabled"];
+    let columns = [
+        Column::name("channel", 0),
+        Column::name("type", 3),
+        Column::name("base_url", 0),
+        Column::name("protocols", 7),
+        Column::number("credentials", 6),
+        Column::number("priority", 5),
+        Column::number("weight", 4),
+        Column::id("enabled", 0),
+    ];
     print(&table_or_json(&rows, &columns, as_json))
 }
 
@@ -68,17 +79,19 @@ pub(super) fn test(config: &Path, wanted: &Wanted<'_>) -> Result<(), Failed> {
     let bad = rows.iter().filter(|row| !row.is_ok()).count();
     let shown: Vec<Value> = rows.iter().map(|row| shown(row, wanted.as_json)).collect();
     let columns = [
-        "channel",
-        "credential",
-        "model",
-        "result",
-        "status",
-        "connect_ms",
-        "first_ms",
-        "what_to_do",
-        "detail",
+        Column::name("channel", 0),
+        Column::id("credential", 0),
+        Column::name("model", 0),
+        Column::id("result", 0),
+        Column::number("status", 0),
+        Column::number("connect_ms", 0),
+        Column::number("first_ms", 0),
+        Column::name("what_to_do", 0),
+        Column::name("detail", 0),
     ];
-    print(&table_or_json(&shown, &columns, wanted.as_json))?;
+    // Never cut: what to do, and the provider's own words, are what it was asked for.
+    let text = || lines(&shown, &columns, usize::MAX, Terminal::look().colour).join("\n");
+    print(&if wanted.as_json { format!("{:#}", json!(shown)) } else { text() })?;
     if bad == 0 { Ok(()) } else { Err(format!("{bad} of {} do not answer as they should", rows.len())) }
 }
 

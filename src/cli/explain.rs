@@ -2,8 +2,10 @@
 //!
 //! Invariant: nothing is sent to a provider; the rewritten bytes are made by the splice or the translation that would send them.
 
-use super::offline::{NOW, live, table_or_json};
-use super::{ExplainArgs, Failed, Format, online, print};
+use super::cells::{Cell, Column, Tone, labelled};
+use super::offline::{NOW, live};
+use super::terminal::Terminal;
+use super::{ExplainArgs, Failed, Format, online, print, rows};
 use crate::protocol::fields::{Fields, names};
 use crate::protocol::inspect::{Inspection, Wording};
 use crate::protocol::splice;
@@ -27,7 +29,11 @@ pub(super) fn explain(config: &Path, args: &ExplainArgs) -> Result<(), Failed> {
     if let Some((body, inspection)) = &asked.body {
         add_rewritten(&mut told, &asked, (body, inspection));
     }
-    print(&if args.format == Format::Json { format!("{told:#}") } else { as_text(&told) })
+    if args.format == Format::Json {
+        return print(&format!("{told:#}"));
+    }
+    let terminal = Terminal::look();
+    print(&lines(&told, terminal.room(), terminal.colour).join("\n"))
 }
 
 /// What the question comes down to.
@@ -122,31 +128,40 @@ fn add_translated(told: &mut Value, asked: &Asked, (body, inspection): (&Bytes, 
 const ID: &str = "explained";
 
 /// The explanation as a person reads it.
-fn as_text(told: &Value) -> String {
+fn lines(told: &Value, width: usize, colour: bool) -> Vec<String> {
     let word = |value: &Value| value.as_str().unwrap_or("none").to_owned();
-    let mut lines = vec![
-        format!(
-            "key      {}   group {}   profile {}",
-            word(&told["key"]),
-            word(&told["group"]),
-            word(&told["profile"])
-        ),
-        format!("model    {} -> {}", word(&told["model_requested"]), word(&told["model"])),
-    ];
-    let rows = told["candidates"].as_array().cloned().unwrap_or_default();
-    let columns = ["channel", "model_upstream", "protocol", "priority", "weight", "reason"];
-    lines.push(table_or_json(&rows, &columns, false));
+    let (group, profile) = (word(&told["group"]), word(&told["profile"]));
+    let line =
+        |label, text: String, tone| labelled((label, LABEL_COLUMNS), &Cell::new(&text, tone), width, colour);
+    let mut lines =
+        line("key", format!("{}   group {group}   profile {profile}", word(&told["key"])), Tone::Plain);
+    let model = format!("{} -> {}", word(&told["model_requested"]), word(&told["model"]));
+    lines.extend(line("model", model, Tone::Plain));
+    let candidates = told["candidates"].as_array().map(Vec::as_slice).unwrap_or_default();
+    lines.extend(rows::lines(candidates, &COLUMNS, width, colour));
     if let Some(refusal) = told["refusal"].as_object() {
-        lines.push(format!("refused  {}: {}", word(&refusal["code"]), word(&refusal["message"])));
+        let text = format!("{}: {}", word(&refusal["code"]), word(&refusal["message"]));
+        lines.extend(line("refused", text, Tone::Bad));
     }
     let losses: Vec<_> = told["losses"].as_array().into_iter().flatten().map(&word).collect();
     if !losses.is_empty() {
-        lines.push(format!("lost     {}", losses.join(", ")));
+        lines.extend(line("lost", losses.join(", "), Tone::Warn));
     }
     if let Some(body) = told["rewritten"].as_str() {
+        // In one line, to be copied.
         lines.push(format!("body     {body}"));
     }
-    lines.join("\n")
+    lines
 }
+
+const LABEL_COLUMNS: usize = 9;
+const COLUMNS: [Column; 6] = [
+    Column::name("channel", 0),
+    Column::name("model_upstream", 1),
+    Column::name("protocol", 4),
+    Column::number("priority", 3),
+    Column::number("weight", 2),
+    Column::name("reason", 0).worth(50),
+];
 
 const DEFAULT_PATH: &str = "/v1/chat/completions";

@@ -3,8 +3,9 @@
 //! Invariant: everything said comes from the access line or the ledger's row, which hold no prompt and no secret;
 //! control characters that a client or a provider wrote reach no terminal.
 
-use super::cells::visible;
+use super::cells::{Cell, Tone, labelled, visible};
 use super::online::{self, Asked};
+use super::terminal::Terminal;
 use super::usage::from_file;
 use super::{Failed, complain, print};
 use serde_json::Value;
@@ -19,7 +20,11 @@ pub(super) fn lookup(
 ) -> Result<(), Failed> {
     let line = found(id, admin, config)?;
     let line = line.trim_end();
-    if as_json { print(line) } else { print(&Exchange::of(line)?.told().join("\n")) }
+    if as_json {
+        return print(line);
+    }
+    let terminal = Terminal::look();
+    print(&Exchange::of(line)?.told(terminal.room(), terminal.colour).join("\n"))
 }
 
 fn found(id: &str, admin: Option<&str>, config: Option<&Path>) -> Result<String, Failed> {
@@ -52,34 +57,29 @@ impl Exchange {
         Ok(Self { line: serde_json::from_str(text).map_err(wrong)?, cost })
     }
 
-    fn told(&self) -> Vec<String> {
-        let mut lines = vec![
-            format!(
-                "{}   {}   took {} ms",
-                self.text("request_id"),
-                self.text("ts"),
-                self.line["duration_ms"]
-            ),
-            format!("asked by   {}", self.asked_by()),
-            format!("asked for  {}", self.asked_for()),
-            format!("answered   {}", self.answered()),
-        ];
-        let attempts = self.line["attempts"].as_array().cloned().unwrap_or_default();
-        lines.extend(
-            attempts
-                .iter()
-                .enumerate()
-                .map(|(at, attempt)| format!("attempt {}  {}", at + 1, tried(attempt))),
-        );
+    fn told(&self, width: usize, colour: bool) -> Vec<String> {
+        let (id, ts, ms) = (self.text("request_id"), self.text("ts"), &self.line["duration_ms"]);
+        let first = Cell::new(&format!("{id}   {ts}   took {ms} ms"), Tone::Strong);
+        let mut lines = labelled(("", 0), &first, width, colour);
+        let mut line = |label: &str, text: String, tone: Tone| {
+            lines.extend(labelled((label, LABEL_COLUMNS), &Cell::new(&text, tone), width, colour));
+        };
+        line("asked by", self.asked_by(), Tone::Plain);
+        line("asked for", self.asked_for(), Tone::Plain);
+        line("answered", self.answered(), tone(self.line["end"] == "ok" && self.line["code"].is_null()));
+        let attempts = self.line["attempts"].as_array().map(Vec::as_slice).unwrap_or_default();
+        for (at, attempt) in attempts.iter().enumerate() {
+            line(&format!("attempt {}", at + 1), tried(attempt), tone(attempt["code"].is_null()));
+        }
         if self.line["upstream_error"].is_string() {
-            lines.push(format!("it said    {}", self.text("upstream_error")));
+            line("it said", self.text("upstream_error"), Tone::Plain);
         }
         if self.line["usage_source"] != "none" {
-            lines.push(format!("used       {}", self.used()));
+            line("used", self.used(), Tone::Plain);
         }
-        lines.push(format!("charged    {}", self.charged(!attempts.is_empty())));
+        line("charged", self.charged(!attempts.is_empty()), Tone::Plain);
         if self.line["from"] == "ledger" {
-            lines.push("this is what the ledger has of it; the access log has more".to_owned());
+            line("", "this is what the ledger has of it; the access log has more".to_owned(), Tone::Soft);
         }
         lines
     }
@@ -163,3 +163,9 @@ fn tried(attempt: &Value) -> String {
     });
     format!("{}{model}: {status}{failed}, {} ms", word("channel").unwrap_or_default(), attempt["ms"])
 }
+
+fn tone(went_well: bool) -> Tone {
+    if went_well { Tone::Good } else { Tone::Bad }
+}
+
+const LABEL_COLUMNS: usize = 11;

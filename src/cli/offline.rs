@@ -1,5 +1,7 @@
 //! Commands that read the configuration and answer from it: nothing needs to run.
 
+use super::cells::Column;
+use super::rows::table_or_json;
 use super::{Failed, complain, print};
 use crate::config::{self, FsSource, Loaded};
 use crate::secret::{KeyDigest, last4};
@@ -84,7 +86,7 @@ pub(super) fn list_keys(config: &Path, as_json: bool) -> Result<(), Failed> {
             })
         })
         .collect();
-    print(&table_or_json(&rows, &["key", "last4", "group", "profile", "owner", "enabled"], as_json))
+    print(&table_or_json(&rows, &KEY_COLUMNS, as_json))
 }
 
 pub(super) fn models(config: &Path, key: Option<&str>, as_json: bool) -> Result<(), Failed> {
@@ -118,32 +120,15 @@ pub(super) fn version(as_json: bool) -> Result<(), Failed> {
     print(&if as_json { json!({ "version": version }).to_string() } else { format!("tollgate {version}") })
 }
 
-/// Rows as a table with aligned columns, or as JSON.
-pub(super) fn table_or_json(rows: &[Value], columns: &[&str], as_json: bool) -> String {
-    if as_json {
-        return format!("{:#}", json!(rows));
-    }
-    let cell = |row: &Value, column: &str| match &row[column] {
-        Value::Null => "-".to_owned(),
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    };
-    let width = |column: &str| {
-        rows.iter()
-            .map(|row| cell(row, column).chars().count())
-            .max()
-            .unwrap_or(0)
-            .max(column.chars().count())
-    };
-    let widths: Vec<usize> = columns.iter().map(|column| width(column)).collect();
-    let line = |cells: Vec<String>| {
-        let padded = cells.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
-        padded.collect::<Vec<_>>().join("  ").trim_end().to_owned()
-    };
-    let mut lines = vec![line(columns.iter().map(|column| (*column).to_owned()).collect())];
-    lines.extend(rows.iter().map(|row| line(columns.iter().map(|column| cell(row, column)).collect())));
-    lines.join("\n")
-}
+/// What is shown of keys.
+pub(super) const KEY_COLUMNS: [Column; 6] = [
+    Column::name("key", 0),
+    Column::id("last4", 4),
+    Column::name("group", 2),
+    Column::name("profile", 3),
+    Column::name("owner", 5),
+    Column::id("enabled", 0),
+];
 
 /// Nothing has happened yet where nothing runs: counters are fresh at any time.
 pub(super) const NOW: u64 = 1_000_000_000;

@@ -1,7 +1,8 @@
 //! Commands that ask a running gateway, over its admin listener.
 
-use super::cells::visible;
-use super::offline::{model_rows, table_or_json};
+use super::cells::{Column, visible};
+use super::offline::{KEY_COLUMNS, model_rows};
+use super::rows::table_or_json;
 use super::{DEFAULT_CONFIG, Failed, print};
 use crate::config::snapshot::Server;
 use crate::config::{self, FsSource};
@@ -64,59 +65,12 @@ pub(super) fn drain(admin: Option<&str>, config: Option<&Path>) -> Result<(), Fa
     print(&format!("draining: {} in flight", answer["inflight"]))
 }
 
-pub(super) fn status(
-    admin: Option<&str>,
-    config: Option<&Path>,
-    ready: bool,
-    as_json: bool,
-) -> Result<(), Failed> {
-    let admin = Admin::find(admin, config)?;
-    if ready {
-        let (status, _) = call(&admin, "GET", "/readyz")?;
-        return if status == 200 { print("ready") } else { Err("not ready".to_owned()) };
-    }
-    let (code, answer) = call(&admin, "GET", "/api/status")?;
-    expect_ok(code, &answer)?;
-    if as_json {
-        return print(&format!("{answer:#}"));
-    }
-    let (_, channels) = call(&admin, "GET", "/api/channels")?;
-    let reload = &answer["config"]["reload"];
-    let mut lines = vec![format!(
-        "tollgate {}   up {}   in flight {}   {}/{} channels usable   {} keys",
-        answer["version"].as_str().unwrap_or_default(),
-        humantime::format_duration(Duration::from_secs(answer["uptime_seconds"].as_u64().unwrap_or(0))),
-        answer["inflight"],
-        answer["channels"]["usable"],
-        answer["channels"]["configured"],
-        answer["keys"],
-    )];
-    let hash: String = answer["config"]["hash"].as_str().unwrap_or_default().chars().take(12).collect();
-    let word = if reload["successful"] == true { "ok" } else { "REFUSED, the last good one serves" };
-    lines.push(format!("config   {hash}   generation {}   last reload {word}", reload["generation"]));
-    lines.extend(
-        change_lines(&reload["changes"]).into_iter().take(CHANGES_SHOWN_MAX).map(|line| format!("  {line}")),
-    );
-    lines.extend(
-        reload["problems"].as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned),
-    );
-    let rows = channels.as_array().cloned().unwrap_or_default();
-    let is_tried = rows.iter().any(|row| !row["canary"].is_null());
-    let canary: &[&str] = if is_tried { &["canary"] } else { &[] };
-    let columns = [&["channel", "type", "state", "priority", "weight"], canary, &["inflight"]].concat();
-    lines.push(table_or_json(&rows, &columns, false));
-    print(&lines.join("\n"))
-}
-
 pub(super) fn keys(url: &str, as_json: bool) -> Result<(), Failed> {
     let (status, answer) = call(&Admin::at(url), "GET", "/api/keys")?;
     expect_ok(status, &answer)?;
     let rows = answer.as_array().cloned().unwrap_or_default();
-    print(&table_or_json(
-        &rows,
-        &["key", "last4", "group", "profile", "owner", "enabled", "inflight"],
-        as_json,
-    ))
+    let columns: Vec<Column> = KEY_COLUMNS.into_iter().chain([Column::number("inflight", 1)]).collect();
+    print(&table_or_json(&rows, &columns, as_json))
 }
 
 pub(super) fn models(url: &str, key: Option<&str>, as_json: bool) -> Result<(), Failed> {
@@ -281,8 +235,6 @@ pub(super) fn encoded(text: &str) -> String {
         .collect()
 }
 
-/// At a glance; `/api/status` has all of them.
-const CHANGES_SHOWN_MAX: usize = 10;
 const DEFAULT_ADMIN: &str = "127.0.0.1:9090";
 const TOKEN_VARIABLE: &str = "TOLLGATE_ADMIN_TOKEN";
 const CALL_MAX: Duration = Duration::from_secs(30);

@@ -42,6 +42,11 @@ impl Terminal {
             is_one,
         }
     }
+
+    /// How wide a line may be: what goes to no terminal is cut nowhere.
+    pub(super) fn room(&self) -> usize {
+        self.width.unwrap_or(usize::MAX)
+    }
 }
 
 /// Writes data; `Break`: nobody reads any more.

@@ -4,7 +4,7 @@
 
 mod frame;
 
-pub(super) use frame::{clock, fate};
+pub(super) use frame::{clock, fate, problems};
 
 use super::online::Admin;
 use super::terminal::{Screen, Terminal, Woken, put, rest};

@@ -3,8 +3,9 @@
 //! Invariant: every number stands as the ledger has it; an amount never becomes a float. Invariant: a name that a
 //! client chose (a model's) moves no cursor and is no formula of a spreadsheet.
 
-use super::cells::visible;
+use super::cells::{Cell, Column, Tone, table};
 use super::online::{self, Asked};
+use super::terminal::Terminal;
 use super::{DEFAULT_CONFIG, Failed, UsageArgs, UsageBy, UsageFormat, complain, print};
 use crate::config::{self, FsSource};
 use crate::ledger::{By, Period, Reader};
@@ -20,7 +21,10 @@ pub(super) fn usage(args: &UsageArgs, config: Option<&Path>) -> Result<(), Faile
     match args.format {
         UsageFormat::Json => print(&told.json())?,
         UsageFormat::Csv => print(&told.csv(by))?,
-        UsageFormat::Table => print(&told.table(by))?,
+        UsageFormat::Table => {
+            let terminal = Terminal::look();
+            print(&told.table(by, terminal.room(), terminal.colour).join("\n"))?;
+        }
     }
     told.notes().iter().for_each(|note| complain(note));
     Ok(())
@@ -123,22 +127,21 @@ impl Told {
         lines.join("\n")
     }
 
-    fn table(&self, by: &str) -> String {
+    fn table(&self, by: &'static str, width: usize, colour: bool) -> Vec<String> {
         let digits = self.rows.iter().chain([&self.total]).map(|row| fraction(number(row, COST)).len());
         let digits = digits.max().unwrap_or(0);
-        let cells = |name: String, row: &Row| {
+        let cells = |name: &str, row: &Row, tone| {
             let cell = |column: &&str| match *column {
-                COST => padded(number(row, COST), digits),
-                other => number(row, other).to_owned(),
+                COST => Cell::new(&padded(number(row, COST), digits), tone),
+                other => Cell::new(number(row, other), tone),
             };
-            std::iter::once(name).chain(NUMBERS.iter().map(cell)).collect::<Vec<String>>()
+            std::iter::once(Cell::new(name, tone)).chain(NUMBERS.iter().map(cell)).collect::<Vec<Cell>>()
         };
-        let heading = std::iter::once(by).chain(NUMBERS).map(str::to_owned).collect();
-        let named = |row: &Row| cells(name(row).map_or_else(|| "-".to_owned(), |name| visible(&name)), row);
-        let mut lines: Vec<Vec<String>> = vec![heading];
-        lines.extend(self.rows.iter().map(named));
-        lines.push(cells("total".to_owned(), &self.total));
-        aligned(&lines)
+        let named = |row: &Row| cells(name(row).as_deref().unwrap_or("-"), row, Tone::Plain);
+        let rows: Vec<_> =
+            self.rows.iter().map(named).chain([cells("total", &self.total, Tone::Strong)]).collect();
+        let numbers = NUMBERS.iter().zip(SPARE).map(|(title, spare)| Column::number(title, spare));
+        table(&std::iter::once(Column::name(by, 0)).chain(numbers).collect::<Vec<_>>(), &rows, width, colour)
     }
 
     fn notes(&self) -> Vec<String> {
@@ -165,6 +168,9 @@ const UNKNOWN: &str = "unknown_cost";
 const NUMBERS: [&str; 8] =
     ["requests", "input", "output", "cache_read", "cache_write", "reasoning", COST, UNKNOWN];
 
+/// What goes first where a terminal is too narrow; requests and dollars stay.
+const SPARE: [u8; 8] = [0, 2, 1, 4, 5, 6, 0, 3];
+
 /// `None`: none, such as the owner of a key that has none.
 fn name(row: &Row) -> Option<String> {
     row.get("name").and_then(|raw| serde_json::from_str(raw.get()).ok())
@@ -182,20 +188,6 @@ fn fraction(amount: &str) -> &str {
 fn padded(amount: &str, digits: usize) -> String {
     let (whole, fraction) = amount.split_once('.').unwrap_or((amount, ""));
     if digits == 0 { whole.to_owned() } else { format!("{whole}.{fraction:0<digits$}") }
-}
-
-/// Names to the left, numbers to the right.
-fn aligned(lines: &[Vec<String>]) -> String {
-    let columns = lines.first().map_or(0, Vec::len);
-    let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..columns).map(width).collect();
-    let line = |cells: &Vec<String>| {
-        let padded = cells.iter().zip(&widths).enumerate().map(|(at, (cell, width))| {
-            if at == 0 { format!("{cell:<width$}") } else { format!("{cell:>width$}") }
-        });
-        padded.collect::<Vec<String>>().join("  ")
-    };
-    lines.iter().map(line).collect::<Vec<String>>().join("\n")
 }
 
 /// Quoted where it must be; what a spreadsheet would take for a formula gets an apostrophe before it.
@@ -236,7 +228,10 @@ mod tests {
             "a\u{fffd}[2J\u{fffd}               0      0       0           0            0          0         0.000000000             0",
             "total                5   1201      22           3            4          5  12345679.401234567             1",
         ];
-        assert_eq!(told.table("model").lines().collect::<Vec<_>>(), expected);
+        assert_eq!(told.table("model", usize::MAX, false), expected);
+        let narrow = told.table("model", 50, true);
+        assert!(narrow[0].contains("requests") && narrow[0].contains("cost_usd"), "{narrow:?}");
+        assert!(!narrow[0].contains("reasoning") && narrow[5].starts_with("\u{1b}[1mtotal"), "{narrow:?}");
         assert_eq!(told.notes().len(), 4, "period, truncated, unwritten, unknown cost");
     }
 

@@ -92,6 +92,41 @@ async fn top_shows_what_happens_as_wide_as_it_is_told_and_without_colour_where_n
 }
 
 #[tokio::test]
+async fn every_other_view_fits_a_terminal_too_and_has_colour_there_alone() {
+    let watched = Watched::start().await;
+    let id = watched.ask(KEY, "m").await;
+    let (admin, config) = (watched.run.admin_url(), watched.log.with_file_name("tollgate.toml"));
+    let config = config.to_str().expect("a plain path");
+    // What each ends with on a terminal of 60 columns, and the code before what it colours.
+    let views: [(&[&str], &str, &str); 6] = [
+        (&["status"], "healthy", "\u{1b}[32mhealthy"),
+        (&["explain", "--key", "alice", "--model", "m"], "eligible", "\u{1b}[32meligible"),
+        (&["lookup", &id], "no price", "\u{1b}[32m200, end: ok"),
+        (&["keys", "list"], "bob", "\u{1b}[2mkey"),
+        (&["channels", "list", "-c", config], "http://", "\u{1b}[2mchannel"),
+        (&["models"], "  m", "alice:"),
+    ];
+    for (view, said, coloured) in views {
+        let arguments =
+            if view.contains(&"-c") { view.to_vec() } else { [view, &["--admin", &admin]].concat() };
+        let whole = tollgate(&arguments);
+        assert_eq!(whole.code, Some(0), "{whole:?}");
+        assert!(whole.stdout.contains(said) && !whole.stdout.contains('\u{1b}'), "{}", whole.stdout);
+        for columns in ["40", "60", "100"] {
+            no_wider(
+                &tollgate_with(&arguments, &[("COLUMNS", columns)], "").stdout,
+                columns.parse().expect("it is"),
+            );
+        }
+        let mut command = process::command(&arguments);
+        command.env("TERM", "xterm-256color").env_remove("NO_COLOR");
+        let mut terminal = Terminal::start(command, 60, 24);
+        assert_eq!(terminal.ended(), Some(0));
+        terminal.until(coloured);
+    }
+}
+
+#[tokio::test]
 async fn top_in_a_pipe_looks_again_and_again_until_nobody_reads() {
     let watched = Watched::start().await;
     let top = Process::start(&[

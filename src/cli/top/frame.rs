@@ -3,6 +3,7 @@
 //! Invariant: no line is wider than asked, and where a height is given there are no more lines than that.
 
 use crate::cli::cells::{Cell, Column, Tone, dollars, millis, percent, rate, row, short, span, table};
+use crate::cli::rows;
 use serde_json::Value;
 
 /// `height`: of a terminal; without one, lists have their usual lengths.
@@ -62,7 +63,7 @@ fn head(status: &Value, width: usize, colour: bool) -> Vec<String> {
         width,
         colour,
     )];
-    lines.extend(problems(status).into_iter().map(|cell| row(&[cell], width, colour)));
+    lines.extend(problems(status).into_iter().take(PROBLEMS_MAX).map(|cell| row(&[cell], width, colour)));
     lines.push(String::new());
     lines.extend(tiles(status, width, colour));
     lines
@@ -82,7 +83,7 @@ fn state(status: &Value) -> Cell {
 }
 
 /// What wants a hand, a line each.
-fn problems(status: &Value) -> Vec<Cell> {
+pub(in crate::cli) fn problems(status: &Value) -> Vec<Cell> {
     let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
     let reload = &status["config"]["reload"];
     let refused = list(&reload["problems"]).into_iter().map(|problem| Cell::new(text(&problem), Tone::Bad));
@@ -98,7 +99,7 @@ fn problems(status: &Value) -> Vec<Cell> {
         let line = format!("quota of {} {} is used up", text(&quota["scope"]), text(&quota["name"]));
         Cell::new(&line, Tone::Warn)
     });
-    refused.chain(restart).chain(away).chain(used_up).take(PROBLEMS_MAX).collect()
+    refused.chain(restart).chain(away).chain(used_up).collect()
 }
 
 /// The rest is in `tollgate status`.
@@ -167,7 +168,7 @@ fn channel_table(channels: &[Value], width: usize, colour: bool) -> Vec<String> 
         let (recent, success) = (&channel["recent"], channel["recent"]["success"].as_f64());
         vec![
             Cell::plain(text(&channel["channel"])),
-            channel_state(channel),
+            rows::state(channel),
             Cell::plain(channel["weight"].to_string()),
             Cell::plain(short(number(&recent["attempts"]))),
             Cell::new(&percent(success), grade(success)),
@@ -178,19 +179,6 @@ fn channel_table(channels: &[Value], width: usize, colour: bool) -> Vec<String> 
         ]
     };
     table(&COLUMNS, &channels.iter().map(line).collect::<Vec<_>>(), width, colour)
-}
-
-fn channel_state(channel: &Value) -> Cell {
-    let left =
-        channel["cooling_ms"].as_u64().map_or(String::new(), |ms| format!(" {}", span(ms.div_ceil(1000))));
-    let word = text(&channel["state"]);
-    let tone = match word {
-        "healthy" => Tone::Good,
-        "half-open" => Tone::Warn,
-        "disabled" | "weight 0" => Tone::Soft,
-        _ => Tone::Bad,
-    };
-    Cell::new(&format!("{word}{left}"), tone)
 }
 
 fn last_error(error: &Value) -> String {
@@ -266,9 +254,9 @@ fn exchange_table(exchanges: &[Value], width: usize, colour: bool) -> Vec<String
         Column::id("UTC", 0),
         Column::id("STATUS", 0),
         Column::name("CODE", 3),
-        Column::name("KEY", 0),
-        Column::name("MODEL", 1),
-        Column::name("CHANNEL", 2),
+        Column::name("KEY", 0).worth(12),
+        Column::name("MODEL", 1).worth(12),
+        Column::name("CHANNEL", 2).worth(12),
         Column::number("FIRST", 4),
         Column::number("TOOK", 0),
         Column::id("REQUEST ID", 5),
