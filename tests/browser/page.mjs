@@ -5,6 +5,7 @@ import { resolve } from "node:path";
 import { Chromium, found } from "./chromium.mjs";
 import { smaller } from "./png.mjs";
 import { Gateway, Provider } from "./gateway.mjs";
+import * as terminal from "./terminal.mjs";
 
 const HOSTILE = '<img src=x onerror=alert(1)>"\'&amp;</script>';
 const TOKEN = "an-admin-token-of-this-test";
@@ -148,6 +149,7 @@ const CHECKS = {
     const keys = await cells("keys");
     equal(keys.length, 3, "keys");
     ensure(keys.find((row) => row[0].startsWith("ci-nightly"))[5].includes("5 / 5"), JSON.stringify(keys));
+    ensure(!JSON.stringify(keys).includes("polls_rpm"), "limits that only follow from another are shown when they are used");
     equal((await cells("sessions")).map((row) => row[0]).sort(), ["7f3c9a52-checkout-refactor", "b1d04e77-claude-code"]);
     const exchanges = await cells("exchanges");
     equal(exchanges.length, count);
@@ -335,27 +337,34 @@ ${key(HOSTILE, MALLORY, `owner = ${text(HOSTILE)}\nproject = ${text(HOSTILE)}\ng
 
 // ---- pictures
 
-const pictures = async (context) => withGateway(context, plain(context.provider), async (gateway) => {
+const TRIAL = (provider) => channel(provider, "openai-trial", "openai", "trial", ["gpt-4.1", "gpt-4.1-mini"], 'canary = "5%"');
+
+const keepPicture = (name, png) => {
+  const path = `docs/images/${name}.png`;
+  writeFileSync(path, smaller(png));
+  ensure(statSync(path).size < PICTURE_BYTES_MAX, `${path} has ${statSync(path).size} bytes`);
+};
+
+const pictures = async (context) => withGateway(context, plain(context.provider, '[ledger]\npath = "ledger.db"') + TRIAL(context.provider), async (gateway) => {
   const models = [[ALICE, "gpt-4.1-mini", "7f3c9a52-checkout-refactor"], [BOB, "gpt-4.1", "e0a14d6b-release-notes"], [ALICE, "gpt-4.1", "7f3c9a52-checkout-refactor"]];
   for (let at = 0; at < 45; at += 1) {
     const [asking, model, session] = models[at % 3];
     const many = Array.from({ length: at % 7 === 0 ? 3 : 1 }, () => gateway.chat(asking, model, { headers: { "x-session": session } }));
-    await Promise.all([...many, at % 2 ? gateway.message(BOB, "claude-sonnet-4-5", { "x-session": "b1d04e77-claude-code" }) : null]);
+    // Those without a session are drawn one by one, so that the trial gets some.
+    await Promise.all([...many, gateway.chat(BOB, "gpt-4.1-mini"), at % 2 ? gateway.message(BOB, "claude-sonnet-4-5", { "x-session": "b1d04e77-claude-code" }) : null]);
   }
   await traffic(context, gateway);
+  gateway.write(gateway.configuration().replace("weight = 3", "weight = 5") + key("dana-desktop", "sk-page-dana-0123456789", 'owner = "dana"\ngroup = "search"'));
   await context.provider.fail("sk-upstream-main", { status: { status: 503, headers: [], body: '{"error":{"message":"The server is overloaded, try again later"}}' } });
-  await gateway.chat(BOB, "gpt-4.1");
+  const failedOver = await gateway.chat(BOB, "gpt-4.1", { headers: { "x-session": "e0a14d6b-release-notes" } });
   const page = await shown(context, gateway, 90);
+  await page.until("what the reload changed", "document.querySelector('.notice')?.innerText.includes('weight 3 → 5')");
   mkdirSync("docs/images", { recursive: true });
-  const keep = async (name) => {
-    const path = `docs/images/${name}.png`;
-    writeFileSync(path, smaller(await page.picture()));
-    ensure(statSync(path).size < PICTURE_BYTES_MAX, `${path} has ${statSync(path).size} bytes`);
-  };
+  const keep = async (name) => keepPicture(name, await page.picture());
   await page.eval("[...document.querySelectorAll('#exchanges-table tr')].find((row) => row.innerText.includes('openai-main → openai-backup')).querySelector('button').click()");
   await page.eval("document.activeElement.blur()");
   const height = await page.eval("document.documentElement.scrollHeight");
-  await page.size(1280, Math.min(height, 1240));
+  await page.size(1280, Math.min(height, 1360));
   await keep("status-page-light");
   await page.colours("dark");
   await keep("status-page-dark");
@@ -365,4 +374,26 @@ const pictures = async (context) => withGateway(context, plain(context.provider)
   await page.eval("document.getElementById('language').click(); document.activeElement.blur()");
   await page.size(390, 844, true);
   await keep("status-page-narrow");
+  await terminals(context, gateway, failedOver);
 });
+
+/** The commands' views: as text into the documents, and as pictures. `--admin` is not shown: the reader's gateway is the default one. */
+const terminals = async ({ binary, chromium }, gateway, id) => {
+  const views = {
+    top: ["tollgate top --once", 110],
+    tail: ["tollgate logs tail --no-follow -n 8", 110],
+    status: ["tollgate status", 90],
+    explain: ["tollgate explain --key alice-laptop --model gpt-4.1", 90],
+    lookup: [`tollgate lookup ${id}`, 110],
+    usage: ["tollgate usage --by key", 110],
+  };
+  const seen = {};
+  for (const [name, [line, columns]] of Object.entries(views)) {
+    const text = await terminal.recorded(binary, `${line} --admin ${gateway.admin}`, columns);
+    seen[name] = [line, text];
+    terminal.keep(line, text, name);
+  }
+  keepPicture("terminal-top", await terminal.picture(chromium, [seen.top]));
+  keepPicture("terminal-status", await terminal.picture(chromium, [seen.status, seen.explain]));
+  keepPicture("terminal-lookup", await terminal.picture(chromium, [seen.tail, seen.lookup, seen.usage]));
+};

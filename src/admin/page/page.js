@@ -187,7 +187,9 @@ const channelsTable = () => table("channels-table", [
   }),
 ]);
 
-const limitsOf = (row) => Object.entries(row.limits).map(([name, limit]) =>
+// Most keys have these only because they follow from `rpm`: they are worth a line once they are used.
+const FOLLOWING = ["count_tokens_rpm", "polls_rpm"];
+const limitsOf = (row) => Object.entries(row.limits).filter(([name, limit]) => !FOLLOWING.includes(name) || limit.remaining < limit.limit).map(([name, limit]) =>
   meter(name, limit.limit - limit.remaining, limit.limit, `${short(limit.limit - limit.remaining)} / ${short(limit.limit)}`));
 const quotasOf = (row) => row.quotas.flatMap((quota) => Object.entries(quota.units).map(([unit, amount]) => {
   const used = amount.used + amount.reserved;
