@@ -84,13 +84,17 @@ pub(super) fn table(columns: &[Column], rows: &[Vec<Cell>], width: usize, colour
         .collect();
     let worth = |at: usize| natural[at].min(columns[at].worth);
     let mut kept: Vec<usize> = (0..columns.len()).collect();
-    while kept.iter().map(|at| worth(*at)).sum::<usize>() + GAP * kept.len().saturating_sub(1) > width {
+    let needs =
+        |kept: &[usize]| kept.iter().map(|at| worth(*at)).sum::<usize>() + GAP * kept.len().saturating_sub(1);
+    while needs(&kept) > width {
         let spare = kept.iter().copied().filter(|at| columns[*at].spare > 0);
         let Some(most) = spare.max_by_key(|at| columns[*at].spare) else { break };
         kept.retain(|at| *at != most);
     }
+    let has_room = needs(&kept) <= width;
     let least = |at: usize| {
-        if columns[at].worth == usize::MAX { natural[at] } else { natural[at].min(TEXT_LEAST) }
+        let is_whole = has_room || columns[at].worth == usize::MAX;
+        if is_whole { worth(at) } else { natural[at].min(TEXT_LEAST) }
     };
     let bounds: Vec<(usize, usize)> = kept.iter().map(|at| (natural[*at], least(*at))).collect();
     let widths = shrunk(&bounds, width);
