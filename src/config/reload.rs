@@ -5,7 +5,7 @@
 //! counts is whether the content differs from what the last load *saw*, so a change between a load and
 //! [`Watcher::follow`] is not lost, a half-written file that was refused is looked at again when it is
 //! complete, and our own reading triggers nothing. Where no event comes (NFS, overlay), a slow poll looks.
-//! Invariant: what is seen to differ stood still for [`DEBOUNCE`], so that several files that change in a row are one change.
+//! Invariant: what is seen to differ stood still for `DEBOUNCE`, so that several files that change in a row are one change.
 //! Deciding to load, and swapping, are the caller's.
 
 use super::snapshot::Pattern;
