@@ -25,6 +25,20 @@ async fn streaming(speech: Speech, gateway: &Gateway, upstream: &Provider) -> Co
     client
 }
 
+/// A file of so many bytes that its provider keeps: the request that brought it, and where its content is.
+async fn uploaded(gateway: &Gateway, bytes: usize) -> (Vec<u8>, String) {
+    let bearer = format!("Bearer {KEY}");
+    let headers = [("authorization", bearer.as_str()), ("content-type", "multipart/form-data; boundary=b")];
+    let file = "x".repeat(bytes);
+    let form = format!(
+        "--b\r\ncontent-disposition: form-data; name=\"purpose\"\r\n\r\nbatch\r\n--b\r\n\
+         content-disposition: form-data; name=\"file\"; filename=\"a\"\r\n\r\n{file}\r\n--b--\r\n"
+    );
+    let whole = client::request("POST", "/v1/files", &headers, form.as_bytes());
+    let sent = client::once(gateway.addr(), &whole).await.json();
+    (whole, format!("/v1/files/{}/content", sent["id"].as_str().expect("an id")))
+}
+
 #[tokio::test]
 async fn at_the_deadline_a_stream_ends_with_the_error_event_of_its_dialect() {
     for speech in Speech::ALL {
@@ -135,18 +149,9 @@ async fn at_the_deadline_a_download_is_aborted_and_an_upload_is_told() {
         let more = if h2 { "http_version = \"2\"" } else { "" };
         let gateway = gateway(AT_ONCE, Speech::Chat, &upstream, more).await;
         let bearer = ("authorization", &*format!("Bearer {KEY}"));
-        let kind = ("content-type", "multipart/form-data; boundary=b");
-        let file = "x".repeat(300_000);
-        let form = format!(
-            "--b\r\ncontent-disposition: form-data; name=\"purpose\"\r\n\r\nbatch\r\n--b\r\n\
-             content-disposition: form-data; name=\"file\"; filename=\"a\"\r\n\r\n{file}\r\n--b--\r\n"
-        );
-        let whole = client::request("POST", "/v1/files", &[bearer, kind], form.as_bytes());
-        let sent = client::once(gateway.addr(), &whole).await;
-        let id = sent.json()["id"].as_str().expect("an id").to_owned();
+        let (whole, path) = uploaded(&gateway, 300_000).await;
         gateway.log.line().await;
         upstream.script(Selector::Any, vec![Fault::HoldMidStream { after_events: 1 }]);
-        let path = format!("/v1/files/{id}/content");
         let (mut download, mut upload) =
             (Connection::open(gateway.addr()).await, Connection::open(gateway.addr()).await);
         download.send(&client::request("GET", &path, &[bearer], b"")).await;
@@ -179,17 +184,8 @@ async fn at_the_deadline_a_download_that_nobody_takes_is_aborted_too() {
         let upstream = provider().await;
         let gateway = gateway(AT_ONCE, Speech::Chat, &upstream, "").await;
         let bearer = ("authorization", &*format!("Bearer {KEY}"));
-        let kind = ("content-type", "multipart/form-data; boundary=b");
         // More than the sockets on the way take of a client that reads nothing.
-        let file = "x".repeat(8 << 20);
-        let form = format!(
-            "--b\r\ncontent-disposition: form-data; name=\"purpose\"\r\n\r\nbatch\r\n--b\r\n\
-             content-disposition: form-data; name=\"file\"; filename=\"a\"\r\n\r\n{file}\r\n--b--\r\n"
-        );
-        let whole = client::request("POST", "/v1/files", &[bearer, kind], form.as_bytes());
-        let sent = client::once(gateway.addr(), &whole).await;
-        let id = sent.json()["id"].as_str().expect("an id").to_owned();
-        let path = format!("/v1/files/{id}/content");
+        let (_, path) = uploaded(&gateway, 8 << 20).await;
         let drained = if h2 {
             let socket = TcpStream::connect(gateway.addr()).await.expect("the gateway listens");
             let (client, connection) = h2::client::handshake(socket).await.expect("HTTP/2 is spoken");
