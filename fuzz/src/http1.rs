@@ -4,7 +4,7 @@
 use crate::heads;
 use bytes::{Bytes, BytesMut};
 use http::Method;
-use tollgate::protocol::http1::{self, BodyReader, Framing, HEAD_BYTES_MAX, HeadScan, Step};
+use tollgate::protocol::http1::{self, BodyReader, Framing, HEAD_BYTES_MAX, HeadReader, Step};
 
 /// The first byte chooses the cuts; its highest bit, whether the rest is a request's head instead.
 ///
@@ -38,23 +38,21 @@ struct Read {
 }
 
 fn answer(chunks: &[Bytes]) -> Read {
-    let (mut scan, mut inbox, mut read) = (HeadScan::default(), BytesMut::new(), Read::default());
+    let (mut reader, mut inbox, mut read) = (HeadReader::default(), BytesMut::new(), Read::default());
     let mut body: Option<BodyReader> = None;
     for chunk in chunks {
         inbox.extend_from_slice(chunk);
         if body.is_none() {
-            match scan.end(&inbox) {
+            match reader.read(&inbox) {
                 Ok(None) => {
                     assert!(inbox.len() <= HEAD_BYTES_MAX, "a head without end is kept");
                     continue;
                 }
-                Ok(Some(end)) => match http1::head(&inbox.split_to(end)) {
-                    Ok(head) => {
-                        (read.head, read.framing) = (end, Some(head.framing));
-                        body = Some(BodyReader::new(head.framing));
-                    }
-                    Err(garbled) => return Read { end: garbled.0.to_owned(), ..read },
-                },
+                Ok(Some((end, head))) => {
+                    drop(inbox.split_to(end));
+                    (read.head, read.framing) = (end, Some(head.framing));
+                    body = Some(BodyReader::new(head.framing));
+                }
                 // How much of a head was there when it was found wrong is a matter of the cuts.
                 Err(garbled) => return Read { end: garbled.0.to_owned(), ..read },
             }

@@ -15,7 +15,7 @@ use std::path::Path;
 use tollgate::config::{self, TextSource};
 use tollgate::protocol::Operation;
 use tollgate::protocol::encoding::decode;
-use tollgate::protocol::http1::{BodyReader, Framing, HeadScan};
+use tollgate::protocol::http1::{BodyReader, Framing, HeadReader};
 use tollgate::protocol::inspect::inspect;
 use tollgate::protocol::observe::estimate::request_tokens;
 use tollgate::protocol::observe::{self, StreamObserver};
@@ -230,9 +230,9 @@ fn chunked(stream: &[u8]) -> u16 {
 }
 
 fn head(bytes: &[u8]) -> u16 {
-    let mut scan = HeadScan::default();
+    let mut reader = HeadReader::default();
     for end in 1..bytes.len() {
-        if scan.end(&bytes[..end]).is_err() {
+        if reader.read(&bytes[..end]).is_err() {
             break;
         }
     }

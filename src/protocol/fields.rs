@@ -2,8 +2,8 @@
 //!
 //! A map hashes every name and allocates for most, once for each hop; a head has some twenty lines, and what is asked of it
 //! is a handful of names. So it stays what it is on the wire: one text and an index of its lines, which is read by looking
-//! along it and passed on by copying.
-//! Invariants: names are in lower case; a value has no control byte but the tab, so that one field is always one line; what
+//! along it and passed on by copying. Most names that are asked for are not there, which a set of marks says at once.
+//! Invariants: names are in lower case; the mark of every name that stands here is set; a value has no control byte but the tab, so that one field is always one line; what
 //! is not removed keeps its order.
 
 use bytes::BufMut;
@@ -16,20 +16,22 @@ pub struct Fields {
     /// Every line as it is written, also those that were removed.
     text: Vec<u8>,
     lines: Vec<Line>,
+    /// Of every name that was ever among these its [`mark`]; others may have the same.
+    marks: u64,
 }
 
 /// Where a line stands: the name, a colon and a blank, the value, the line's end.
 #[derive(Debug, Clone, Copy)]
 struct Line {
     begins: u32,
-    name: u32,
     value: u32,
+    name: u16,
 }
 
 impl Line {
     fn name(self) -> std::ops::Range<usize> {
         let begins = self.begins as usize;
-        begins..begins + self.name as usize
+        begins..begins + usize::from(self.name)
     }
 
     fn value(self) -> std::ops::Range<usize> {
@@ -46,7 +48,7 @@ impl Fields {
     /// With room for so many lines of so many bytes in all.
     pub fn with_capacity(lines: usize, bytes: usize) -> Self {
         let bytes = bytes + lines * (SEPARATOR.len() + LINE_END.len());
-        Self { text: Vec::with_capacity(bytes), lines: Vec::with_capacity(lines) }
+        Self { text: Vec::with_capacity(bytes), lines: Vec::with_capacity(lines), marks: 0 }
     }
 
     /// These; for what is written by hand.
@@ -72,37 +74,46 @@ impl Fields {
     pub fn append(&mut self, name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) {
         let (name, value) = (name.as_ref(), value.as_ref());
         if is_name(name) && !has_control(value) {
-            self.append_sound(name, value);
+            self.append_sound((name, true), value);
         }
     }
 
-    /// The same with what a parser has found to be a name and a value.
-    pub(in crate::protocol) fn append_sound(&mut self, name: &[u8], value: &[u8]) {
+    /// The same with what a parser has found to be a name, perhaps with large letters in it, and a value.
+    pub(in crate::protocol) fn append_sound(&mut self, (name, has_large): (&[u8], bool), value: &[u8]) {
         let begins = self.text.len();
-        let bytes = name.len() + value.len() + SEPARATOR.len() + LINE_END.len();
-        let [Ok(at), Ok(of_name), Ok(of_value)] = [begins, name.len(), value.len()].map(u32::try_from) else {
-            return;
-        };
+        let (Ok(at), Ok(of_value)) = (u32::try_from(begins), u32::try_from(value.len())) else { return };
+        let Ok(of_name) = u16::try_from(name.len()) else { return };
         // Once, so that none of the copies below has to look for room.
-        self.text.reserve(bytes);
+        self.text.reserve(name.len() + value.len() + SEPARATOR.len() + LINE_END.len());
         self.text.extend_from_slice(name);
-        self.text[begins..].make_ascii_lowercase();
+        if has_large {
+            self.text[begins..].make_ascii_lowercase();
+        }
+        self.marks |= mark(&self.text[begins..]);
         self.text.extend_from_slice(SEPARATOR);
         self.text.extend_from_slice(value);
         self.text.extend_from_slice(LINE_END);
-        self.lines.push(Line { begins: at, name: of_name, value: of_value });
+        self.lines.push(Line { begins: at, value: of_value, name: of_name });
     }
 
-    /// Those of others of which this says so, in their order, behind these.
+    /// Those of others of which this says so, in their order, behind these; what stands together is copied together.
     pub fn extend_from(&mut self, others: &Self, mut keep: impl FnMut(&[u8], &[u8]) -> bool) {
+        let mut run = 0..0;
         for line in &others.lines {
-            if keep(&others.text[line.name()], &others.text[line.value()])
-                && let Ok(begins) = u32::try_from(self.text.len())
-            {
-                self.text.extend_from_slice(&others.text[line.whole()]);
-                self.lines.push(Line { begins, ..*line });
+            let whole = line.whole();
+            if !keep(&others.text[line.name()], &others.text[line.value()]) {
+                continue;
             }
+            if whole.start != run.end {
+                self.text
+                    .extend_from_slice(&others.text[std::mem::replace(&mut run, whole.start..whole.start)]);
+            }
+            let Ok(begins) = u32::try_from(self.text.len() + run.len()) else { break };
+            self.lines.push(Line { begins, ..*line });
+            run.end = whole.end;
         }
+        self.text.extend_from_slice(&others.text[run]);
+        self.marks |= others.marks;
     }
 
     /// Puts one in the place of all of its name.
@@ -125,18 +136,23 @@ impl Fields {
 
     /// Takes away all of this name.
     pub fn remove(&mut self, name: &str) {
-        let Self { text, lines } = self;
-        lines.retain(|line| !is_named(text, *line, name));
+        if self.may_have(name) {
+            let Self { text, lines, .. } = self;
+            lines.retain(|line| !is_named(text, *line, name));
+        }
     }
 
     /// Keeps those of which this says so, by name and value.
     pub fn retain(&mut self, mut keep: impl FnMut(&[u8], &[u8]) -> bool) {
-        let Self { text, lines } = self;
+        let Self { text, lines, .. } = self;
         lines.retain(|line| keep(&text[line.name()], &text[line.value()]));
     }
 
     /// The first value of this name.
     pub fn get(&self, name: &str) -> Option<&[u8]> {
+        if !self.may_have(name) {
+            return None;
+        }
         let line = self.lines.iter().find(|line| is_named(&self.text, **line, name))?;
         Some(&self.text[line.value()])
     }
@@ -148,13 +164,20 @@ impl Fields {
 
     /// Whether there is one of this name.
     pub fn has(&self, name: &str) -> bool {
-        self.lines.iter().any(|line| is_named(&self.text, *line, name))
+        self.may_have(name) && self.lines.iter().any(|line| is_named(&self.text, *line, name))
     }
 
     /// Every value of this name, in order.
     pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
-        let of_name = self.lines.iter().filter(move |line| is_named(&self.text, **line, name));
+        let lines = if self.may_have(name) { self.lines.as_slice() } else { &[] };
+        let of_name = lines.iter().filter(move |line| is_named(&self.text, **line, name));
         of_name.map(|line| &self.text[line.value()])
+    }
+
+    /// `false`: there is none of this name.
+    #[inline]
+    fn may_have(&self, name: &str) -> bool {
+        self.marks & mark(name.as_bytes()) != 0
     }
 
     /// The words between the commas of all values of this name.
@@ -226,7 +249,8 @@ impl fmt::Debug for Fields {
 
 /// A value as text, where every byte of it is printable ASCII, a blank or a tab.
 pub fn printable(value: &[u8]) -> Option<&str> {
-    if !value.is_ascii() || has_control(value) { None } else { std::str::from_utf8(value).ok() }
+    let is_text = !any(value, |byte| (byte < b' ' && byte != b'\t') || byte >= 0x7f);
+    if is_text { std::str::from_utf8(value).ok() } else { None }
 }
 
 /// Whether a name is one, and none that ends before its end.
@@ -246,7 +270,15 @@ fn any(bytes: &[u8], is: impl Fn(u8) -> bool) -> bool {
 }
 
 fn is_named(text: &[u8], line: Line, name: &str) -> bool {
-    line.name as usize == name.len() && text[line.name()] == *name.as_bytes()
+    usize::from(line.name) == name.len() && text[line.name()] == *name.as_bytes()
+}
+
+/// One of 64 bits for a name, by its length and its ends.
+#[inline]
+fn mark(name: &[u8]) -> u64 {
+    let (Some(first), Some(last)) = (name.first(), name.last()) else { return 0 };
+    let length = name.len().to_le_bytes()[0];
+    1 << ((length.wrapping_mul(7) ^ first.wrapping_mul(3) ^ last.wrapping_mul(11)) % 64)
 }
 
 const SEPARATOR: &[u8] = b": ";
@@ -346,6 +378,39 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn they_do_what_a_list_does(
+            steps in prop::collection::vec((0u8..5, "[abc]{1,2}|x-[ab]{0,1}", "[a-z]{0,3}"), 0..30),
+            asked in "[abc]{1,2}|x-[ab]{0,1}",
+        ) {
+            let (mut fields, mut list) = (Fields::default(), Vec::<(String, String)>::new());
+            for (step, name, value) in steps {
+                match step {
+                    0 | 1 => fields.append(&name, &value),
+                    2 => fields.set(&name, &value),
+                    3 => fields.remove(&name),
+                    _ => fields.set_if_missing(&name, &value),
+                }
+                let is_there = list.iter().any(|(other, _)| *other == name);
+                if matches!(step, 2 | 3) {
+                    list.retain(|(other, _)| *other != name);
+                }
+                if step <= 2 || (step == 4 && !is_there) {
+                    list.push((name, value));
+                }
+            }
+            let expected = list.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
+            prop_assert!(fields.iter().eq(expected.clone()));
+            let mut of_name = expected.clone().filter(|(name, _)| *name == asked.as_bytes()).map(|(_, value)| value);
+            prop_assert!(fields.all(&asked).eq(of_name.clone()));
+            prop_assert_eq!(fields.get(&asked), of_name.next());
+            let mut kept = Fields::of(&[("before", "1")]);
+            kept.extend_from(&fields, |name, _| name != asked.as_bytes());
+            let expected = expected.filter(|(name, _)| *name != asked.as_bytes());
+            prop_assert!(kept.iter().skip(1).eq(expected));
+            prop_assert!(!kept.has(&asked) && kept.has("before"));
+        }
+
         #[test]
         fn a_map_and_back_changes_nothing(
             lines in prop::collection::vec(("[a-z][a-z0-9-]{0,20}", "[ -~]{0,40}"), 0..20),

@@ -7,7 +7,7 @@
 use super::{AnswerHead, Lost, Outbox, Sending, Stage};
 use crate::gateway::peer::Lines;
 use crate::protocol::fields::names;
-use crate::protocol::http1::{self, BodyReader, HeadScan, Step};
+use crate::protocol::http1::{self, BodyReader, Head, HeadReader, Step};
 use crate::stage::rewrite::Outgoing;
 use bytes::{Buf as _, Bytes, BytesMut};
 use http::StatusCode;
@@ -40,7 +40,7 @@ pub struct Http1 {
     inbox: BytesMut,
     /// How much room the next read gets.
     room: usize,
-    scan: HeadScan,
+    reader: HeadReader,
     informational: usize,
     asked: Asked,
     body: Option<BodyReader>,
@@ -69,7 +69,7 @@ impl Http1 {
             sending: Sending::Open,
             inbox: BytesMut::new(),
             room: READ_ROOM_MIN,
-            scan: HeadScan::default(),
+            reader: HeadReader::default(),
             informational: 0,
             asked: Asked::Answer,
             body: None,
@@ -133,37 +133,30 @@ impl Http1 {
     /// The final head; informational ones are for the hop that sent them.
     pub(super) fn poll_head(&mut self, context: &mut Context<'_>) -> Poll<Result<AnswerHead, Lost>> {
         loop {
-            let end = match self.scan.end(&self.inbox) {
-                Ok(end) if !self.inbox.is_empty() => end,
-                Ok(_) => None,
-                Err(garbled) => return Poll::Ready(Err(Lost::garbled(garbled.0))),
-            };
-            let Some(end) = end else {
+            let read = self.reader.read(&self.inbox);
+            let Some((end, head)) = read.map_err(|garbled| Lost::garbled(garbled.0))? else {
                 match ready!(self.poll_fill(context)) {
                     Ok(0) => return Poll::Ready(Err(self.lost("closed before an answer"))),
                     Ok(_) => continue,
                     Err(error) => return Poll::Ready(Err(self.lost(&error.kind().to_string()))),
                 }
             };
-            match self.take_head(end) {
-                Ok(None) => {}
-                Ok(Some(head)) => return Poll::Ready(Ok(head)),
-                Err(lost) => return Poll::Ready(Err(lost)),
+            self.inbox.advance(end);
+            if let Some(head) = self.take_head(head)? {
+                return Poll::Ready(Ok(head));
             }
         }
     }
 
-    /// Takes a whole head off the input; `None`: it was informational.
-    fn take_head(&mut self, end: usize) -> Result<Option<AnswerHead>, Lost> {
-        let head = http1::head(&self.inbox[..end]).map_err(|garbled| Lost::garbled(garbled.0))?;
-        self.inbox.advance(end);
-        self.scan = HeadScan::default();
+    /// What this head begins; `None`: it was informational.
+    fn take_head(&mut self, head: Head) -> Result<Option<AnswerHead>, Lost> {
         let switches = head.status == StatusCode::SWITCHING_PROTOCOLS;
         if switches && self.asked == Asked::Answer {
             return Err(Lost::garbled("it switches protocols, which nobody asked for"));
         }
         if head.status.is_informational() && !switches {
             self.informational += 1;
+            self.reader = HeadReader::default();
             let endless = self.informational > INFORMATIONAL_MAX;
             return if endless { Err(Lost::garbled("informational answers without end")) } else { Ok(None) };
         }

@@ -8,7 +8,8 @@
 //! where its body ends.
 
 use super::Framing;
-use crate::protocol::fields::{Fields, has_control};
+use super::line::{self, UNDERSCORE, is_token};
+use crate::protocol::fields::Fields;
 use crate::protocol::parts::Parts;
 use bytes::Bytes;
 use http::{Method, Uri, Version};
@@ -63,8 +64,7 @@ struct Facts {
     is_1_1: bool,
     method: Range<usize>,
     target: Range<usize>,
-    /// Names and values.
-    fields: Vec<(Range<usize>, Range<usize>)>,
+    headers: Fields,
     /// Who is named in the target, where it is an absolute one.
     authority: Option<Range<usize>>,
     host: Option<Range<usize>>,
@@ -105,17 +105,13 @@ impl RequestHead {
 
     /// A whole head that was found fit, taken apart; `head` is the same bytes, which what comes out shares. `None`: its
     /// target is no URI after all.
-    pub fn parts(&self, head: &Bytes) -> Option<Parts> {
-        let facts = &self.facts;
-        let mut headers = Fields::with_capacity(facts.fields.len(), head.len());
-        for (name, value) in &facts.fields {
-            headers.append_sound(&head[name.clone()], &head[value.clone()]);
-        }
+    pub fn parts(self, head: &Bytes) -> Option<Parts> {
+        let facts = self.facts;
         Some(Parts {
-            method: Method::from_bytes(&head[facts.method.clone()]).ok()?,
-            uri: Uri::from_maybe_shared(head.slice(facts.target.clone())).ok()?,
+            method: Method::from_bytes(&head[facts.method]).ok()?,
+            uri: Uri::from_maybe_shared(head.slice(facts.target)).ok()?,
             version: if facts.is_1_1 { Version::HTTP_11 } else { Version::HTTP_10 },
-            headers,
+            headers: facts.headers,
         })
     }
 }
@@ -147,6 +143,8 @@ impl Facts {
         };
         self.method = line.start..line.start + method;
         self.target = line.start + target.start..line.start + target.end;
+        // Most heads are there as a whole when their first line is read.
+        self.headers = Fields::with_capacity(FIELDS_ROOM, input.len());
         // Before the target, whose form is another one for these.
         if matches!(&text[..method], b"CONNECT" | b"TRACE" | b"TRACK") {
             return Err(Unfit::Method);
@@ -176,38 +174,29 @@ impl Facts {
         if text.len() > VALUE_BYTES_MAX + NAME_BYTES_MAX {
             return Err(Unfit::TooLong);
         }
-        // The first byte that stands in no name has to be the colon. A line that goes on with the one before begins with a
-        // blank, which no name does.
-        let mut seen = 0;
-        let colon = text.iter().position(|byte| {
-            let class = CLASSES[usize::from(*byte)];
-            seen |= class;
-            class & IN_TOKEN == 0
-        });
-        let colon = colon.filter(|at| *at > 0 && text[*at] == b':').ok_or(Unfit::Malformed)?;
-        let name = &text[..colon];
-        let value = text[colon + 1..].trim_ascii();
-        if name.len() > NAME_BYTES_MAX || value.len() > VALUE_BYTES_MAX {
+        let field = line::field(text).ok_or(Unfit::Malformed)?;
+        if field.name.len() > NAME_BYTES_MAX || field.value.len() > VALUE_BYTES_MAX {
             return Err(Unfit::TooLong);
         }
-        // Form feed, which `trim_ascii` takes for a blank too, is none here.
-        if has_control(&text[colon + 1..]) {
+        if !field.is_sound() {
             return Err(Unfit::Malformed);
         }
-        if seen & UNDERSCORE != 0 && is_disguised(name) {
+        if field.seen & UNDERSCORE != 0 && is_disguised(field.name) {
             return Err(Unfit::Framing);
         }
-        let begins = line.start + colon + 1 + blanks(&text[colon + 1..]);
-        let stands = begins..begins + value.len();
-        self.fields.push((line.start..line.start + colon, stands.clone()));
-        self.weigh(name, (value, stands))
+        self.headers.append_sound((field.name, field.has_large()), field.value);
+        self.weigh(&field, line.start)
     }
 
     /// Keeps what decides the framing and whom it is for.
-    fn weigh(&mut self, name: &[u8], (value, stands): (&[u8], Range<usize>)) -> Result<(), Unfit> {
-        let is = |word: &str| name.eq_ignore_ascii_case(word.as_bytes());
-        match name.len() {
-            4 if is("host") => self.host.replace(stands).map_or(Ok(()), |_| Err(Unfit::Host)),
+    fn weigh(&mut self, field: &line::Field<'_>, begins: usize) -> Result<(), Unfit> {
+        let value = field.value;
+        let is = |word: &str| field.name.eq_ignore_ascii_case(word.as_bytes());
+        match field.name.len() {
+            4 if is("host") => {
+                let stands = begins + field.begins..begins + field.begins + value.len();
+                self.host.replace(stands).map_or(Ok(()), |_| Err(Unfit::Host))
+            }
             10 if is("connection") => nominates(value),
             14 if is("content-length") => {
                 let length = length(value)?;
@@ -265,10 +254,6 @@ const ACTED_ON: [&[u8]; 8] = [
 const ACTED_ON_BEGINS: [&[u8]; 6] =
     [b"content-", b"proxy-", b"x-forwarded-", b"sec-websocket-", b"openai-", b"anthropic-"];
 
-fn blanks(text: &[u8]) -> usize {
-    text.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count()
-}
-
 fn length(value: &[u8]) -> Result<u64, Unfit> {
     let sound = (1..=LENGTH_DIGITS_MAX).contains(&value.len()) && value.iter().all(u8::is_ascii_digit);
     let digits = value.iter().map(|digit| u64::from(digit - b'0'));
@@ -317,36 +302,11 @@ fn is_host(host: &[u8]) -> bool {
     !name.is_empty() && name.len() <= HOST_BYTES_MAX && name.iter().all(in_name) && port_fits
 }
 
-fn is_token(byte: u8) -> bool {
-    CLASSES[usize::from(byte)] & IN_TOKEN != 0
-}
-
-/// What a byte is in a name; one look instead of a dozen comparisons.
-const CLASSES: [u8; 256] = {
-    let mut classes = [0; 256];
-    let mut byte = 0;
-    while byte < 128 {
-        #[expect(clippy::cast_possible_truncation, reason = "below 128")]
-        let is_name = (byte as u8).is_ascii_alphanumeric();
-        classes[byte] = if is_name { IN_TOKEN } else { 0 };
-        byte += 1;
-    }
-    let (marks, mut at) = (b"!#$%&'*+-.^_`|~", 0);
-    while at < marks.len() {
-        classes[marks[at] as usize] = IN_TOKEN;
-        at += 1;
-    }
-    classes[b'_' as usize] |= UNDERSCORE;
-    classes
-};
-/// It may stand in a name or a method (RFC 9110 section 5.6.2).
-const IN_TOKEN: u8 = 1;
-const UNDERSCORE: u8 = 2;
-
 /// The longest that any registry knows has 17 bytes.
 const METHOD_BYTES_MAX: usize = 32;
 /// What nginx and Apache bear.
 pub const TARGET_BYTES_MAX: usize = 8 << 10;
+const FIELDS_ROOM: usize = 20;
 /// SDKs send about twenty.
 pub const HEADERS_MAX: usize = 128;
 /// No name anybody uses comes near it.

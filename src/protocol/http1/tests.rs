@@ -1,10 +1,16 @@
 //! Answers of providers that mean well, and of providers that do not.
 
+use super::head::HEADERS_MAX;
 use super::*;
 use bytes::BytesMut;
 use proptest::prelude::*;
 
 const OK: &str = "HTTP/1.1 200 OK\r\n";
+
+fn head(bytes: &[u8]) -> Result<Head, Garbled> {
+    let read = HeadReader::default().read(bytes)?;
+    read.map(|(_, head)| head).ok_or(Garbled("it has no end"))
+}
 
 fn read(text: &str) -> Result<Head, Garbled> {
     head(text.as_bytes())
@@ -85,12 +91,13 @@ fn heads_that_could_be_read_in_two_ways_are_refused() {
 fn the_end_of_a_head_is_found_wherever_the_input_is_cut() {
     let text = format!("{OK}a: b\r\ncontent-length: 2\r\n\r\nhi");
     for cut in 1..text.len() {
-        let mut scan = HeadScan::default();
-        let first = scan.end(&text.as_bytes()[..cut]).expect("sound so far");
-        let end = text.len() - 2;
-        assert_eq!(first, (cut >= end).then_some(end), "{cut}");
+        let mut reader = HeadReader::default();
+        let first = reader.read(&text.as_bytes()[..cut]).expect("sound so far");
+        let whole = (text.len() - 2, head(text.as_bytes()).expect("sound"));
+        assert_eq!(whole.1.headers, Fields::of(&[("a", "b"), ("content-length", "2")]));
+        assert_eq!(first, (cut >= whole.0).then_some(whole.clone()), "{cut}");
         if first.is_none() {
-            assert_eq!(scan.end(text.as_bytes()), Ok(Some(end)), "{cut}");
+            assert_eq!(reader.read(text.as_bytes()), Ok(Some(whole)), "{cut}");
         }
     }
 }
@@ -98,15 +105,15 @@ fn the_end_of_a_head_is_found_wherever_the_input_is_cut() {
 #[test]
 fn what_is_no_head_is_known_early() {
     for text in ["SSH-2.0-x\r\n", "\r\nHTTP/1.1 200 OK\r\n\r\n", "HTTP/2", "h", "HTTP/1.1 200 OK\nx: y\n\n"] {
-        assert!(HeadScan::default().end(text.as_bytes()).is_err(), "{text:?}");
+        assert!(HeadReader::default().read(text.as_bytes()).is_err(), "{text:?}");
     }
     let endless = format!("{OK}x: {}", "y".repeat(HEAD_BYTES_MAX));
-    assert!(HeadScan::default().end(endless.as_bytes()).is_err());
-    let mut scan = HeadScan::default();
+    assert!(HeadReader::default().read(endless.as_bytes()).is_err());
+    let mut reader = HeadReader::default();
     for length in 1..HEAD_BYTES_MAX {
-        assert_eq!(scan.end(&endless.as_bytes()[..length]), Ok(None));
+        assert_eq!(reader.read(&endless.as_bytes()[..length]), Ok(None));
     }
-    assert!(scan.end(&endless.as_bytes()[..HEAD_BYTES_MAX]).is_err());
+    assert!(reader.read(&endless.as_bytes()[..HEAD_BYTES_MAX]).is_err());
 }
 
 /// The body, and what is left of the input behind it; `None` for one that has not ended.
@@ -219,4 +226,37 @@ proptest! {
         prop_assert_eq!(body(Framing::Chunked, &[&bytes[..cut], &bytes[cut..]]), whole);
         drop(head(&bytes));
     }
+}
+
+proptest! {
+    #[test]
+    fn what_is_sound_has_the_parts_that_another_parser_finds_and_what_is_not_it_refuses_too(
+        status in "HTTP/1\\.[01] [0-9]{2,4}( [ -~\u{e9}\t]{0,6})?",
+        fields in prop::collection::vec("[A-Za-z0-9_ -]{0,9}:?[ \t]{0,2}[!-~\u{e9}\u{7f}\u{1}]{0,4}[ \t]{0,2}", 0..5),
+    ) {
+        let text = [&[status], fields.as_slice()].concat().join("\r\n") + "\r\n\r\n";
+        let mut slots = [httparse::EMPTY_HEADER; 16];
+        let mut oracle = httparse::Response::new(&mut slots);
+        let parsed = oracle.parse(text.as_bytes());
+        match HeadReader::default().read(text.as_bytes()) {
+            Ok(Some((end, head))) => {
+                prop_assert_eq!(parsed, Ok(httparse::Status::Complete(end)));
+                prop_assert_eq!(oracle.code, Some(head.status.as_u16()));
+                let found = oracle.headers.iter().map(|field| (field.name.to_ascii_lowercase(), field.value));
+                let read = head.headers.iter();
+                prop_assert!(found.eq(read.map(|(name, value)| (String::from_utf8_lossy(name).into_owned(), value))));
+            }
+            // Both stop at the end of the first of several heads that the fields may make of one.
+            Ok(None) => prop_assert!(false, "it has an end"),
+            Err(_) => {
+                let is_ours = oracle.code.is_some_and(|code| !(100..600).contains(&code))
+                    || oracle.headers.iter().any(|field| is_framing(field.name) || field.value.contains(&0x7f));
+                prop_assert!(is_ours || parsed.is_err(), "{:?}", text);
+            }
+        }
+    }
+}
+
+fn is_framing(name: &str) -> bool {
+    ["content-length", "transfer-encoding"].iter().any(|framing| name.eq_ignore_ascii_case(framing))
 }

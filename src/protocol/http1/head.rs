@@ -1,0 +1,130 @@
+//! The head of a provider's answer, line by line as it arrives.
+//!
+//! Invariants: every byte is looked at once, however the input is cut; what was read says without doubt where its body ends.
+
+use super::{Framing, Garbled, HEAD_BYTES_MAX, Head, line};
+use crate::protocol::fields::{Fields, has_control, names};
+use http::StatusCode;
+
+/// Reads one head.
+#[derive(Debug, Default)]
+pub struct HeadReader {
+    /// Where the next line break is looked for.
+    at: usize,
+    /// Where the current line begins.
+    line: usize,
+    /// Lines that have ended.
+    lines: usize,
+    status: StatusCode,
+    is_1_1: bool,
+    headers: Fields,
+}
+
+impl HeadReader {
+    /// The head in `input` and where it ends, once it has. `input` is what has arrived so far, from its first byte.
+    pub fn read(&mut self, input: &[u8]) -> Result<Option<(usize, Head)>, Garbled> {
+        let prefix = &input[..input.len().min(VERSION_BEGINS.len())];
+        if !VERSION_BEGINS.starts_with(prefix) {
+            return Err(Garbled("it does not begin like HTTP/1"));
+        }
+        while let Some(found) = memchr::memchr(b'\n', &input[self.at..]) {
+            let end = self.at + found;
+            if end == 0 || input[end - 1] != b'\r' {
+                return Err(Garbled("a line of the head ends without a carriage return"));
+            }
+            let line = &input[self.line..end - 1];
+            (self.at, self.line) = (end + 1, end + 1);
+            if self.at > HEAD_BYTES_MAX {
+                break;
+            }
+            match self.lines {
+                0 => self.begin(line, input.len())?,
+                _ if line.is_empty() => return Ok(Some((self.at, self.end()?))),
+                fields if fields > HEADERS_MAX => return Err(Garbled("the head has too many lines")),
+                _ => self.field(line)?,
+            }
+            self.lines += 1;
+        }
+        self.at = self.at.max(input.len().min(HEAD_BYTES_MAX));
+        if input.len() >= HEAD_BYTES_MAX { Err(Garbled("the head is too long")) } else { Ok(None) }
+    }
+
+    /// The status line (RFC 9112 section 4); `arrived` is how much of the answer is there.
+    fn begin(&mut self, line: &[u8], arrived: usize) -> Result<(), Garbled> {
+        let Some([minor @ (b'0' | b'1'), b' ', status @ ..]) = line.strip_prefix(VERSION_BEGINS) else {
+            return Err(MALFORMED);
+        };
+        let (status, reason) = status.split_at_checked(STATUS_DIGITS).ok_or(MALFORMED)?;
+        if !matches!(reason, [] | [b' ', ..]) || has_control(reason) {
+            return Err(MALFORMED);
+        }
+        let status = StatusCode::from_bytes(status).ok().filter(|status| status.as_u16() < 600);
+        self.status = status.ok_or(Garbled("the status is none"))?;
+        self.is_1_1 = *minor == b'1';
+        self.headers = Fields::with_capacity(FIELDS_ROOM, arrived.min(HEAD_ROOM_MAX) + BYTES_ADDED);
+        Ok(())
+    }
+
+    fn field(&mut self, line: &[u8]) -> Result<(), Garbled> {
+        let field = line::field(line).filter(line::Field::is_sound).ok_or(MALFORMED)?;
+        self.headers.append_sound((field.name, field.has_large()), field.value);
+        Ok(())
+    }
+
+    fn end(&mut self) -> Result<Head, Garbled> {
+        let headers = std::mem::take(&mut self.headers);
+        let framing = framing(self.status, &headers, self.is_1_1)?;
+        let persistent = self.is_1_1 && framing != Framing::UntilClose && !asks_to_close(&headers);
+        Ok(Head { status: self.status, headers, framing, persistent })
+    }
+}
+
+fn framing(status: StatusCode, headers: &Fields, is_1_1: bool) -> Result<Framing, Garbled> {
+    let chunked = is_chunked(headers)?;
+    let length = length(headers)?;
+    if chunked && !is_1_1 {
+        return Err(Garbled("a transfer coding in HTTP/1.0"));
+    }
+    if chunked && length.is_some() {
+        return Err(Garbled("both a length and a transfer coding"));
+    }
+    // What such an answer says of a length is about another one; nothing follows its head.
+    if status.is_informational() || matches!(status.as_u16(), 204 | 304) {
+        return if chunked { Err(Garbled("a transfer coding without a body")) } else { Ok(Framing::Empty) };
+    }
+    Ok(match length {
+        Some(0) => Framing::Empty,
+        Some(length) => Framing::Length(length),
+        None if chunked => Framing::Chunked,
+        None => Framing::UntilClose,
+    })
+}
+
+fn is_chunked(headers: &Fields) -> Result<bool, Garbled> {
+    let mut codings = headers.all(names::TRANSFER_ENCODING);
+    let Some(first) = codings.next() else { return Ok(false) };
+    let only = first.trim_ascii().eq_ignore_ascii_case(b"chunked") && codings.next().is_none();
+    if only { Ok(true) } else { Err(Garbled("a transfer coding other than chunked")) }
+}
+
+fn length(headers: &Fields) -> Result<Option<u64>, Garbled> {
+    let mut lengths = headers.all(names::CONTENT_LENGTH);
+    let Some(digits) = lengths.next() else { return Ok(None) };
+    let sound = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit) && lengths.next().is_none();
+    let length = std::str::from_utf8(digits).ok().filter(|_| sound).and_then(|text| text.parse().ok());
+    length.map(Some).ok_or(Garbled("a length that is none, or more than one"))
+}
+
+fn asks_to_close(headers: &Fields) -> bool {
+    headers.words(names::CONNECTION).any(|word| word.eq_ignore_ascii_case(b"close"))
+}
+
+const MALFORMED: Garbled = Garbled("the head is malformed");
+const VERSION_BEGINS: &[u8] = b"HTTP/1.";
+const STATUS_DIGITS: usize = 3;
+pub(super) const HEADERS_MAX: usize = 128;
+/// What most heads have, and room for what the client's gets beside: ids, limits and framing.
+const FIELDS_ROOM: usize = 32;
+const BYTES_ADDED: usize = 640;
+/// A body that came along is no reason for more.
+const HEAD_ROOM_MAX: usize = 1024;
