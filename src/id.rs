@@ -89,26 +89,31 @@ impl ExchangeId {
     /// It without its prefix: letters and digits only, for ids of our own that are made of it.
     pub fn unprefixed(&self) -> &str {
         let id = self.as_str();
-        id.strip_prefix("req_").unwrap_or(id)
+        id.strip_prefix(PREFIX).unwrap_or(id)
     }
 
     /// Builds an id that sorts by time: `req_` and 26 characters of Crockford's base 32 (the ULID layout,
     /// 48 bits of Unix milliseconds and 80 bits of randomness). Clock and randomness come from the caller.
     pub fn from_parts(unix_ms: u64, random: [u8; 10]) -> Self {
-        let mut bits = u128::from(unix_ms & 0xffff_ffff_ffff) << 80;
-        for (index, byte) in random.iter().enumerate() {
-            bits |= u128::from(*byte) << (72 - 8 * index);
+        let [a, b, c, d, e, f, g, h, i, j] = random;
+        let halves = [[0, 0, 0, a, b, c, d, e], [0, 0, 0, f, g, h, i, j]].map(u64::from_be_bytes);
+        let mut text = *b"req_00000000000000000000000000";
+        let (time, rest) = text[PREFIX.len()..].split_at_mut(10);
+        let (first, second) = rest.split_at_mut(8);
+        for (digits, mut bits) in
+            [(time, unix_ms & 0xffff_ffff_ffff), (first, halves[0]), (second, halves[1])]
+        {
+            for digit in digits.iter_mut().rev() {
+                *digit = CROCKFORD[(bits % 32) as usize];
+                bits /= 32;
+            }
         }
-        let mut text = String::with_capacity(30);
-        text.push_str("req_");
-        for position in (0..26).rev() {
-            let digit = (bits >> (5 * position)) & 31;
-            text.push(char::from(CROCKFORD[usize::try_from(digit).unwrap_or(0)]));
-        }
-        Self::new(&text)
+        // Letters and digits only.
+        Self::new(str::from_utf8(&text).unwrap_or(PREFIX))
     }
 }
 
+const PREFIX: &str = "req_";
 const CROCKFORD: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 
 #[cfg(test)]

@@ -58,18 +58,7 @@ impl Entry {
 ///
 /// `OPTIONS` is answered before this is asked.
 pub fn entry(method: &Method, path: &str, query: Option<&str>, headers: &Fields) -> Result<Entry, Refusal> {
-    let address = Address::of(path);
-    let target = match address.as_ref() {
-        Some(address) if method == Method::HEAD && address.is_base() => Some(probe(address, headers)),
-        Some(address) => address.target(method, marked(headers)),
-        None => None,
-    };
-    let Some(target) = target else {
-        if address.is_some_and(|address| address.is_below_realtime()) {
-            return Err(Refusal::new(Code::UnknownEndpoint, ONLY_SESSIONS));
-        }
-        return Err(unknown_endpoint(method, path, dialect_of(path, headers)));
-    };
+    let target = address::usual(path).map_or_else(|| target(method, path, headers), Ok)?;
     check_method(method, &target, headers)?;
     if target.dialect == Dialect::Gemini && query::has(query, &PARTIAL) {
         return Err(Refusal::new(Code::InvalidRequest, NO_PARTS));
@@ -86,6 +75,20 @@ pub fn entry(method: &Method, path: &str, query: Option<&str>, headers: &Fields)
         query,
         query_key: query_key.filter(|_| takes_key),
         fixup: target.fixup,
+    })
+}
+
+/// The same by the parts of the path.
+fn target(method: &Method, path: &str, headers: &Fields) -> Result<Target, Refusal> {
+    let address = Address::of(path);
+    let target = match address.as_ref() {
+        Some(address) if method == Method::HEAD && address.is_base() => Some(probe(address, headers)),
+        Some(address) => address.target(method, marked(headers)),
+        None => None,
+    };
+    target.ok_or_else(|| match address {
+        Some(address) if address.is_below_realtime() => Refusal::new(Code::UnknownEndpoint, ONLY_SESSIONS),
+        _ => unknown_endpoint(method, path, dialect_of(path, headers)),
     })
 }
 

@@ -21,26 +21,49 @@ pub enum Presented {
 /// `Sec-WebSocket-Protocol`; each of them may be several between commas. `query_key` is the entry's, which is set for Gemini's
 /// paths and for a WebSocket's only.
 pub fn presented(headers: &Fields, query_key: Option<&str>) -> Presented {
-    let authorization = headers.all(names::AUTHORIZATION).map(bearer);
-    let named = KEY_HEADERS.iter().flat_map(|name| headers.all(name)).map(ascii);
-    let query = query_key.into_iter().map(Ok);
-    let listed = authorization.chain(named).chain(query).flat_map(in_line);
-    let socket = headers.all(names::SEC_WEBSOCKET_PROTOCOL).flat_map(subprotocols);
-    let mut keys: Vec<Secret> = Vec::new();
-    let mut wrong = None;
-    for form in listed.chain(socket) {
-        match form {
-            Ok(key) if keys.len() < KEYS_MAX && keys.iter().all(|known| known.expose() != key) => {
-                keys.push(Secret::new(key));
-            }
-            Ok(_) => {}
-            Err(problem) => wrong = wrong.or(Some(problem)),
-        }
+    let mut found = Found::default();
+    headers.all(names::AUTHORIZATION).for_each(|value| found.line(bearer(value)));
+    for name in KEY_HEADERS {
+        headers.all(name).for_each(|value| found.line(ascii(value)));
     }
-    match (keys.is_empty(), wrong) {
-        (false, _) => Presented::Keys(keys),
+    query_key.into_iter().for_each(|key| found.line(Ok(key)));
+    let socket = headers.all(names::SEC_WEBSOCKET_PROTOCOL).flat_map(subprotocols);
+    socket.for_each(|form| found.take(form));
+    match (found.keys.is_empty(), found.wrong) {
+        (false, _) => Presented::Keys(found.keys),
         (true, Some(problem)) => Presented::Malformed(problem),
         (true, None) => Presented::Missing,
+    }
+}
+
+/// What has been found so far.
+#[derive(Default)]
+struct Found {
+    keys: Vec<Secret>,
+    /// What was wrong first.
+    wrong: Option<&'static str>,
+}
+
+impl Found {
+    /// The keys of a line: programs that take several for one provider have them between commas, and some send the whole
+    /// line.
+    fn line(&mut self, line: Result<&str, &'static str>) {
+        // As a whole first: somebody's key may have a comma in it.
+        self.take(line.and_then(check_form));
+        if let Some(listed) = line.ok().filter(|line| memchr::memchr(b',', line.as_bytes()).is_some()) {
+            let pieces = listed.split(',').map(str::trim).filter(|piece| !piece.is_empty());
+            pieces.for_each(|piece| self.take(check_form(piece)));
+        }
+    }
+
+    fn take(&mut self, form: Result<&str, &'static str>) {
+        match form {
+            Ok(key) if self.keys.len() < KEYS_MAX && self.keys.iter().all(|known| known.expose() != key) => {
+                self.keys.push(Secret::new(key));
+            }
+            Ok(_) => {}
+            Err(problem) => self.wrong = self.wrong.or(Some(problem)),
+        }
     }
 }
 
@@ -145,23 +168,20 @@ fn is_hop_by_hop(name: &[u8]) -> bool {
 
 fn bearer(value: &[u8]) -> Result<&str, &'static str> {
     let text = ascii(value)?;
-    let (scheme, key) = text.split_once(' ').unwrap_or((text, ""));
+    let (scheme, key) = word(text);
     if !scheme.eq_ignore_ascii_case("bearer") {
         return Err("The Authorization header must be `Bearer sk-…`.");
     }
     let key = key.trim_start_matches(' ');
-    if key.split(' ').next().is_some_and(|word| word.eq_ignore_ascii_case("bearer")) {
+    if word(key).0.eq_ignore_ascii_case("bearer") {
         return Err("The Authorization header says `Bearer` twice; the client adds the word itself.");
     }
     Ok(key)
 }
 
-/// The keys of a line: programs that take several for one provider have them between commas, and some send the whole line.
-fn in_line<'v>(line: Result<&'v str, &'static str>) -> impl Iterator<Item = Result<&'v str, &'static str>> {
-    let listed = line.ok().filter(|line| line.contains(','));
-    let pieces = listed.into_iter().flat_map(|line| line.split(',')).map(str::trim);
-    // As a whole first: somebody's key may have a comma in it.
-    std::iter::once(line.and_then(check_form)).chain(pieces.filter(|piece| !piece.is_empty()).map(check_form))
+/// What stands before the first blank, and what behind it.
+fn word(text: &str) -> (&str, &str) {
+    memchr::memchr(b' ', text.as_bytes()).map_or((text, ""), |blank| (&text[..blank], &text[blank + 1..]))
 }
 
 /// Browsers cannot set headers on a WebSocket, so the key rides in a subprotocol's name.
@@ -181,11 +201,10 @@ fn check_form(key: &str) -> Result<&str, &'static str> {
     if key.len() > KEY_BYTES_MAX {
         return Err("The key is too long to be one of ours.");
     }
-    if key.bytes().any(|byte| byte.is_ascii_whitespace()) {
-        return Err("The key has a space or a line break in it; copy it again without.");
-    }
-    if !key.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(NOT_PRINTABLE);
+    // Every byte is looked at, so that the compiler can look at many at once.
+    if key.bytes().fold(false, |odd, byte| odd | !byte.is_ascii_graphic()) {
+        let is_broken = key.bytes().any(|byte| byte.is_ascii_whitespace());
+        return Err(if is_broken { BROKEN } else { NOT_PRINTABLE });
     }
     match key.strip_prefix("sk-") {
         None => Err("Keys begin with `sk-`; this one does not. Copy the whole key."),
@@ -195,6 +214,7 @@ fn check_form(key: &str) -> Result<&str, &'static str> {
 }
 
 const KEY_HEADERS: [&str; 3] = ["x-api-key", "x-goog-api-key", "api-key"];
+const BROKEN: &str = "The key has a space or a line break in it; copy it again without.";
 const NOT_PRINTABLE: &str = "The key has characters in it that are not printable ASCII; copy it again.";
 /// Longer than any key anyone issues, short enough to hash without a thought.
 const KEY_BYTES_MAX: usize = 512;

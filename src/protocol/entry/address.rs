@@ -27,7 +27,7 @@ pub(super) struct Address<'a> {
 }
 
 /// What an address asks for, before its method is checked.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(super) struct Target {
     pub(super) dialect: Dialect,
     pub(super) operation: Operation,
@@ -252,6 +252,19 @@ impl<'a> Address<'a> {
     }
 }
 
+/// What nearly all requests ask for, by the whole of its path as every SDK writes it.
+pub(super) fn usual(path: &str) -> Option<Target> {
+    let (dialect, operation) = match path.strip_prefix("/v1/")? {
+        "chat/completions" => (Dialect::OpenAi, Operation::ChatCompletions),
+        "responses" => (Dialect::OpenAi, Operation::Responses),
+        "embeddings" => (Dialect::OpenAi, Operation::Embeddings),
+        "messages" => (Dialect::Anthropic, Operation::Messages),
+        "messages/count_tokens" => (Dialect::Anthropic, Operation::CountTokens),
+        _ => return None,
+    };
+    Some(Target::new(dialect, operation))
+}
+
 /// The dialect of a path, also of one that cannot be taken apart.
 pub(super) fn dialect_of(path: &str, marked: Option<Dialect>) -> Dialect {
     match (Address::of(path), marked) {
@@ -358,3 +371,27 @@ const OPENAI_WORDS: [&str; 13] = [
     "fine_tuning",
     "assistants",
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_usual_is_what_its_parts_say() {
+        let mut found = 0;
+        for (words, operation, _) in OPERATIONS {
+            let path = format!("/v1/{}", words.join("/"));
+            let Some(usual) = usual(&path) else { continue };
+            found += 1;
+            assert_eq!(usual.operation, operation);
+            for method in [Method::GET, Method::HEAD, Method::POST] {
+                for marked in [None, Some(Dialect::Anthropic), Some(Dialect::Gemini)] {
+                    let parts = Address::of(&path).unwrap();
+                    assert_eq!(parts.target(&method, marked).as_ref(), Some(&usual), "{method} {path}");
+                    assert!(!parts.is_base());
+                }
+            }
+        }
+        assert_eq!(found, 5);
+    }
+}

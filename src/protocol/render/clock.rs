@@ -2,7 +2,6 @@
 //!
 //! Invariant: what tells a client how long to wait is rounded up, so that it never comes a moment too early.
 
-use std::fmt::Write as _;
 use std::time::Duration;
 
 /// Whole seconds, rounded up.
@@ -12,30 +11,33 @@ pub(super) fn seconds_up(wait: Duration) -> u64 {
 
 /// A duration as Go prints it, to the millisecond: `12ms`, `1.5s`, `6m0s`, `1h0m0s`.
 pub(super) fn go_duration(wait: Duration) -> String {
-    let ms = wait.as_nanos().div_ceil(1_000_000);
+    let ms = u64::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX);
     if ms == 0 {
         return "0s".to_owned();
     }
+    let mut text = String::with_capacity(DURATION_BYTES);
+    let mut number = itoa::Buffer::new();
     if ms < 1000 {
-        return format!("{ms}ms");
+        return text + number.format(ms) + "ms";
     }
     let (hours, minutes) = (ms / 3_600_000, ms / 60_000 % 60);
-    let mut text = String::new();
-    // Writing into a String cannot fail.
     if hours > 0 {
-        write!(text, "{hours}h").unwrap_or_default();
+        text = text + number.format(hours) + "h";
     }
     if ms >= 60_000 {
-        write!(text, "{minutes}m").unwrap_or_default();
+        text = text + number.format(minutes) + "m";
     }
-    write!(text, "{}", ms / 1000 % 60).unwrap_or_default();
+    text += number.format(ms / 1000 % 60);
     if !ms.is_multiple_of(1000) {
-        let fraction = format!(".{:03}", ms % 1000);
-        text.push_str(fraction.trim_end_matches('0'));
+        // One more digit in front keeps the zeros behind the point.
+        let fraction = number.format(1000 + ms % 1000);
+        text = text + "." + fraction[1..].trim_end_matches('0');
     }
-    text.push('s');
-    text
+    text + "s"
 }
+
+/// Most are shorter.
+const DURATION_BYTES: usize = 16;
 
 /// Unix seconds as `2026-11-21T00:00:00Z`. Past the year 9999 it stays there, because the format does.
 pub(super) fn rfc3339(unix: u64) -> String {
