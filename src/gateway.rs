@@ -59,7 +59,6 @@ use crate::state::{Live, Registry};
 use crate::telemetry::Telemetry;
 use crate::world::{self, World};
 use arc_swap::ArcSwap;
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64};
 use std::time::Duration;
@@ -108,14 +107,14 @@ impl From<Refusal> for Stop {
 impl Gateway {
     /// A fresh exchange; nothing is known of it.
     fn begin(&self) -> Exchange {
-        let id = world::exchange_id(&*self.world);
+        let unix_ms = self.world.unix_ms();
+        let id = world::exchange_id(&*self.world, unix_ms);
         let under_way = UnderWay::new(&self.under_way);
-        Exchange::new(id, self.world.now(), self.world.unix_ms(), self.live.load_full(), under_way)
+        Exchange::new(id, self.world.now(), unix_ms, self.live.load_full(), under_way)
     }
 
     /// The clocks of a client's connection.
-    fn greet(&self, client: &mut Client<'_>, exchange: &mut Exchange) {
-        exchange.started = self.world.now();
+    fn greet(client: &mut Client<'_>, exchange: &Exchange) {
         client.greet(exchange.live.snapshot.server.timeouts.write_idle, DRAIN_UNREAD_MAX);
     }
 
@@ -135,10 +134,7 @@ impl Gateway {
         match self.receive(client, exchange, entry) {
             _ if local::is_preflight(client) => self.preflight(client, exchange).await,
             Err(refusal) => self.reply(client, exchange).refuse(&refusal).await,
-            Ok(entry) if entry.operation.is_exchange() => {
-                let work = pin!(self.exchange(client, exchange, entry));
-                waiting::woken_when_over(self.over.clone(), work).await
-            }
+            Ok(entry) if entry.operation.is_exchange() => self.exchange(client, exchange, entry).await,
             Ok(entry) => self.local(client, exchange, &entry).await,
         }
     }
@@ -224,7 +220,7 @@ impl Gateway {
         let headers = &client.head().headers;
         let key = identify::identify(&exchange.live.snapshot, headers, entry.query_key.as_deref())?;
         exchange.identified(Arc::clone(&key));
-        identify::vouch(&key, exchange.record.client_ip, self.world.unix_ms() / 1000)?;
+        identify::vouch(&key, exchange.record.client_ip, exchange.began_unix())?;
         Ok(key)
     }
 
@@ -258,7 +254,7 @@ impl Gateway {
         {
             exchange.in_session(&session);
         }
-        let thinking = foreign::read(self.registry.signers(), entry.operation, &body, self.world.now());
+        let thinking = foreign::read(self.registry.signers(), entry.operation, &body, read_at);
         let asked = Asked::of(&entry, (&requested, body.len()), &inspection, &thinking);
         let (plan, others) = self.bear(exchange, bearer, &asked).await?;
         exchange.record.overhead.request = elapsed(read_at, self.world.now());
@@ -288,7 +284,8 @@ impl Gateway {
         let mut again = self.first(exchange, &mut accepted);
         loop {
             let next = again.take().map(Next::Attempt);
-            let next = next.unwrap_or_else(|| accepted.plan.next(&live, &self.registry, self.world.now()));
+            let now = self.world.now();
+            let next = next.unwrap_or_else(|| accepted.plan.next(&live, &self.registry, now));
             let mut attempt = match next {
                 Next::Attempt(attempt) => attempt,
                 Next::Queue(pause) if self.queue(client, exchange, &accepted, &pause).await => continue,
@@ -303,6 +300,7 @@ impl Gateway {
                     return self.exhausted(client, exchange, &accepted, &refusal).await;
                 }
             };
+            exchange.attempt_began = now;
             match self.attempt(client, exchange, &accepted, &attempt).await {
                 Outcome::Answered(answer) => {
                     return self.pass_on(client, exchange, accepted, (attempt, answer)).await;
@@ -339,7 +337,6 @@ impl Gateway {
         accepted: &Accepted,
         attempt: &Attempt,
     ) -> Outcome {
-        exchange.attempt_began = self.world.now();
         let rewritten = match Rewritten::of(client.head(), exchange, accepted, attempt) {
             Ok(rewritten) => rewritten,
             Err(refusal) => return Outcome::Untranslatable(refusal),
@@ -358,14 +355,17 @@ impl Gateway {
             model_upstream: &attempt.model_upstream,
             task: accepted.task.as_ref(),
             bodies: self.registry.bodies(),
-            now_unix: self.world.unix_ms() / 1000,
+            now_unix: exchange.unix_at(exchange.attempt_began),
             telling: exchange.telling(),
         };
         let mut reply = self.reply(client, exchange);
         let attempted = forward::attempt(&self.upstream, &target, &mut reply).await;
-        let took = elapsed(exchange.attempt_began, self.world.now());
-        let tried = attempted.tried(took, &target);
-        self.learn(exchange, &accepted.plan, attempt, &tried);
+        let now = self.world.now();
+        let tried = attempted.tried(elapsed(exchange.attempt_began, now), &target);
+        self.learn(exchange, &accepted.plan, attempt, (&tried, now));
+        if matches!(attempted.outcome, Outcome::Answered(_)) {
+            exchange.answered = now;
+        }
         exchange.attempted(attempt, tried);
         attempted.outcome
     }
@@ -378,7 +378,6 @@ impl Gateway {
         accepted: Box<Accepted>,
         (mut attempt, answer): (Box<Attempt>, Box<Answer>),
     ) -> Sent {
-        exchange.answered = self.world.now();
         verdict::answered(&exchange.live, &mut attempt, answer.head.status.as_u16());
         if answer.head.status.is_success() {
             accepted.learn_usage(&exchange.live, &attempt.channel, exchange.answered);
@@ -402,8 +401,9 @@ impl Gateway {
         exchange.slot = attempt.slot.take();
         exchange.charges.extend(attempt.charge.take());
         let sent = self.reply(client, exchange).relay(answer, relayed).await;
-        exchange.answered_until(self.world.now());
-        self.judge_end(exchange, &attempt);
+        let now = self.world.now();
+        exchange.answered_until(now);
+        self.judge_end(exchange, &attempt, now);
         sent
     }
 

@@ -57,9 +57,9 @@ impl World for System {
 }
 
 /// A fresh exchange id.
-pub fn exchange_id(world: &dyn World) -> crate::id::ExchangeId {
+pub fn exchange_id(world: &dyn World, unix_ms: u64) -> crate::id::ExchangeId {
     let mut random = [0u8; 10];
     random[..8].copy_from_slice(&world.random().to_le_bytes());
     random[8..].copy_from_slice(&world.random().to_le_bytes()[..2]);
-    crate::id::ExchangeId::from_parts(world.unix_ms(), random)
+    crate::id::ExchangeId::from_parts(unix_ms, random)
 }

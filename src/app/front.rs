@@ -15,7 +15,7 @@ use crate::gateway::client::{Client, Http1};
 use crate::gateway::direct::Direct;
 use crate::gateway::guard::Guarded;
 use crate::gateway::pipeline::Pipeline;
-use crate::gateway::waiting::long_over;
+use crate::gateway::waiting::{long_over, woken_when_over};
 use async_trait::async_trait;
 use bytes::BytesMut;
 use pingora::apps::{HttpPersistentSettings, HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp};
@@ -87,7 +87,8 @@ impl ServerApp for Front {
                 () = streams.stalled.notified() => None,
             };
         }
-        self.http1(guarded, shutdown).await;
+        let requests = pin!(self.http1(guarded, shutdown));
+        woken_when_over(self.streams.gateway.over.clone(), requests).await;
         None
     }
 }
@@ -151,7 +152,11 @@ impl HttpServerApp for Streams {
         if !matches!(client.read_request().await, Ok(true)) {
             return None;
         }
-        match self.answer(Client::pingora(&mut client)).await {
+        let answered = {
+            let answer = pin!(self.answer(Client::pingora(&mut client)));
+            woken_when_over(self.gateway.over.clone(), answer).await
+        };
+        match answered {
             Direct::Whole => {
                 let settings = HttpPersistentSettings::for_session(&client);
                 let reusable = client.finish().await.ok().flatten()?;

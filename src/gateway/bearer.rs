@@ -89,7 +89,7 @@ impl Gateway {
         exchange: &mut Exchange,
         mut bearer: Bearer,
         asked: &Asked<'_>,
-    ) -> Result<(Plan, Vec<Arc<Key>>), Refusal> {
+    ) -> Result<(Box<Plan>, Vec<Arc<Key>>), Refusal> {
         let mut told = None;
         loop {
             let Bearer { key, mut permit, others } = bearer;
@@ -149,7 +149,7 @@ impl Gateway {
         key: &Arc<Key>,
         permit: &mut Permit,
         asked: &Asked<'_>,
-    ) -> Result<Plan, Refusal> {
+    ) -> Result<Box<Plan>, Refusal> {
         let live = Arc::clone(&exchange.live);
         let stream = asked.inspection.stream;
         let wanted = Wanted {

@@ -27,7 +27,7 @@ impl Gateway {
             return Direct::Tunnel;
         }
         let mut exchange = self.begin();
-        self.greet(client, &mut exchange);
+        Self::greet(client, &exchange);
         let sent = self.answer(client, &mut exchange, entry).await;
         if let Some(opened) = exchange.opened.take() {
             boxed(|| self.converse(client, &mut exchange, *opened)).await;

@@ -107,7 +107,7 @@ pub struct Accepted {
     /// The model by the client's name.
     pub requested: String,
     /// The candidates.
-    pub plan: Plan,
+    pub plan: Box<Plan>,
     /// The key in the groups that may go on where nobody of this one is left, in order.
     pub others: Vec<Arc<Key>>,
     /// The signed thinking in the conversation.
@@ -250,6 +250,16 @@ impl Exchange {
     pub fn take_record(&mut self) -> Record {
         let blank = blank(self.record.request_id.clone(), self.record.ts_unix_ms);
         std::mem::replace(&mut self.record, blank)
+    }
+
+    /// When it began, in seconds since the Unix epoch.
+    pub fn began_unix(&self) -> u64 {
+        self.record.ts_unix_ms / 1000
+    }
+
+    /// What it is now in seconds since the Unix epoch, for this exchange: a wall clock that jumps does so between two.
+    pub fn unix_at(&self, now: Nanos) -> u64 {
+        (self.record.ts_unix_ms + now.saturating_sub(self.started) / 1_000_000) / 1000
     }
 
     /// Its id.

@@ -19,6 +19,7 @@ pub use self::translated::Made;
 use crate::config::snapshot::Channel;
 use crate::failure::{Failure, FailureKind, Sent};
 use crate::gateway::exchange::Tried;
+use crate::gateway::guard::clock::within;
 use crate::gateway::peer::Upstream;
 use crate::gateway::reply::Reply;
 use crate::gateway::rewritten::Rewritten;
@@ -329,7 +330,7 @@ async fn exchange(
 async fn send(wire: &mut Wire, stall: Duration) -> Result<Option<AnswerHead>, NoAnswer> {
     loop {
         let before = wire.moved();
-        match timeout(stall, wire.sent_or_answered()).await {
+        match within(stall, wire.sent_or_answered()).await {
             Ok(done) => return Ok(done?),
             Err(_) if stands_still(wire.moved() - before, stall) => return Err(NoAnswer::stalled()),
             Err(_) => {}

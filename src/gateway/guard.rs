@@ -45,7 +45,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 /// What a connection may take.
 #[derive(Debug, Clone)]
@@ -89,7 +89,7 @@ pub struct Guarded {
 impl Guarded {
     /// Guards a fresh connection that has begun to speak.
     pub fn new(inner: BoxedStream, rules: Rules) -> Self {
-        let deadline = sleep(rules.head).deadline();
+        let deadline = clock::now() + rules.head;
         Self::under(inner, rules, Input::first(deadline))
     }
 
@@ -102,7 +102,7 @@ impl Guarded {
 
     fn under(inner: BoxedStream, rules: Rules, input: Input) -> Self {
         let (next, cut) = (AtomicBool::new(false), AtomicBool::new(false));
-        let born = sleep(Duration::ZERO).deadline();
+        let born = clock::now();
         let turned_away = AtomicU32::new(0);
         let end = End::default();
         Self { inner, rules, born, input, writing: Pace::default(), next, turned_away, cut, end }
@@ -200,7 +200,7 @@ pub fn let_in(client: &Client<'_>, let_in: bool) {
 /// Whether a connection is so old that it should end with this answer.
 pub fn is_old(client: &Client<'_>) -> bool {
     let guarded = client.connection();
-    guarded.is_some_and(|guarded| sleep(Duration::ZERO).deadline() - guarded.born >= guarded.rules.age)
+    guarded.is_some_and(|guarded| clock::now() - guarded.born >= guarded.rules.age)
 }
 
 /// Makes the connection end impolitely where its end would be all that says that the answer is whole.

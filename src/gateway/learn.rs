@@ -7,7 +7,7 @@ use crate::failure::Sent::MaybeBegun;
 use crate::failure::{Failure, FailureKind};
 use crate::gateway::Gateway;
 use crate::gateway::exchange::{Exchange, Tried};
-use crate::limit::Amount;
+use crate::limit::{Amount, Nanos};
 use crate::protocol::Operation;
 use crate::protocol::inspect::Inspection;
 use crate::record::End;
@@ -43,8 +43,14 @@ impl Gateway {
 
     /// learn: what an attempt says of its channel to the next choice. An answer about the request itself (a
     /// provider's 4xx) is quick and says nothing.
-    pub(super) fn learn(&self, exchange: &Exchange, plan: &Plan, attempt: &Attempt, tried: &Tried<'_>) {
-        let (live, by, at) = (&exchange.live, plan.preference(), (self.world.now(), tried.took));
+    pub(super) fn learn(
+        &self,
+        exchange: &Exchange,
+        plan: &Plan,
+        attempt: &Attempt,
+        (tried, now): (&Tried<'_>, Nanos),
+    ) {
+        let (live, by, at) = (&exchange.live, plan.preference(), (now, tried.took));
         if let Some(failure) = tried.failure {
             choose::failed(live, &self.registry, (attempt, failure), by, at);
         } else if tried.status.is_some_and(|status| matches!(status, 101 | 200..300)) {
@@ -57,11 +63,11 @@ impl Gateway {
 
     /// What the end of an answer says of its channel: one that broke off is a failure too, also where it was
     /// held and nothing of it was seen; a client that left says nothing.
-    pub(super) fn judge_end(&self, exchange: &Exchange, attempt: &Attempt) {
+    pub(super) fn judge_end(&self, exchange: &Exchange, attempt: &Attempt, now: Nanos) {
         let translated = exchange.record.attempts.last().and_then(|last| last.translated);
         if let Some(protocol) = translated.or_else(|| exchange.record.operation?.belongs_to()) {
             let signer = exchange.live.channel(attempt.channel.index).signer(protocol);
-            self.registry.signers().learn(&exchange.signatures, signer, self.world.now());
+            self.registry.signers().learn(&exchange.signatures, signer, now);
         }
         let end = exchange.record.end;
         match end {
@@ -70,7 +76,7 @@ impl Gateway {
                 if end != End::Failed || exchange.record.code == Some(Code::UpstreamError) =>
             {
                 let failure = Failure::new(FailureKind::Reset, MaybeBegun, end.word());
-                verdict::note(&exchange.live, attempt, &failure, (self.world.now(), self.jitter()));
+                verdict::note(&exchange.live, attempt, &failure, (now, self.jitter()));
             }
             End::ClientClosed | End::Drained => {}
             _ => {

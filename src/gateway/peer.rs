@@ -11,6 +11,7 @@ use crate::config::is_link_local;
 use crate::config::snapshot::{Channel, Conduct, HttpVersion};
 use crate::failure::{Failure, FailureKind, Sent};
 use crate::gateway::forward::{Link, Origin};
+use crate::gateway::guard::clock::within;
 use crate::gateway::tokens::Tokens;
 use crate::gateway::wire::{Http1, Http2, Wire};
 use crate::limit::Nanos;
@@ -75,9 +76,9 @@ impl Upstream {
         let (started, mut last) = (self.world.now(), None);
         let tried = addresses.len().min(ADDRESSES_TRIED_MAX);
         for (at, address) in addresses.iter().take(tried).enumerate() {
-            let began = self.world.now();
+            let began = if at == 0 { started } else { self.world.now() };
             if !link.resent
-                && let Some(wire) = self.lines.kept_http1(channel, credential, *address)
+                && let Some(wire) = self.lines.kept_http1((channel, credential), *address, began)
             {
                 *link = Link { origin: Origin::Idle, connect: None, ..*link };
                 return Ok(wire);
@@ -135,7 +136,7 @@ impl Upstream {
 
     async fn addresses(&self, channel: &Channel) -> Result<Arc<[IpAddr]>, Failure> {
         let looked_up = self.resolver.addresses(channel.dialed().0);
-        match tokio::time::timeout(channel.timeouts.connect, looked_up).await {
+        match within(channel.timeouts.connect, looked_up).await {
             Ok(Ok(addresses)) => allowed(channel, addresses),
             Ok(Err(why)) => Err(Failure::new(FailureKind::Dns, Sent::NotBegun, why)),
             Err(_) => {
@@ -178,7 +179,12 @@ impl Lines {
     }
 
     /// One that is there already, where HTTP/1.1 is all this channel speaks.
-    fn kept_http1(self: &Arc<Self>, channel: &Channel, credential: &Secret, address: IpAddr) -> Option<Wire> {
+    fn kept_http1(
+        self: &Arc<Self>,
+        (channel, credential): (&Channel, &Secret),
+        address: IpAddr,
+        now: Nanos,
+    ) -> Option<Wire> {
         let only_http1 = match channel.conduct.http_version {
             HttpVersion::Http1 => true,
             HttpVersion::Auto => !channel.endpoint.tls,
@@ -189,7 +195,7 @@ impl Lines {
         }
         let address = SocketAddr::new(address, channel.dialed().1);
         let place = place(group(channel, credential), address);
-        let stream = self.http1.take(place, self.world.now())?;
+        let stream = self.http1.take(place, now)?;
         Some(self.http1(stream, place))
     }
 

@@ -34,7 +34,8 @@ impl ProxyHttp for Pipeline {
     fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
 
     async fn early_request_filter(&self, session: &mut Session, exchange: &mut Exchange) -> Result<()> {
-        self.0.greet(&mut Client::pingora(session.as_downstream_mut()), exchange);
+        exchange.started = self.0.world.now();
+        Gateway::greet(&mut Client::pingora(session.as_downstream_mut()), exchange);
         Ok(())
     }
 

@@ -119,6 +119,6 @@ impl Gateway {
         }
         drop(streaming);
         exchange.answered_until(self.world.now());
-        self.judge_end(exchange, &attempt);
+        self.judge_end(exchange, &attempt, self.world.now());
     }
 }

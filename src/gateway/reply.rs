@@ -9,6 +9,7 @@ use crate::gateway::body;
 use crate::gateway::client::Client;
 use crate::gateway::exchange::{Downstream, Exchange};
 use crate::gateway::guard::Read;
+use crate::gateway::guard::clock::within;
 use crate::gateway::waiting::{is_over, long_over};
 use crate::gateway::wire::AnswerHead;
 use crate::limit::{Counted, Level, Nanos};
@@ -156,16 +157,17 @@ impl Reply<'_> {
         if snapshot.server.loss_header && !self.exchange.record.losses.is_empty() {
             headers.set("x-tollgate-losses", header_text(&self.exchange.record.losses.words().join("; ")));
         }
-        let (dialect, now_unix) = (self.exchange.record.dialect, self.world.unix_ms() / 1000);
-        for view in self.limits() {
+        let now = self.world.now();
+        let (dialect, now_unix) = (self.exchange.record.dialect, self.exchange.unix_at(now));
+        for view in self.limits(now) {
             render::limit_headers(dialect, &view, now_unix, headers);
         }
     }
 
     /// Of the limits this exchange counts against, for each thing they count the one that will be used up first.
-    fn limits(&self) -> Vec<LimitView> {
+    fn limits(&self, now: Nanos) -> Vec<LimitView> {
         let Some(key) = &self.exchange.key else { return Vec::new() };
-        let (live, now) = (&self.exchange.live, self.world.now());
+        let live = &self.exchange.live;
         let state = live.key(key.index);
         let requested = self.exchange.record.model_requested.as_ref();
         let model = requested.and_then(|model| state.model(&key.model_limits, model.as_str()));
@@ -202,9 +204,10 @@ impl Reply<'_> {
         if self.exchange.has_left() {
             return true;
         }
-        self.exchange.record.ttfb.get_or_insert(elapsed(self.exchange.started, self.world.now()));
+        let now = self.world.now();
+        self.exchange.record.ttfb.get_or_insert(elapsed(self.exchange.started, now));
         if self.exchange.answered > 0 {
-            self.exchange.record.overhead.response = elapsed(self.exchange.answered, self.world.now());
+            self.exchange.record.overhead.response = elapsed(self.exchange.answered, now);
         }
         if self.exchange.downstream == Downstream::Opened {
             return true;
@@ -214,7 +217,7 @@ impl Reply<'_> {
             self.client.make_last();
         }
         // Pingora bounds the writes of a body, not those of a head and of the end.
-        let written = timeout(self.patience(), self.client.write_head(head));
+        let written = within(self.patience(), self.client.write_head(head));
         let written = written.await.is_ok_and(|written| written.is_ok());
         if !written {
             self.client_has_gone();
@@ -257,7 +260,7 @@ impl Reply<'_> {
         let (patience, over) = (self.patience(), self.over);
         let ended = tokio::select! {
             biased;
-            ended = timeout(patience, self.client.end()) => ended,
+            ended = within(patience, self.client.end()) => ended,
             () = async { long_over(over.clone()).await } => {
                 self.client_has_gone();
                 return self.client_left();

@@ -76,8 +76,8 @@ impl Gateway {
     }
 
     pub(super) fn when(&self, exchange: &Exchange) -> When {
-        let began_unix = exchange.record.ts_unix_ms / 1000;
-        When { began_unix, now_unix: self.world.unix_ms() / 1000, now: self.world.now() }
+        let (began_unix, now) = (exchange.began_unix(), self.world.now());
+        When { began_unix, now_unix: exchange.unix_at(now), now }
     }
 }
 

@@ -142,7 +142,7 @@ impl Gateway {
         mut bearer: Bearer,
         entry: &Entry,
         task: &Task,
-    ) -> Result<Plan, Refusal> {
+    ) -> Result<Box<Plan>, Refusal> {
         let live = Arc::clone(&exchange.live);
         let makes = entry.operation.creates();
         while makes && !task.channel.open_to(&bearer.key.group.id) {
@@ -155,7 +155,8 @@ impl Gateway {
         let Bearer { key, mut permit, .. } = bearer;
         let requested = &task.made.model;
         let names = (route::mapped(&key, requested).to_owned(), requested.clone());
-        let plan = Plan::of_task(task, names, live.snapshot.attempts).asked_by(&key.id);
+        let mut plan = Box::new(Plan::of_task(task, names, live.snapshot.attempts));
+        plan.asked_by(&key.id);
         if makes {
             route::allowed(&key, requested).inspect_err(|_| permit.refund())?;
             let size = (entry.operation, requested.as_str(), Amount::default());

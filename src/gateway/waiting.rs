@@ -196,7 +196,7 @@ pub async fn ended(draining: &AtomicBool, over: &watch::Receiver<bool>) {
 }
 
 /// Does this, and looks at it once more when the process ends: whatever waits in it finds out for itself. One look at what all
-/// threads share for a whole exchange, instead of one for each of its waits.
+/// threads share for all exchanges of a connection, instead of one for each wait of each.
 pub async fn woken_when_over<T>(
     over: watch::Receiver<bool>,
     mut work: Pin<&mut impl Future<Output = T>>,

@@ -152,18 +152,15 @@ impl Plan {
         }
     }
 
-    /// The same plan, for this key's exchange.
-    #[must_use]
-    pub fn asked_by(self, key: &KeyId) -> Self {
-        Self { asked_by: Some(key.clone()), ..self }
+    /// Says whose exchange it is for.
+    pub fn asked_by(&mut self, key: &KeyId) {
+        self.asked_by = Some(key.clone());
     }
 
-    /// The same plan, where these are asked through translation: after the others of their priority.
-    #[must_use]
-    pub fn translating(mut self, translates: impl Fn(&Channel) -> bool) -> Self {
+    /// Says who is asked through translation: after the others of their priority.
+    pub fn translating(&mut self, translates: impl Fn(&Channel) -> bool) {
         let translating = self.candidates.iter().filter(|channel| translates(channel));
         self.translating = translating.map(|channel| channel.index).collect();
-        self
     }
 
     /// Whether none of its candidates takes the request as the client wrote it.

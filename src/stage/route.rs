@@ -37,7 +37,7 @@ impl Wanted<'_> {
 }
 
 /// Draws up the plan, or says why there is none.
-pub fn route(live: &Live, key: &Key, wanted: Wanted<'_>) -> Result<Plan, Refusal> {
+pub fn route(live: &Live, key: &Key, wanted: Wanted<'_>) -> Result<Box<Plan>, Refusal> {
     if wanted.stream {
         may_stream(key)?;
     }
@@ -71,12 +71,15 @@ pub fn route(live: &Live, key: &Key, wanted: Wanted<'_>) -> Result<Plan, Refusal
         return Err(unavailable(requested, None));
     }
     let turns = if wanted.model.is_some() { Turns::Weighted } else { Turns::First };
-    let mut plan = Plan::new((model, requested.to_owned()), candidates, turns, live.snapshot.attempts);
+    let names = (model, requested.to_owned());
+    let mut plan = Box::new(Plan::new(names, candidates, turns, live.snapshot.attempts));
     if turns == Turns::First {
         canary::avoid(&mut plan);
     }
     let translates = |channel: &Channel| matches!(way(question, channel), Some(Way::Translate(_)));
-    Ok(plan.translating(translates).asked_by(&key.id))
+    plan.translating(translates);
+    plan.asked_by(&key.id);
+    Ok(plan)
 }
 
 /// Refuses a stream to a key that may have none.

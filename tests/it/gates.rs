@@ -45,7 +45,7 @@ impl House {
             model: Some("m"),
             stream: false,
         };
-        route::route(&self.live, key, wanted).expect("a plan")
+        *route::route(&self.live, key, wanted).expect("a plan")
     }
 
     fn costing(&self, tokens: u64) -> Plan {

@@ -5,6 +5,7 @@
 use super::{Answer, Outcome, Passing, Reading, Target, recycle, translated};
 use crate::balance;
 use crate::failure::{Failure, FailureKind, Sent};
+use crate::gateway::guard::clock::within;
 use crate::gateway::peer::Upstream;
 use crate::gateway::seen::{PIECE_OVERHEAD, SEEN_MAX, Seen};
 use crate::gateway::status;
@@ -140,7 +141,7 @@ async fn whole(upstream: &Upstream, mut answer: Box<Answer>, target: &Target<'_>
     let idle = target.channel.timeouts.idle;
     let mut wait = answer.at_first(upstream.now(), idle);
     loop {
-        match timeout(wait, answer.wire.read()).await {
+        match within(wait, answer.wire.read()).await {
             Ok(Ok(Some(chunk))) => {
                 wait = idle;
                 if !seen.keep(&chunk) {
@@ -209,7 +210,7 @@ async fn first_event(upstream: &Upstream, mut answer: Box<Answer>, target: &Targ
     };
     let (wire, held) = (&mut answer.wire, &mut answer.held);
     let left = Duration::from_nanos(answer.deadline.saturating_sub(upstream.now()));
-    match timeout(left, until_event(wire, held, &mut passing)).await {
+    match within(left, until_event(wire, held, &mut passing)).await {
         Ok(Some(Progress::ErrorFirst(words))) => {
             let kind = status::stream_failure_kind(target.dialect(), &words, target.mapped());
             let detail = status::detail(&words, target.secrets);

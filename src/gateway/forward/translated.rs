@@ -6,6 +6,7 @@
 
 use super::{Answer, Outcome, Reading, Target};
 use crate::failure::{Failure, FailureKind, Sent};
+use crate::gateway::guard::clock::within;
 use crate::gateway::peer::Upstream;
 use crate::gateway::status;
 use crate::gateway::wire::AnswerHead;
@@ -16,7 +17,6 @@ use crate::translate::{self, Aggregate, Decoder, Encoder, Ending, Fault, Loss, u
 use bytes::{Bytes, BytesMut};
 use http::StatusCode;
 use std::time::Duration;
-use tokio::time::timeout;
 
 /// An answer of ours made of the provider's.
 #[derive(Debug)]
@@ -124,7 +124,7 @@ pub(super) async fn collected(
     let mut share = target.bodies.share();
     let mut wait = Duration::from_nanos(answer.deadline.saturating_sub(upstream.now()));
     loop {
-        let chunk = match timeout(wait, answer.wire.read()).await {
+        let chunk = match within(wait, answer.wire.read()).await {
             Ok(Ok(Some(chunk))) if share.grow(chunk.len()) => chunk,
             Ok(Ok(Some(_))) => return unreadable(status, "an answer too long to hold"),
             Ok(Ok(None)) => break,

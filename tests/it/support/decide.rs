@@ -46,7 +46,7 @@ impl Decides {
         let remembered = |trace| self.registry.sticky().session(&KeyId::new(key), trace, "m", self.now);
         plan.prefer(Preference { stream: true, session: trace.map(remembered), keeper: None });
         canary::draw(&mut plan, &self.registry);
-        plan
+        *plan
     }
 
     pub(crate) fn next(&self, plan: &mut Plan) -> Attempt {
