@@ -26,6 +26,7 @@ pub mod reply;
 pub mod rewritten;
 pub mod room;
 pub mod seen;
+pub mod seldom;
 pub mod signed;
 pub mod spend;
 pub mod status;

@@ -7,6 +7,7 @@
 use crate::app::lanes::{Lane, Lanes, Seat};
 use crate::app::secured::Secured;
 use crate::gateway::guard::{Guarded, Plain, Rules};
+use crate::gateway::seldom::seldom;
 use crate::tls::ServerTls;
 use dashmap::DashMap;
 use pingora::apps::ServerApp;
@@ -194,8 +195,9 @@ async fn serve<A>(
         let served = app.process_new(stream, &ending);
         tokio::pin!(served);
         tokio::select! {
+            biased;
             _ = &mut served => {}
-            () = told_or_old(&mut ended, caps.rules.age) => {
+            () = seldom(told_or_old(&mut ended, caps.rules.age)) => {
                 end.send_replace(true);
                 served.await;
             }

@@ -15,6 +15,7 @@ use crate::gateway::client::{Client, Http1};
 use crate::gateway::direct::Direct;
 use crate::gateway::guard::Guarded;
 use crate::gateway::pipeline::Pipeline;
+use crate::gateway::seldom::seldom;
 use crate::gateway::waiting::{long_over, woken_when_over};
 use async_trait::async_trait;
 use bytes::BytesMut;
@@ -58,7 +59,7 @@ impl Front {
     /// The requests of a connection, one after the other.
     async fn http1(&self, mut guarded: Box<Guarded>, shutdown: &ShutdownWatch) {
         let mut over = self.over.subscribe();
-        let mut over = pin!(over.wait_for(|over| *over));
+        let mut over = pin!(seldom(over.wait_for(|over| *over)));
         for left in (0..REQUESTS_PER_CONNECTION_MAX).rev() {
             let head = tokio::select! {
                 biased;

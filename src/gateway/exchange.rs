@@ -298,6 +298,8 @@ impl Exchange {
             let known = [attempt.credential.expose()];
             self.record.upstream_error = Some(Excerpt::new(&failure.detail, &known));
         }
+        // Most need one.
+        self.record.attempts.reserve_exact(1);
         self.record.attempts.push(AttemptRecord {
             channel: attempt.channel.id.clone(),
             model_upstream: model.clone(),

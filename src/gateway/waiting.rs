@@ -7,6 +7,7 @@ use crate::config::snapshot::{Channel, ClientAbort};
 use crate::gateway::exchange::Downstream;
 use crate::gateway::guard::clock;
 use crate::gateway::reply::{Reply, elapsed};
+use crate::gateway::seldom::seldom;
 use crate::gateway::wire::AnswerHead;
 use crate::protocol::fields::Fields;
 use crate::protocol::fields::names::{CACHE_CONTROL, CONTENT_TYPE};
@@ -16,7 +17,7 @@ use http::StatusCode;
 use std::future::{Future, pending, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Poll, Waker};
+use std::task::Poll;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::sleep;
@@ -201,15 +202,10 @@ pub async fn woken_when_over<T>(
     over: watch::Receiver<bool>,
     mut work: Pin<&mut impl Future<Output = T>>,
 ) -> T {
-    let mut over = pin!(is_over(over));
-    let mut registered: Option<Waker> = None;
+    let mut over = pin!(seldom(is_over(over)));
     let mut has_come = false;
     poll_fn(|context| {
-        let waker = context.waker();
-        if !has_come && registered.as_ref().is_none_or(|registered| !registered.will_wake(waker)) {
-            registered = Some(waker.clone());
-            has_come = over.as_mut().poll(context).is_ready();
-        }
+        has_come = has_come || over.as_mut().poll(context).is_ready();
         work.as_mut().poll(context)
     })
     .await

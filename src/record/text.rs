@@ -15,7 +15,8 @@ pub struct Text<const CHARS_MAX: usize>(Box<str>);
 impl<const CHARS_MAX: usize> Text<CHARS_MAX> {
     /// Keeps what fits.
     pub fn new(raw: &str) -> Self {
-        if raw.len() <= CHARS_MAX && raw.bytes().all(|byte| byte < 0x7f) {
+        // Every byte is looked at, so that the compiler can look at many at once.
+        if raw.len() <= CHARS_MAX && !raw.bytes().fold(false, |odd, byte| odd | (byte >= 0x7f)) {
             return Self(raw.into());
         }
         let shown = |c: char| if matches!(c, '\u{7f}'..='\u{9f}') { '\u{fffd}' } else { c };
@@ -53,19 +54,21 @@ impl Path {
     /// Takes a request target: query and fragment go, as does the authority of an absolute form, which may
     /// hold a user's name and password.
     pub fn received(target: &str) -> Self {
-        let target = match target.split_once("://") {
-            Some((scheme, rest)) if !scheme.contains('/') => {
-                rest.find('/').map_or("/", |slash| &rest[slash..])
-            }
-            _ => target,
-        };
-        let end = target.find(['?', '#']).unwrap_or(target.len());
+        let target = if target.starts_with('/') { target } else { without_authority(target) };
+        let end = memchr::memchr2(b'?', b'#', target.as_bytes()).unwrap_or(target.len());
         Self(Text::new(&target[..end]))
     }
 
     /// The path.
     pub fn as_str(&self) -> &str {
         self.0.as_str()
+    }
+}
+
+fn without_authority(target: &str) -> &str {
+    match target.split_once("://") {
+        Some((scheme, rest)) if !scheme.contains('/') => rest.find('/').map_or("/", |slash| &rest[slash..]),
+        _ => target,
     }
 }
 
