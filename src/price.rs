@@ -149,10 +149,10 @@ impl Rates {
     fn amount(&self, usage: &Usage) -> Option<u64> {
         // Eighteen times 2^64 units at most 2^50: far from 2^128.
         let mut sum: u128 = 0;
-        for (unit, count) in parts(usage) {
+        for (unit, count) in parts(usage).into_iter().filter(|(_, count)| *count > 0) {
             match self.effective(unit) {
                 Some(rate) => sum += u128::from(count) * u128::from(rate.nanos_per_million()),
-                None if count == 0 || unit.is_fee() => {}
+                None if unit.is_fee() => {}
                 None => return None,
             }
         }

@@ -6,6 +6,10 @@
 //! Invariants: names are in lower case; the mark of every name that stands here is set; a value has no control byte but the tab, so that one field is always one line; what
 //! is not removed keeps its order.
 
+mod octets;
+
+pub use self::octets::has_control;
+
 use bytes::BufMut;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use std::fmt;
@@ -73,27 +77,13 @@ impl Fields {
     /// Adds one behind the others. What cannot be a name or a value is left out: nobody may write two lines with one.
     pub fn append(&mut self, name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) {
         let (name, value) = (name.as_ref(), value.as_ref());
-        if is_name(name) && !has_control(value) {
-            self.append_sound((name, true), value);
+        if octets::is_name(name)
+            && !has_control(value)
+            && let Some(line) = write_line(&mut self.text, name, value)
+        {
+            self.marks |= mark(&self.text[line.name()]);
+            self.lines.push(line);
         }
-    }
-
-    /// The same with what a parser has found to be a name, perhaps with large letters in it, and a value.
-    pub(in crate::protocol) fn append_sound(&mut self, (name, has_large): (&[u8], bool), value: &[u8]) {
-        let begins = self.text.len();
-        let (Ok(at), Ok(of_value)) = (u32::try_from(begins), u32::try_from(value.len())) else { return };
-        let Ok(of_name) = u16::try_from(name.len()) else { return };
-        // Once, so that none of the copies below has to look for room.
-        self.text.reserve(name.len() + value.len() + SEPARATOR.len() + LINE_END.len());
-        self.text.extend_from_slice(name);
-        if has_large {
-            self.text[begins..].make_ascii_lowercase();
-        }
-        self.marks |= mark(&self.text[begins..]);
-        self.text.extend_from_slice(SEPARATOR);
-        self.text.extend_from_slice(value);
-        self.text.extend_from_slice(LINE_END);
-        self.lines.push(Line { begins: at, value: of_value, name: of_name });
     }
 
     /// Those of others of which this says so, in their order, behind these; what stands together is copied together.
@@ -223,6 +213,62 @@ impl Fields {
     }
 }
 
+/// The lines of a head while it is read, where they stand in it.
+#[derive(Debug, Default)]
+pub(in crate::protocol) struct Index {
+    /// Those with [`ANEW`] in the other text, by where they begin.
+    lines: Vec<Line>,
+    /// Those that do not stand in the head as they are written here.
+    anew: Vec<u8>,
+    marks: u64,
+}
+
+impl Index {
+    /// With room for so many.
+    pub(in crate::protocol) fn with_capacity(lines: usize) -> Self {
+        Self { lines: Vec::with_capacity(lines), ..Self::default() }
+    }
+
+    /// Adds what a parser has found to be a field; `begins` is where its line, which has no end here, begins behind the first line.
+    pub(in crate::protocol) fn add(&mut self, begins: usize, line: &[u8], (name, value): (&[u8], &[u8])) {
+        let is_as_written = line.len() == name.len() + SEPARATOR.len() + value.len()
+            && line[name.len()..].starts_with(SEPARATOR)
+            && !octets::has_large(name);
+        let added = if is_as_written {
+            let lengths = (u32::try_from(value.len()), u16::try_from(name.len()));
+            u32::try_from(begins).ok().zip(lengths.0.ok().zip(lengths.1.ok())).map(
+                |(begins, (value, name))| {
+                    self.marks |= mark(&line[..usize::from(name)]);
+                    Line { begins, value, name }
+                },
+            )
+        } else {
+            write_line(&mut self.anew, name, value).map(|written| {
+                self.marks |= mark(&self.anew[written.name()]);
+                Line { begins: written.begins | ANEW, ..written }
+            })
+        };
+        self.lines.extend(added);
+    }
+
+    /// The fields; `head` is all that was read behind the first line, `room` for how many bytes more there shall be.
+    pub(in crate::protocol) fn fields(self, head: &[u8], room: usize) -> Fields {
+        let Self { mut lines, anew, marks } = self;
+        let mut text = Vec::with_capacity(head.len() + anew.len() + room);
+        text.extend_from_slice(head);
+        if let (false, Ok(behind)) = (anew.is_empty(), u32::try_from(head.len())) {
+            text.extend_from_slice(&anew);
+            for line in lines.iter_mut().filter(|line| line.begins & ANEW != 0) {
+                line.begins = (line.begins & !ANEW) + behind;
+            }
+        }
+        Fields { text, lines, marks }
+    }
+}
+
+/// No head is that long.
+const ANEW: u32 = 1 << 31;
+
 impl From<&HeaderMap> for Fields {
     fn from(map: &HeaderMap) -> Self {
         let bytes = map.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
@@ -249,24 +295,27 @@ impl fmt::Debug for Fields {
 
 /// A value as text, where every byte of it is printable ASCII, a blank or a tab.
 pub fn printable(value: &[u8]) -> Option<&str> {
-    let is_text = !any(value, |byte| (byte < b' ' && byte != b'\t') || byte >= 0x7f);
-    if is_text { std::str::from_utf8(value).ok() } else { None }
+    if value.is_ascii() && !has_control(value) { std::str::from_utf8(value).ok() } else { None }
 }
 
-/// Whether a name is one, and none that ends before its end.
-fn is_name(name: &[u8]) -> bool {
-    !name.is_empty() && !any(name, |byte| byte <= b' ' || byte == b':' || byte >= 0x7f)
-}
-
-/// Whether a value has a byte that may stand in none (RFC 9110 section 5.5).
-pub fn has_control(value: &[u8]) -> bool {
-    any(value, |byte| (byte < b' ' && byte != b'\t') || byte == 0x7f)
-}
-
-/// Every byte is looked at, none alone: the compiler makes it many at once.
-#[inline]
-fn any(bytes: &[u8], is: impl Fn(u8) -> bool) -> bool {
-    bytes.iter().fold(false, |found, byte| found | is(*byte))
+/// Writes a field as it is written here; `None`: it is longer than any.
+fn write_line(text: &mut Vec<u8>, name: &[u8], value: &[u8]) -> Option<Line> {
+    let begins = text.len();
+    let line = Line {
+        begins: u32::try_from(begins).ok()?,
+        value: u32::try_from(value.len()).ok()?,
+        name: u16::try_from(name.len()).ok()?,
+    };
+    // Once, so that none of the copies below has to look for room.
+    text.reserve(name.len() + value.len() + SEPARATOR.len() + LINE_END.len());
+    text.extend_from_slice(name);
+    if octets::has_large(name) {
+        text[begins..].make_ascii_lowercase();
+    }
+    text.extend_from_slice(SEPARATOR);
+    text.extend_from_slice(value);
+    text.extend_from_slice(LINE_END);
+    Some(line)
 }
 
 fn is_named(text: &[u8], line: Line, name: &str) -> bool {

@@ -1,6 +1,6 @@
 //! Other values in the same bytes, or fewer of them.
 //!
-//! Invariant: every byte outside the edited ranges is the byte that was sent, and none of them is copied.
+//! Invariant: every byte outside the edited ranges is the byte that was sent, and of a large body none is copied.
 
 use bytes::Bytes;
 use std::ops::Range;
@@ -35,25 +35,50 @@ pub fn insert(edits: &mut Vec<Edit>, edit: Edit) {
 /// The body with these edits, which stand in its order; one that lies before the end of the one before it is
 /// left out.
 pub fn splice(body: &Bytes, edits: &[Edit]) -> Vec<Bytes> {
+    if edits.is_empty() || body.len() > COPIED_MAX { apart(body, edits) } else { together(body, edits) }
+}
+
+/// In pieces of the body and of the edits.
+fn apart(body: &Bytes, edits: &[Edit]) -> Vec<Bytes> {
     let mut pieces = Vec::with_capacity(2 * edits.len() + 1);
-    let mut from = 0;
     let mut push = |piece: Bytes| {
         if !piece.is_empty() {
             pieces.push(piece);
         }
     };
-    for edit in edits {
-        let start = edit.at.start.min(body.len());
-        if start < from {
-            continue;
-        }
-        push(body.slice(from..start));
-        push(edit.with.clone());
-        from = edit.at.end.clamp(start, body.len());
-    }
-    push(body.slice(from..));
+    each(body, edits, |kept, with| {
+        push(body.slice(kept));
+        push(with.clone());
+    });
     pieces
 }
+
+/// In one piece.
+fn together(body: &Bytes, edits: &[Edit]) -> Vec<Bytes> {
+    let with: usize = edits.iter().map(|edit| edit.with.len()).sum();
+    let mut whole = Vec::with_capacity(body.len() + with);
+    each(body, edits, |kept, with| {
+        whole.extend_from_slice(&body[kept]);
+        whole.extend_from_slice(with);
+    });
+    if whole.is_empty() { Vec::new() } else { vec![whole.into()] }
+}
+
+/// Each range that is kept, and what follows it.
+fn each(body: &Bytes, edits: &[Edit], mut tell: impl FnMut(Range<usize>, &Bytes)) {
+    let mut from = 0;
+    for edit in edits {
+        let start = edit.at.start.min(body.len());
+        if start >= from {
+            tell(from..start, &edit.with);
+            from = edit.at.end.clamp(start, body.len());
+        }
+    }
+    tell(from..body.len(), &Bytes::new());
+}
+
+/// To copy so much costs less than to keep account of the pieces.
+const COPIED_MAX: usize = 4 << 10;
 
 /// How many bytes the pieces hold together: the new `content-length`.
 pub fn concat_len(pieces: &[Bytes]) -> usize {
@@ -152,8 +177,10 @@ mod tests {
             let bytes = Bytes::from(text.clone());
             let model = inspect(Operation::ChatCompletions, &bytes).unwrap().model.unwrap();
             prop_assert_eq!(&model.name, &requested);
-            let pieces = splice(&bytes, &[Edit::text(model.at.clone(), &upstream)]);
+            let edits = [Edit::text(model.at.clone(), &upstream)];
+            let pieces = apart(&bytes, &edits);
             let spliced = joined(&pieces);
+            prop_assert_eq!(together(&bytes, &edits).concat(), &*spliced);
             prop_assert_eq!(spliced.len(), concat_len(&pieces));
             prop_assert!(spliced.starts_with(&text.as_bytes()[..model.at.start]));
             prop_assert!(spliced.ends_with(&text.as_bytes()[model.at.end..]));

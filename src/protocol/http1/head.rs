@@ -2,8 +2,9 @@
 //!
 //! Invariants: every byte is looked at once, however the input is cut; what was read says without doubt where its body ends.
 
-use super::{Framing, Garbled, HEAD_BYTES_MAX, Head, line};
-use crate::protocol::fields::{Fields, has_control, names};
+use super::line::{self, LINE_END};
+use super::{Framing, Garbled, HEAD_BYTES_MAX, Head};
+use crate::protocol::fields::{Fields, Index, has_control, names};
 use http::StatusCode;
 
 /// Reads one head.
@@ -17,7 +18,9 @@ pub struct HeadReader {
     lines: usize,
     status: StatusCode,
     is_1_1: bool,
-    headers: Fields,
+    /// Where the lines behind the first begin.
+    begins: usize,
+    index: Index,
 }
 
 impl HeadReader {
@@ -32,16 +35,17 @@ impl HeadReader {
             if end == 0 || input[end - 1] != b'\r' {
                 return Err(Garbled("a line of the head ends without a carriage return"));
             }
-            let line = &input[self.line..end - 1];
+            let begins = self.line;
+            let line = &input[begins..end - 1];
             (self.at, self.line) = (end + 1, end + 1);
             if self.at > HEAD_BYTES_MAX {
                 break;
             }
             match self.lines {
-                0 => self.begin(line, input.len())?,
-                _ if line.is_empty() => return Ok(Some((self.at, self.end()?))),
+                0 => self.begin(line)?,
+                _ if line.is_empty() => return Ok(Some((self.at, self.end(input)?))),
                 fields if fields > HEADERS_MAX => return Err(Garbled("the head has too many lines")),
-                _ => self.field(line)?,
+                _ => self.field(line, begins)?,
             }
             self.lines += 1;
         }
@@ -49,8 +53,8 @@ impl HeadReader {
         if input.len() >= HEAD_BYTES_MAX { Err(Garbled("the head is too long")) } else { Ok(None) }
     }
 
-    /// The status line (RFC 9112 section 4); `arrived` is how much of the answer is there.
-    fn begin(&mut self, line: &[u8], arrived: usize) -> Result<(), Garbled> {
+    /// The status line (RFC 9112 section 4).
+    fn begin(&mut self, line: &[u8]) -> Result<(), Garbled> {
         let Some([minor @ (b'0' | b'1'), b' ', status @ ..]) = line.strip_prefix(VERSION_BEGINS) else {
             return Err(MALFORMED);
         };
@@ -61,18 +65,19 @@ impl HeadReader {
         let status = StatusCode::from_bytes(status).ok().filter(|status| status.as_u16() < 600);
         self.status = status.ok_or(Garbled("the status is none"))?;
         self.is_1_1 = *minor == b'1';
-        self.headers = Fields::with_capacity(FIELDS_ROOM, arrived.min(HEAD_ROOM_MAX) + BYTES_ADDED);
+        (self.begins, self.index) = (self.at, Index::with_capacity(FIELDS_ROOM));
         Ok(())
     }
 
-    fn field(&mut self, line: &[u8]) -> Result<(), Garbled> {
+    fn field(&mut self, line: &[u8], begins: usize) -> Result<(), Garbled> {
         let field = line::field(line).filter(line::Field::is_sound).ok_or(MALFORMED)?;
-        self.headers.append_sound((field.name, field.has_large()), field.value);
+        self.index.add(begins - self.begins, line, (field.name, field.value));
         Ok(())
     }
 
-    fn end(&mut self) -> Result<Head, Garbled> {
-        let headers = std::mem::take(&mut self.headers);
+    fn end(&mut self, input: &[u8]) -> Result<Head, Garbled> {
+        let headers =
+            std::mem::take(&mut self.index).fields(&input[self.begins..self.at - LINE_END], BYTES_ADDED);
         let framing = framing(self.status, &headers, self.is_1_1)?;
         let persistent = self.is_1_1 && framing != Framing::UntilClose && !asks_to_close(&headers);
         Ok(Head { status: self.status, headers, framing, persistent })
@@ -126,5 +131,3 @@ pub(super) const HEADERS_MAX: usize = 128;
 /// What most heads have, and room for what the client's gets beside: ids, limits and framing.
 const FIELDS_ROOM: usize = 32;
 const BYTES_ADDED: usize = 640;
-/// A body that came along is no reason for more.
-const HEAD_ROOM_MAX: usize = 1024;

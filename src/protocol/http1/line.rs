@@ -22,13 +22,18 @@ pub(super) struct Field<'a> {
 pub(super) fn field(line: &[u8]) -> Option<Field<'_>> {
     // The first byte that stands in no name has to be the colon. A line that goes on with the one before begins with a
     // blank, which no name does.
-    let mut seen = 0;
-    let colon = line.iter().position(|byte| {
+    let (mut seen, mut colon) = (0, 0);
+    for byte in line {
         let class = CLASSES[usize::from(*byte)];
+        if class & IN_TOKEN == 0 {
+            break;
+        }
         seen |= class;
-        class & IN_TOKEN == 0
-    });
-    let colon = colon.filter(|at| *at > 0 && line[*at] == b':')?;
+        colon += 1;
+    }
+    if colon == 0 || line.get(colon) != Some(&b':') {
+        return None;
+    }
     let (name, rest) = (&line[..colon], &line[colon + 1..]);
     // Form feed, which `trim_ascii` takes for a blank too, is none here.
     let blanks = rest.iter().take_while(|byte| is_blank(**byte)).count();
@@ -40,11 +45,6 @@ impl Field<'_> {
     /// Whether the value has no byte that may stand in none.
     pub(super) fn is_sound(&self) -> bool {
         !has_control(self.value)
-    }
-
-    /// Whether the name has large letters.
-    pub(super) fn has_large(&self) -> bool {
-        self.seen & LARGE != 0
     }
 }
 
@@ -65,9 +65,6 @@ const CLASSES: [u8; 256] = {
         #[expect(clippy::cast_possible_truncation, reason = "below 128")]
         let letter = byte as u8;
         classes[byte] = if letter.is_ascii_alphanumeric() { IN_TOKEN } else { 0 };
-        if letter.is_ascii_uppercase() {
-            classes[byte] |= LARGE;
-        }
         byte += 1;
     }
     let (marks, mut at) = (b"!#$%&'*+-.^_`|~", 0);
@@ -78,9 +75,9 @@ const CLASSES: [u8; 256] = {
     classes[b'_' as usize] |= UNDERSCORE;
     classes
 };
+/// A carriage return and a line feed.
+pub(super) const LINE_END: usize = 2;
 /// It may stand in a name or a method.
 const IN_TOKEN: u8 = 1;
 /// An underscore.
 pub(super) const UNDERSCORE: u8 = 2;
-/// A large letter.
-const LARGE: u8 = 4;

@@ -8,8 +8,8 @@
 //! where its body ends.
 
 use super::Framing;
-use super::line::{self, UNDERSCORE, is_token};
-use crate::protocol::fields::Fields;
+use super::line::{self, LINE_END, UNDERSCORE, is_token};
+use crate::protocol::fields::Index;
 use crate::protocol::parts::Parts;
 use bytes::Bytes;
 use http::{Method, Uri, Version};
@@ -64,7 +64,9 @@ struct Facts {
     is_1_1: bool,
     method: Range<usize>,
     target: Range<usize>,
-    headers: Fields,
+    /// Where the lines behind the first begin.
+    begins: usize,
+    lines: Index,
     /// Who is named in the target, where it is an absolute one.
     authority: Option<Range<usize>>,
     host: Option<Range<usize>>,
@@ -111,7 +113,7 @@ impl RequestHead {
             method: Method::from_bytes(&head[facts.method]).ok()?,
             uri: Uri::from_maybe_shared(head.slice(facts.target)).ok()?,
             version: if facts.is_1_1 { Version::HTTP_11 } else { Version::HTTP_10 },
-            headers: facts.headers,
+            headers: facts.lines.fields(&head[facts.begins..head.len() - LINE_END], 0),
         })
     }
 }
@@ -143,8 +145,8 @@ impl Facts {
         };
         self.method = line.start..line.start + method;
         self.target = line.start + target.start..line.start + target.end;
-        // Most heads are there as a whole when their first line is read.
-        self.headers = Fields::with_capacity(FIELDS_ROOM, input.len());
+        self.begins = line.end + LINE_END;
+        self.lines = Index::with_capacity(FIELDS_ROOM);
         // Before the target, whose form is another one for these.
         if matches!(&text[..method], b"CONNECT" | b"TRACE" | b"TRACK") {
             return Err(Unfit::Method);
@@ -184,7 +186,7 @@ impl Facts {
         if field.seen & UNDERSCORE != 0 && is_disguised(field.name) {
             return Err(Unfit::Framing);
         }
-        self.headers.append_sound((field.name, field.has_large()), field.value);
+        self.lines.add(line.start - self.begins, text, (field.name, field.value));
         self.weigh(&field, line.start)
     }
 
@@ -321,6 +323,7 @@ const LENGTH_DIGITS_MAX: usize = 15;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::fields::Fields;
     use proptest::prelude::*;
 
     fn whole(head: &str) -> Result<Option<(usize, Framing)>, Unfit> {

@@ -1,0 +1,90 @@
+//! What bytes a name or a value has, eight looked at together.
+//!
+//! Heads are many short texts: a loop over bytes costs more than all else that is done with them, and one over registers of sixteen has
+//! most of them in its rest. The tests hold these against the plain loops.
+
+/// Whether a name is one, and none that ends before its end.
+pub(super) fn is_name(name: &[u8]) -> bool {
+    !name.is_empty() && !any_byte(name, |word| below(word, b'!') | is(word, b':') | is(word, 0x7f) | word)
+}
+
+/// Whether a name has large letters.
+pub(super) fn has_large(name: &[u8]) -> bool {
+    any_byte(name, |word| {
+        // What is no ASCII stands in no name. A letter from `A` on reaches the highest bit by the one sum, one behind `Z` by
+        // the other.
+        let word = word & !HIGH;
+        (word + all(0x80 - b'A')) & !(word + all(0x80 - (b'Z' + 1)))
+    })
+}
+
+/// Whether a value has a byte that may stand in none (RFC 9110 section 5.5).
+pub fn has_control(value: &[u8]) -> bool {
+    // A tab is one that may, and that hardly any value has.
+    any_byte(value, |word| below(word, b' ') | is(word, 0x7f))
+        && value.iter().any(|byte| (*byte < b' ' && *byte != b'\t') || *byte == 0x7f)
+}
+
+/// Whether the highest bit of any byte is set by this, for all bytes eight by eight.
+#[inline]
+fn any_byte(bytes: &[u8], found: impl Fn(u64) -> u64) -> bool {
+    let (words, rest) = bytes.as_chunks::<8>();
+    let mut all = words.iter().fold(0, |all, word| all | found(u64::from_le_bytes(*word)));
+    if let Some(last) = bytes.last_chunk().filter(|_| !rest.is_empty()) {
+        // Some of it was looked at before.
+        all |= found(u64::from_le_bytes(*last));
+    } else if !rest.is_empty() {
+        // A letter, which nothing here looks for.
+        let mut last = [b'a'; 8];
+        last[..rest.len()].copy_from_slice(rest);
+        all |= found(u64::from_le_bytes(last));
+    }
+    all & HIGH != 0
+}
+
+/// Sets the highest bit of a byte below this, which is below 128; of bytes above such a one perhaps too.
+#[inline]
+fn below(word: u64, bound: u8) -> u64 {
+    word.wrapping_sub(all(bound)) & !word
+}
+
+/// The same of a byte that is this one.
+#[inline]
+fn is(word: u64, byte: u8) -> u64 {
+    below(word ^ all(byte), 1)
+}
+
+/// The same byte eight times.
+const fn all(byte: u8) -> u64 {
+    u64::from_le_bytes([byte; 8])
+}
+
+const HIGH: u64 = all(0x80);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn eight_together_say_what_each_alone_does(
+            bytes in prop::collection::vec(prop_oneof![8 => b' '..=b'~', 1 => any::<u8>(), 1 => Just(b'\t')], 0..40),
+        ) {
+            let controls = bytes.iter().any(|byte| (*byte < b' ' && *byte != b'\t') || *byte == 0x7f);
+            prop_assert_eq!(has_control(&bytes), controls);
+            let name = !bytes.is_empty() && bytes.iter().all(|byte| byte.is_ascii_graphic() && *byte != b':');
+            prop_assert_eq!(is_name(&bytes), name);
+            if name {
+                prop_assert_eq!(has_large(&bytes), bytes.iter().any(u8::is_ascii_uppercase));
+            }
+        }
+
+        #[test]
+        fn a_single_odd_byte_is_found_wherever_it_stands(byte: u8, before in 0usize..20, behind in 0usize..20) {
+            let bytes = [vec![b'a'; before], vec![byte], vec![b'a'; behind]].concat();
+            prop_assert_eq!(has_control(&bytes), (byte < b' ' && byte != b'\t') || byte == 0x7f);
+            prop_assert_eq!(is_name(&bytes), byte.is_ascii_graphic() && byte != b':');
+        }
+    }
+}
