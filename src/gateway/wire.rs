@@ -102,12 +102,10 @@ impl Wire {
     /// Waits until the request is out (`None`; also if it cannot be sent on), or its answer begins before.
     pub async fn sent_or_answered(&mut self) -> Result<Option<AnswerHead>, Lost> {
         poll_fn(|context| {
-            let sent = self.poll_send(context).is_ready();
-            match self.poll_head(context) {
-                Poll::Ready(head) => Poll::Ready(head.map(Some)),
-                Poll::Pending if sent => Poll::Ready(Ok(None)),
-                Poll::Pending => Poll::Pending,
+            if self.poll_send(context).is_ready() {
+                return Poll::Ready(Ok(None));
             }
+            self.poll_head(context).map_ok(Some)
         })
         .await
     }

@@ -100,6 +100,10 @@ pub(super) fn channel<'a>(usable: &[&'a Arc<Channel>], facts: Facts<'_>) -> Opti
     {
         return Some((kept, None));
     }
+    // Where there is no choice, none is made.
+    if let ([only], None) = (usable, &facts.preference.session) {
+        return Some((only, None));
+    }
     let best = usable.iter().map(|channel| facts.rank(channel)).min()?;
     let tier = tier(usable, best, facts);
     match (facts.turns, &facts.preference.session) {
@@ -208,6 +212,9 @@ pub(super) fn credential(
         return Some(kept);
     }
     let Some(session) = &preference.session else {
+        if let [only] = usable {
+            return Some(*only);
+        }
         let equal = vec![1; usable.len()];
         return balance::pick(&equal, turn).map(|at| usable[at]);
     };

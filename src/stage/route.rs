@@ -50,25 +50,27 @@ pub fn route(live: &Live, key: &Key, wanted: Wanted<'_>) -> Result<Box<Plan>, Re
     }
     let model = mapped(key, requested).to_owned();
     let serves = |channel: &Channel| wanted.model.is_none() || channel.serves(&model);
-    let serving: Vec<_> = reachable(live, key).filter(|channel| serves(channel)).collect();
-    if serving.is_empty() {
-        return Err(not_found(requested));
-    }
+    let serving = || reachable(live, key).filter(|channel| serves(channel));
     let question = wanted.question();
-    let speaking: Vec<_> = serving.iter().filter(|channel| way(question, channel).is_some()).collect();
-    // A count that nobody makes is estimated.
-    if speaking.is_empty() && !wanted.operation.counts() {
-        return Err(match wanted.operation.protocol() {
-            None if serving.iter().any(|channel| channel.dialect == wanted.dialect) => {
-                not_offered(requested, wanted.operation)
-            }
-            _ => untranslatable(requested, wanted.dialect),
-        });
-    }
-    let is_open = |channel: &&&&Arc<Channel>| channel.open_to(&key.group.id);
-    let candidates: Vec<_> = speaking.iter().filter(is_open).map(|channel| Arc::clone(channel)).collect();
-    if candidates.is_empty() && !speaking.is_empty() {
-        return Err(unavailable(requested, None));
+    let speaking = || serving().filter(|channel| way(question, channel).is_some());
+    let is_open = |channel: &&Arc<Channel>| channel.open_to(&key.group.id);
+    let candidates: Vec<_> = speaking().filter(is_open).map(Arc::clone).collect();
+    if candidates.is_empty() {
+        if speaking().next().is_some() {
+            return Err(unavailable(requested, None));
+        }
+        if serving().next().is_none() {
+            return Err(not_found(requested));
+        }
+        // A count that nobody makes is estimated.
+        if !wanted.operation.counts() {
+            return Err(match wanted.operation.protocol() {
+                None if serving().any(|channel| channel.dialect == wanted.dialect) => {
+                    not_offered(requested, wanted.operation)
+                }
+                _ => untranslatable(requested, wanted.dialect),
+            });
+        }
     }
     let turns = if wanted.model.is_some() { Turns::Weighted } else { Turns::First };
     let names = (model, requested.to_owned());
