@@ -1,7 +1,7 @@
 //! From what the operator wrote to what an exchange reads.
 //!
 //! Read it in this order: [`source`] (the only door to files and environment), `node` (three syntaxes, one
-//! tree with positions), [`mod@schema`] (what may be written where), `file` (the same as types), `compile`
+//! tree with positions), [`mod@schema`] (what may be written where), `fit` (whether it is), `file` (the same as types), `compile`
 //! (meaning, cross-references, secrets), [`snapshot`] (the result), with [`mod@load`] as the way through all of
 //! them; beside it [`reload`] (when to go that way again), [`redact`] (the result without secrets) and [`diff`] (what two
 //! results have otherwise).
@@ -10,6 +10,7 @@
 mod compile;
 pub mod diff;
 mod file;
+mod fit;
 pub mod history;
 pub mod load;
 mod node;

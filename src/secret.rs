@@ -71,11 +71,11 @@ impl fmt::Display for Secret {
 
 /// The last four characters of a credential, or nothing where so few would give too much of it away.
 pub fn last4(text: &str) -> String {
-    if text.chars().count() < SHOWN_FROM_CHARS {
+    if text.chars().nth(SHOWN_FROM_CHARS - 1).is_none() {
         return String::new();
     }
-    let tail: Vec<char> = text.chars().rev().take(4).collect();
-    tail.into_iter().rev().collect()
+    let from = text.char_indices().rev().nth(3).map_or(0, |(at, _)| at);
+    text[from..].to_owned()
 }
 
 /// Shorter credentials show nothing: four of eight characters would be half of it.
@@ -114,8 +114,10 @@ impl KeyDigest {
 
 impl fmt::Display for KeyDigest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let digits = self.0.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+        let digits = digits.map(|digit| char::from(b"0123456789abcdef"[usize::from(digit)]));
         f.write_str("sha256:")?;
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        f.write_str(&digits.collect::<String>())
     }
 }
 

@@ -4,6 +4,7 @@
 //! that comes out is only used if none was noted. No secret's value reaches a message.
 
 pub(super) mod address;
+mod at;
 mod channels;
 mod clouds;
 mod egress;
@@ -24,8 +25,9 @@ mod units;
 mod upstream;
 mod usefulness;
 
+use self::at::{At, Spot};
 use super::file::{File, Limits as WrittenLimits, present};
-use super::node::{NAME_CHARS_MAX, Sheet, Step, Value};
+use super::node::{NAME_CHARS_MAX, Sheet, Value};
 use super::problem::{Findings, Problem, did_you_mean, shown};
 use super::snapshot::{Channel, Group, Limits, Profile, Quota, Rate, Snapshot};
 use super::source::Reads;
@@ -77,11 +79,11 @@ pub(super) fn compile(
     compiler.groups(files);
     compiler.profiles(files);
     compiler.channels(files, &upstream);
-    let keys = compiler.keys(files);
-    let projects = compiler.projects(files);
+    let keys = compiler.keys();
+    let projects = compiler.projects(files, &keys.listed);
     compiler.quotas_kept(&keys.listed, &projects, ledger.is_some() || fleet.is_some());
     let prices = compiler.prices(files);
-    compiler.look_for_the_useless(files, &keys.listed);
+    compiler.look_for_the_useless(files, &keys);
     let snapshot = Snapshot {
         hash: compiler.reads.hash(),
         server,
@@ -116,33 +118,6 @@ struct Compiler<'a, 'r> {
     channels: Vec<Arc<Channel>>,
 }
 
-/// Where something stands: a file and the way down its tree.
-#[derive(Debug, Clone)]
-struct At {
-    file: usize,
-    steps: Vec<Step>,
-}
-
-impl At {
-    fn section(file: usize, name: &str) -> Self {
-        Self { file, steps: vec![Step::Key(name.to_owned())] }
-    }
-
-    fn key(&self, key: &str) -> Self {
-        self.step(Step::Key(key.to_owned()))
-    }
-
-    fn item(&self, index: usize) -> Self {
-        self.step(Step::Index(index))
-    }
-
-    fn step(&self, step: Step) -> Self {
-        let mut steps = self.steps.clone();
-        steps.push(step);
-        Self { file: self.file, steps }
-    }
-}
-
 /// A kind of entry: what it is called, and where a file has it.
 type Section<T> = (&'static str, fn(&File) -> &[Option<T>]);
 
@@ -156,12 +131,12 @@ fn entries<'a, T: 'a>(files: &'a [File], (section, of): Section<T>) -> impl Iter
 impl Compiler<'_, '_> {
     fn problem(&mut self, at: &At, what: impl Into<String>, hint: Option<String>) {
         let sheet = &self.sheets[at.file];
-        self.findings.problem(at.file, || Problem::at_steps(sheet, &at.steps, what).hint(hint));
+        self.findings.problem(at.file, || Problem::at_steps(sheet, &at.steps(), what).hint(hint));
     }
 
     fn warning(&mut self, at: &At, what: impl Into<String>, hint: Option<String>) {
         let sheet = &self.sheets[at.file];
-        self.findings.warning(at.file, || Problem::at_steps(sheet, &at.steps, what).hint(hint));
+        self.findings.warning(at.file, || Problem::at_steps(sheet, &at.steps(), what).hint(hint));
     }
 
     /// A reference that leads nowhere, as far as everything was read.
@@ -174,9 +149,10 @@ impl Compiler<'_, '_> {
     /// Whether a table has no other keys than these. What did not fit has been reported, and was written.
     fn says_only(&self, at: &At, keys: &[&str]) -> bool {
         let root = &self.sheets[at.file].root;
-        let entry = at.steps.iter().try_fold(root, |node, step| node.down(step).map(|(_, below)| below));
+        let entry =
+            at.steps().into_iter().try_fold(root, |node, step| node.down(step).map(|(_, below)| below));
         let Some(Value::Table(entries)) = entry.map(|node| &node.value) else { return false };
-        entries.iter().all(|entry| keys.contains(&entry.key.as_str()))
+        entries.iter().all(|entry| keys.contains(&&*entry.key))
     }
 
     /// Notes a problem with text and goes on without the value.
@@ -185,7 +161,7 @@ impl Compiler<'_, '_> {
     }
 
     /// A name that may be a metric label and is the only one of its kind.
-    fn name(&mut self, at: &At, name: &str, first: &mut Map<String, At>) {
+    fn name(&mut self, at: &At, name: &str, first: &mut Map<String, Spot>) {
         let at = at.key("name");
         if name.is_empty() || name.trim() != name || name.contains(char::is_control) {
             self.problem(
@@ -196,12 +172,13 @@ impl Compiler<'_, '_> {
         } else if name.chars().count() > NAME_CHARS_MAX {
             self.problem(&at, format!("is longer than {NAME_CHARS_MAX} characters"), None);
         } else if let Some(first) = first.get(name) {
+            let first = first.at();
             let sheet = &self.sheets[first.file];
-            let line = sheet.root.locate(&first.steps).line;
+            let line = sheet.root.locate(&first.key("name").steps()).line();
             let what = format!("is given twice; the first is at {}:{line}", sheet.path.display());
             self.problem(&at, what, None);
         } else {
-            first.insert(name.to_owned(), at);
+            first.insert(name.to_owned(), at.spot());
         }
     }
 
@@ -233,7 +210,7 @@ impl Compiler<'_, '_> {
             let quota = self.quota(&at.key("quota"), group.quota.as_ref());
             self.add_group(GroupId::new(&group.name), limits, quota);
         }
-        if !self.group_index.contains_key(&GroupId::new(DEFAULT_GROUP)) {
+        if !self.group_index.contains_key(DEFAULT_GROUP) {
             self.add_group(GroupId::new(DEFAULT_GROUP), Limits::default(), None);
         }
     }
@@ -246,7 +223,7 @@ impl Compiler<'_, '_> {
 
     /// The group a reference means.
     fn group(&mut self, at: &At, name: &str) -> Option<Arc<Group>> {
-        if let Some(index) = self.group_index.get(&GroupId::new(name)) {
+        if let Some(index) = self.group_index.get(name) {
             return Some(Arc::clone(&self.groups[*index]));
         }
         let hint = did_you_mean(name, self.groups.iter().map(|group| group.id.as_str()));
@@ -256,7 +233,7 @@ impl Compiler<'_, '_> {
     }
 
     fn limits(&mut self, at: &At, written: &WrittenLimits) -> Limits {
-        let mut rate = |per_minute: Option<u64>, burst: Option<u64>, of: (&str, &str)| {
+        let mut rate = |per_minute: Option<u64>, burst: Option<u64>, of: (&'static str, &str)| {
             if burst.is_some() && per_minute.is_none() {
                 self.problem(&at.key(of.0), format!("limits nothing without `{}`", of.1), None);
             }

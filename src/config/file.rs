@@ -23,7 +23,8 @@ pub(super) use self::quota::{Project, Quota};
 pub(super) use self::tls::TlsListener;
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Deserializer};
 
 /// A list in which an item that was refused is `None`, so that the others keep their positions.
 pub(super) type List<T> = Vec<Option<T>>;
@@ -75,12 +76,22 @@ pub(super) struct File {
     #[serde(default)]
     pub(super) project: List<Project>,
     /// The credentials clients use: [below](#keys).
-    #[serde(default)]
-    #[schemars(extend("x-default" = "at least one"))]
-    pub(super) key: List<Key>,
+    #[serde(default, rename = "key")]
+    #[schemars(with = "List<Key>", extend("x-default" = "at least one"))]
+    pub(super) _key: Later,
     /// What models cost, instead of the built-in prices; the first that matches counts: [below](#prices).
     #[serde(default)]
     pub(super) price: List<Price>,
+}
+
+/// What is read later, each on its own, because there may be very many.
+#[derive(Debug, Default)]
+pub(super) struct Later;
+
+impl<'de> Deserialize<'de> for Later {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        IgnoredAny::deserialize(deserializer).map(|IgnoredAny| Self)
+    }
 }
 
 /// A length of time.

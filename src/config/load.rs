@@ -5,10 +5,10 @@
 
 use super::compile::{self, Compiled, Input};
 use super::file::{File, present};
+use super::fit::Schema;
 use super::history::SourceFile;
 use super::node::{self, Sheet, Step, Value};
 use super::problem::{Findings, Problem, Problems};
-use super::schema::Schema;
 use super::snapshot::Snapshot;
 use super::source::{Reads, Source, Watched};
 use std::collections::HashSet;
@@ -160,14 +160,11 @@ impl<'a> Reader<'a> {
 
     fn fitted(&mut self, sheet: Sheet, depth: usize) {
         let order = self.sheets.len();
-        let fitted = self.schema.fit((order, &sheet.path, &sheet.root), &mut self.findings);
-        let file: File = serde_json::from_value(fitted).unwrap_or_else(|_| {
+        self.schema.fit((order, &sheet), &mut self.findings);
+        let file: File = sheet.root.typed().unwrap_or_else(|_| {
             self.incomplete = true;
             if matches!(sheet.root.value, Value::Table(_)) {
-                // The schema was generated from the types, so this is a fault of ours; to go on with nothing
-                // of the file would be worse. serde's own message could hold a secret.
-                let what = "does not fit the configuration's types although it fits the schema";
-                self.findings.problem(order, || Problem::of_file(&sheet.path, what));
+                self.findings.problem(order, || Problem::of_types(&sheet));
             }
             File::default()
         });
@@ -187,16 +184,16 @@ impl<'a> Reader<'a> {
     /// `[server]`, `[upstream]`, `[trace]`, `[log]`, `[ledger]`, `[history]` and `[fleet]` belong to the process: one place for them.
     fn refuse_edge_sections(&mut self, sheet: &Sheet, order: usize) {
         let Value::Table(entries) = &sheet.root.value else { return };
-        for entry in entries.iter().filter(|entry| ENTRY_FILE_ONLY.contains(&entry.key.as_str())) {
+        for entry in entries.iter().filter(|entry| ENTRY_FILE_ONLY.contains(&&*entry.key)) {
             let what =
                 format!("only the entry file may have this; move it to {}", self.sheets[0].path.display());
-            let steps = [Step::Key(entry.key.clone())];
+            let steps = [Step::Key(&entry.key)];
             self.findings.problem(order, || Problem::at_steps(sheet, &steps, what));
         }
     }
 
     fn include(&mut self, order: usize, (index, pattern): (usize, &str), depth: usize) {
-        let steps = [Step::Key("include".to_owned()), Step::Index(index)];
+        let steps = [Step::Key("include"), Step::Index(index)];
         let sheet = &self.sheets[order];
         let path = sheet.path.parent().unwrap_or(Path::new("")).join(pattern);
         let problem = |what: String| Problem::at_steps(sheet, &steps, what);

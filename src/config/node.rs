@@ -4,17 +4,36 @@
 //! a table never holds a key twice.
 
 mod json;
+mod plain;
 mod toml;
+mod typed;
 mod yaml;
 
+use std::cell::Cell;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-/// A line and a column in characters, both from 1.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// A line and a column in characters, both from 1. Small, because every value has one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Place {
-    pub(super) line: usize,
-    pub(super) column: usize,
+    line: u32,
+    column: u32,
+}
+
+impl Place {
+    fn new(line: usize, column: usize) -> Self {
+        let number = |number| u32::try_from(number).unwrap_or(u32::MAX);
+        Self { line: number(line), column: number(column) }
+    }
+
+    pub(super) fn line(self) -> usize {
+        self.line as usize
+    }
+
+    pub(super) fn column(self) -> usize {
+        self.column as usize
+    }
 }
 
 /// The first character of a file.
@@ -25,6 +44,8 @@ pub(super) const START: Place = Place { line: 1, column: 1 };
 pub(super) struct Node {
     pub(super) place: Place,
     pub(super) value: Value,
+    /// The schema does not know it: it was reported, and counts as not written.
+    misfit: Cell<bool>,
 }
 
 /// What the three syntaxes have in common, and TOML's dates.
@@ -43,15 +64,16 @@ pub(super) enum Value {
 /// A key of a table with its value, in the order written.
 #[derive(Debug, Clone)]
 pub(super) struct Entry {
-    pub(super) key: String,
+    /// Shared by all that are called so, as far as the syntax allows.
+    pub(super) key: Arc<str>,
     pub(super) place: Place,
     pub(super) node: Node,
 }
 
 /// One step down the tree.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Step {
-    Key(String),
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Step<'a> {
+    Key(&'a str),
     Index(usize),
 }
 
@@ -100,7 +122,8 @@ pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<Node, Fault> {
     match path.extension().and_then(std::ffi::OsStr::to_str) {
         Some("yaml" | "yml") => yaml::parse(text),
         Some("json") => json::parse(text),
-        _ => toml::parse(text),
+        // What is written plainly needs no parser of all of TOML.
+        _ => plain::parse(text).map_or_else(|| toml::parse(text), Ok),
     }
 }
 
@@ -113,6 +136,20 @@ pub fn yaml(text: &str) -> Result<serde_json::Value, String> {
 }
 
 impl Node {
+    fn new(place: Place, value: Value) -> Self {
+        Self { place, value, misfit: Cell::new(false) }
+    }
+
+    /// Notes that it does not fit.
+    pub(super) fn refuse(&self) {
+        self.misfit.set(true);
+    }
+
+    /// Whether it counts as written.
+    pub(super) fn fits(&self) -> bool {
+        !self.misfit.get()
+    }
+
     /// The same without places; a number that JSON has no word for is nothing.
     fn into_json(self) -> serde_json::Value {
         match self.value {
@@ -123,7 +160,7 @@ impl Node {
             Value::Text(text) | Value::Date(text) => text.into(),
             Value::List(items) => items.into_iter().map(Self::into_json).collect(),
             Value::Table(entries) => {
-                entries.into_iter().map(|entry| (entry.key, entry.node.into_json())).collect()
+                entries.into_iter().map(|entry| (entry.key.to_string(), entry.node.into_json())).collect()
             }
         }
     }
@@ -131,37 +168,37 @@ impl Node {
     /// The value under a key.
     pub(super) fn get(&self, key: &str) -> Option<&Entry> {
         match &self.value {
-            Value::Table(entries) => entries.iter().find(|entry| entry.key == key),
+            Value::Table(entries) => entries.iter().find(|entry| *entry.key == *key),
             _ => None,
         }
     }
 
     /// What stands one step below, with its place.
-    pub(super) fn down(&self, step: &Step) -> Option<(Place, &Self)> {
+    pub(super) fn down(&self, step: Step<'_>) -> Option<(Place, &Self)> {
         match (step, &self.value) {
             (Step::Key(key), _) => self.get(key).map(|entry| (entry.place, &entry.node)),
-            (Step::Index(index), Value::List(items)) => items.get(*index).map(|item| (item.place, item)),
+            (Step::Index(index), Value::List(items)) => items.get(index).map(|item| (item.place, item)),
             (Step::Index(_), _) => None,
         }
     }
 
     /// The place of what stands under the steps, or of the nearest thing above it.
-    pub(super) fn locate(&self, steps: &[Step]) -> Place {
+    pub(super) fn locate(&self, steps: &[Step<'_>]) -> Place {
         let mut at = (self.place, self);
         for step in steps {
-            let Some(next) = at.1.down(step) else { break };
+            let Some(next) = at.1.down(*step) else { break };
             at = next;
         }
         at.0
     }
 
     /// The steps as an operator reads them: `channel.openai-main.api_keys[0]`; entries go by their name.
-    pub(super) fn dotted(&self, steps: &[Step]) -> String {
+    pub(super) fn dotted(&self, steps: &[Step<'_>]) -> String {
         let mut text = String::new();
         let mut node = Some(self);
         for step in steps {
-            node = node.and_then(|node| node.down(step)).map(|(_, node)| node);
-            match (step, node.and_then(Self::name)) {
+            node = node.and_then(|node| node.down(*step)).map(|(_, node)| node);
+            match (*step, node.and_then(Self::name)) {
                 (Step::Index(_), Some(name)) | (Step::Key(name), _) => {
                     let dot = if text.is_empty() { "" } else { "." };
                     text.push_str(dot);
@@ -175,7 +212,7 @@ impl Node {
         text
     }
 
-    fn name(&self) -> Option<&String> {
+    fn name(&self) -> Option<&str> {
         match &self.get("name")?.node.value {
             Value::Text(name) if !name.is_empty() => Some(name),
             _ => None,
@@ -234,6 +271,6 @@ impl<'a> Lines<'a> {
         let line = self.starts.partition_point(|start| *start <= offset);
         let start = self.starts[line - 1];
         let column = self.text.get(start..offset).map_or(offset - start, |text| text.chars().count());
-        Place { line, column: column + 1 }
+        Place::new(line, column + 1)
     }
 }

@@ -34,13 +34,19 @@ impl Problem {
 
     /// A problem at a place that has no dotted path, as in a file that cannot be parsed.
     pub(super) fn at_place(file: &std::path::Path, place: Place, what: impl Into<String>) -> Self {
-        Self { line: Some(place.line), column: Some(place.column), ..Self::of_file(file, what) }
+        Self { line: Some(place.line()), column: Some(place.column()), ..Self::of_file(file, what) }
     }
 
     /// A problem with what stands under `steps`, or would stand there.
-    pub(super) fn at_steps(sheet: &Sheet, steps: &[Step], what: impl Into<String>) -> Self {
+    pub(super) fn at_steps(sheet: &Sheet, steps: &[Step<'_>], what: impl Into<String>) -> Self {
         let path = sheet.root.dotted(steps);
         Self { path, ..Self::at_place(&sheet.path, sheet.root.locate(steps), what) }
+    }
+
+    /// The schema was generated from the types, so this is a fault of ours; to go on with nothing of the file would be worse.
+    /// serde's own message could hold a secret.
+    pub(super) fn of_types(sheet: &Sheet) -> Self {
+        Self::of_file(&sheet.path, "does not fit the configuration's types although it fits the schema")
     }
 
     /// Adds how to mend it.

@@ -133,7 +133,9 @@ impl Source for FsSource {
         if !metadata.is_file() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "is not a regular file"));
         }
-        let mut bytes = Vec::new();
+        // Room for all of it, and for the byte that would be one too many.
+        let length = metadata.len().min(FILE_BYTES_MAX) + 1;
+        let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or_default());
         file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
         if bytes.len() as u64 > FILE_BYTES_MAX {
             return Err(io::Error::new(io::ErrorKind::FileTooLarge, "is larger than 256 MiB"));

@@ -173,7 +173,7 @@ impl Compiler<'_, '_> {
     fn model_map(&mut self, at: &At, written: &Written, models: Option<&Patterns>) {
         let at = at.key("model_map");
         for (here, there) in &written.model_map {
-            let at = at.key(here);
+            let at = at.named(here);
             if there.trim().is_empty() || here.trim().is_empty() {
                 self.problem(&at, "maps from or to an empty name", None);
             } else if models.is_some_and(|models| !models.matches(here)) {
@@ -194,7 +194,7 @@ impl Compiler<'_, '_> {
         let at_set = at.key("set");
         let mut set = Vec::new();
         for (name, value) in &written.request_headers.set {
-            let at = at_set.key(name);
+            let at = at_set.named(name);
             let Some(name) = self.header_name(&at, name) else { continue };
             match HeaderValue::from_str(value) {
                 Ok(_) => set.push((name, Secret::new(value))),

@@ -149,7 +149,11 @@ impl Compiler<'_, '_> {
     }
 
     /// A name that goes into an address.
-    fn name_of_cloud(&mut self, at: &At, (name, said, hint): (&str, Option<&str>, &str)) -> Option<String> {
+    fn name_of_cloud(
+        &mut self,
+        at: &At,
+        (name, said, hint): (&'static str, Option<&str>, &str),
+    ) -> Option<String> {
         let is_sound = |text: &&str| {
             let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
             // Projects of a domain have it before their name.

@@ -2,9 +2,11 @@
 //!
 //! Invariant: two names never share a credential, and a key's text is forgotten once its digest is known.
 
+use super::at::Spot;
 use super::secrets::Found;
-use super::{At, Compiler, DEFAULT_GROUP, entries, examples, units};
-use crate::config::file::{File, Key as Written, Limits as WrittenLimits, present};
+use super::{At, Compiler, DEFAULT_GROUP, examples, units};
+use crate::config::file::{Key as Written, Limits as WrittenLimits, List, present};
+use crate::config::node::{Node, Sheet, Value};
 use crate::config::problem::{Problem, did_you_mean, shown};
 use crate::config::snapshot::{Group, Key, Limits, ModelLimit, Pattern, Patterns, Profile};
 use crate::id::{KeyId, ProfileId};
@@ -19,27 +21,58 @@ pub(super) struct Keys {
     pub(super) listed: Vec<Arc<Key>>,
     pub(super) by_digest: Map<KeyDigest, usize>,
     pub(super) example: Option<Problem>,
+    /// What those that say so may be asked for: where that stands, whose it is, and the list as written.
+    pub(super) choosy: Vec<(At, usize, List<String>)>,
+}
+
+/// The keys over all files, each read when it is its turn: as types all of them at once are a hundred megabytes.
+fn written_keys(sheets: &[Sheet]) -> impl Iterator<Item = (At, &Node)> {
+    sheets.iter().enumerate().flat_map(|(file, sheet)| {
+        let items = listed(sheet).iter().enumerate().filter(|(_, item)| item.fits());
+        items.map(move |(index, item)| (At::section(file, "key").item(index), item))
+    })
+}
+
+fn listed(sheet: &Sheet) -> &[Node] {
+    match sheet.root.get("key").filter(|entry| entry.node.fits()).map(|entry| &entry.node.value) {
+        Some(Value::List(items)) => items,
+        _ => &[],
+    }
 }
 
 impl Compiler<'_, '_> {
     /// Compiles every key.
-    pub(super) fn keys(&mut self, files: &[File]) -> Keys {
+    pub(super) fn keys(&mut self) -> Keys {
+        let count = self.sheets.iter().map(|sheet| listed(sheet).len()).sum();
         let mut keys = Keys::default();
-        let mut first = Map::default();
-        let mut first_by_digest = Map::default();
-        for (at, written) in entries(files, ("key", |file| &file.key)) {
+        let (mut first, mut first_by_digest) = (Map::default(), Map::default());
+        keys.listed.reserve(count);
+        keys.by_digest.reserve(count);
+        first.reserve(count);
+        first_by_digest.reserve(count);
+        for (at, node) in written_keys(self.sheets) {
+            let Ok(mut written) = node.typed::<Written>() else {
+                let sheet = &self.sheets[at.file];
+                self.findings.problem(at.file, || Problem::of_types(sheet));
+                continue;
+            };
             self.name(&at, &written.name, &mut first);
-            let (digest, tail) = self.credential(&at, written);
+            let (digest, tail) = self.credential(&at, &written);
             if let Some(digest) = digest {
                 self.one_name(&at, digest, &mut first_by_digest);
                 self.note_example(&at, digest, &mut keys);
                 keys.by_digest.insert(digest, keys.listed.len());
             }
-            let key = self.key(&at, written, (keys.listed.len(), tail));
-            let others = self.other_groups(&at, written);
+            let key = self.key(&at, &written, (keys.listed.len(), tail));
+            let others = self.other_groups(&at, &written);
+            if key.is_some()
+                && let Some(models) = written.models.take()
+            {
+                keys.choosy.push((at.key("models"), keys.listed.len(), models));
+            }
             keys.listed.extend(key.map(|key| Arc::new(in_all_groups(key, others))));
         }
-        if !self.incomplete && files.iter().all(|file| file.key.is_empty()) {
+        if !self.incomplete && count == 0 {
             let sheet = &self.sheets[0];
             let what = "no key at all: nobody could use the gateway";
             let hint = "add a [[key]]; `tollgate keys new` makes one".to_owned();
@@ -48,15 +81,15 @@ impl Compiler<'_, '_> {
         keys
     }
 
-    fn one_name(&mut self, at: &At, digest: KeyDigest, first: &mut Map<KeyDigest, At>) {
+    fn one_name(&mut self, at: &At, digest: KeyDigest, first: &mut Map<KeyDigest, Spot>) {
         match first.entry(digest) {
             Entry::Vacant(entry) => {
-                entry.insert(at.clone());
+                entry.insert(at.spot());
             }
             Entry::Occupied(entry) => {
-                let other = entry.get();
+                let other = entry.get().at();
                 let sheet = &self.sheets[other.file];
-                let name = sheet.root.dotted(&other.steps);
+                let name = sheet.root.dotted(&other.steps());
                 self.problem(at, format!("has the same secret as {name}"), None);
             }
         }
@@ -69,7 +102,7 @@ impl Compiler<'_, '_> {
         let what = "is a published example key: everybody knows it, and `run` refuses it";
         let hint = "`tollgate keys new` makes one of your own".to_owned();
         let sheet = &self.sheets[at.file];
-        let problem = || Problem::at_steps(sheet, &at.steps, what).hint(Some(hint.clone()));
+        let problem = || Problem::at_steps(sheet, &at.steps(), what).hint(Some(hint.clone()));
         keys.example.get_or_insert_with(problem);
         self.findings.warning(at.file, problem);
     }

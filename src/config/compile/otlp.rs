@@ -110,7 +110,7 @@ impl Compiler<'_, '_> {
         let at = at.key("headers");
         let mut headers: BTreeMap<String, Secret> = BTreeMap::new();
         for (name, text) in &written.headers {
-            let at = at.key(name);
+            let at = at.named(name);
             match self.secret_of(&at, text, Form::Value) {
                 Found::Secret(secret) => drop(headers.insert(name.to_ascii_lowercase(), secret)),
                 Found::Missing(what) => self.problem(&at, what, None),
@@ -164,7 +164,7 @@ impl Compiler<'_, '_> {
             self.reads.count(value.as_bytes());
             if name.trim().is_empty() || name.len() + value.len() > ATTRIBUTE_BYTES_MAX {
                 let what = format!("must have a name, and at most {ATTRIBUTE_BYTES_MAX} bytes with it");
-                self.problem(&at_resource.key(name), what, None);
+                self.problem(&at_resource.named(name), what, None);
             }
         }
         self.reads.count(named.as_bytes());

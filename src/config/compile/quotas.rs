@@ -26,9 +26,8 @@ impl Compiler<'_, '_> {
     }
 
     /// Compiles every project, and warns about one that no key names.
-    pub(super) fn projects(&mut self, files: &[File]) -> Vec<Project> {
-        let named: BTreeSet<&str> =
-            entries(files, ("key", |file| &file.key)).filter_map(|(_, key)| key.project.as_deref()).collect();
+    pub(super) fn projects(&mut self, files: &[File], keys: &[Arc<Key>]) -> Vec<Project> {
+        let named: BTreeSet<&str> = keys.iter().filter_map(|key| key.project.as_deref()).collect();
         let mut first = Map::default();
         let mut projects = Vec::new();
         for (at, written) in entries(files, ("project", |file| &file.project)) {

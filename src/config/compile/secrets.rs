@@ -188,7 +188,7 @@ impl Compiler<'_, '_> {
                 "the secret is written into the configuration"
             };
             let hint = "better { env = \"…\" }, { file = \"…\" } or { credential = \"…\" }".to_owned();
-            crate::config::Problem::at_steps(sheet, &at.steps, what).hint(Some(hint))
+            crate::config::Problem::at_steps(sheet, &at.steps(), what).hint(Some(hint))
         });
     }
 }

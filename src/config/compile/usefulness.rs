@@ -1,5 +1,6 @@
 //! What is written and can have no effect: warnings, since an operator may be half way to something.
 
+use super::keys::Keys;
 use super::{At, Compiler, entries};
 use crate::config::file::{File, present};
 use crate::config::problem::{Problem, shown};
@@ -10,14 +11,14 @@ use std::sync::Arc;
 
 impl Compiler<'_, '_> {
     /// Warns about channels without traffic and names that nothing serves.
-    pub(super) fn look_for_the_useless(&mut self, files: &[File], keys: &[Arc<Key>]) {
+    pub(super) fn look_for_the_useless(&mut self, files: &[File], keys: &Keys) {
         if !self.channels.iter().any(|channel| channel.enabled && channel.weight > 0) {
             let sheet = &self.sheets[0];
             let what = "no channel can take traffic: none is enabled with a weight above 0";
             self.findings.warning(0, || Problem::of_file(&sheet.path, what));
         }
         self.mapping_targets(files);
-        self.key_models(files, keys);
+        self.key_models(keys);
     }
 
     fn mapping_targets(&mut self, files: &[File]) {
@@ -31,18 +32,17 @@ impl Compiler<'_, '_> {
         }
     }
 
-    fn key_models(&mut self, files: &[File], keys: &[Arc<Key>]) {
-        let by_name: HashMap<&str, &Arc<Key>> = keys.iter().map(|key| (key.id.as_str(), key)).collect();
+    fn key_models(&mut self, keys: &Keys) {
         // Thousands of keys share a few lists: what was found out once is not looked for again.
         let mut known: HashMap<(GroupId, Option<ProfileId>, String), bool> = HashMap::new();
-        for (at, written) in entries(files, ("key", |file| &file.key)) {
-            let Some(key) = by_name.get(written.name.as_str()) else { continue };
-            for (index, model) in present(written.models.as_deref().unwrap_or_default()) {
+        for (at, position, models) in &keys.choosy {
+            let key = &keys.listed[*position];
+            for (index, model) in present(models) {
                 let profile = key.profile.as_ref().map(|profile| profile.id.clone());
                 let question = (key.group.id.clone(), profile, model.clone());
                 let reachable = *known.entry(question).or_insert_with(|| self.reachable(key, model));
                 if !reachable {
-                    self.unreachable(&at.key("models").item(index), model, &key.group.id);
+                    self.unreachable(&at.item(index), model, &key.group.id);
                 }
             }
         }

@@ -9,12 +9,13 @@ use serde::de::{Deserializer as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 
 /// Reads a JSON document.
 pub(super) fn parse(text: &str) -> Result<Node, Fault> {
     let reader = Reader { text, lines: Lines::new(text) };
     let root: &RawValue = serde_json::from_str(text).map_err(|error| {
-        let place = super::Place { line: error.line().max(1), column: error.column().max(1) };
+        let place = super::Place::new(error.line().max(1), error.column().max(1));
         Fault::new(place, format!("is not valid JSON: {}", without_place(&error)))
     })?;
     reader.node(root, 0)
@@ -60,7 +61,7 @@ impl<'a> Reader<'a> {
                 Err(_) => Value::Float(serde_json::from_str(text).map_err(broken)?),
             },
         };
-        Ok(Node { place, value })
+        Ok(Node::new(place, value))
     }
 
     fn table(&self, raw: &'a RawValue, depth: usize) -> Result<Node, Fault> {
@@ -76,9 +77,9 @@ impl<'a> Reader<'a> {
             };
             let place = self.lines.place(start);
             table.key(&key, place)?;
-            table.entries.push(Entry { key: key.into_owned(), place, node: self.node(value, depth + 1)? });
+            table.entries.push(Entry { key: Arc::from(&*key), place, node: self.node(value, depth + 1)? });
         }
-        Ok(Node { place, value: Value::Table(table.entries) })
+        Ok(Node::new(place, Value::Table(table.entries)))
     }
 }
 

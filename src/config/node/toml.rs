@@ -1,6 +1,7 @@
-//! TOML to the tree. The parser bounds its own depth and refuses duplicate keys.
+//! All of TOML to the tree, and what is wrong with it. The parser bounds its own depth and refuses duplicate keys.
 
 use super::{Entry, Fault, Lines, Node, Value};
+use std::sync::Arc;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -15,7 +16,7 @@ pub(super) fn parse(text: &str) -> Result<Node, Fault> {
         return Err(Fault::new(lines.place(offset(error)), what));
     }
     let place = lines.place(0);
-    Ok(Node { place, value: table_value(table.into_inner(), &lines)? })
+    Ok(Node::new(place, table_value(table.into_inner(), &lines)?))
 }
 
 fn node(spanned: Spanned<DeValue<'_>>, lines: &Lines<'_>) -> Result<Node, Fault> {
@@ -37,15 +38,15 @@ fn node(spanned: Spanned<DeValue<'_>>, lines: &Lines<'_>) -> Result<Node, Fault>
         }
         DeValue::Table(table) => table_value(table, lines)?,
     };
-    Ok(Node { place, value })
+    Ok(Node::new(place, value))
 }
 
 fn table_value(table: DeTable<'_>, lines: &Lines<'_>) -> Result<Value, Fault> {
     let mut entries = Vec::with_capacity(table.len());
     for (key, value) in table {
         let place = lines.place(key.span().start);
-        entries.push(Entry { key: key.into_inner().into_owned(), place, node: node(value, lines)? });
+        entries.push(Entry { key: Arc::from(&*key.into_inner()), place, node: node(value, lines)? });
     }
-    entries.sort_by_key(|entry| (entry.place.line, entry.place.column));
+    entries.sort_by_key(|entry| entry.place);
     Ok(Value::Table(entries))
 }

@@ -6,6 +6,7 @@
 use super::{DEPTH_MAX, Entry, Fault, Node, Place, START, TableBuilder, Value};
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, StrInput, Tag};
 use std::collections::HashMap;
+use std::sync::Arc;
 
 /// Reads a YAML stream of one document.
 pub(super) fn parse(text: &str) -> Result<Node, Fault> {
@@ -21,7 +22,7 @@ pub(super) fn parse(text: &str) -> Result<Node, Fault> {
         }
     }
     // A file of comments only is an empty table, as in TOML.
-    Ok(root.unwrap_or(Node { place: START, value: Value::Table(Vec::new()) }))
+    Ok(root.unwrap_or(Node::new(START, Value::Table(Vec::new()))))
 }
 
 struct Reader<'a> {
@@ -61,7 +62,7 @@ impl<'a> Reader<'a> {
             Event::Alias(anchor) => return self.alias(anchor, place),
             _ => return Err(Fault::new(place, "is not valid YAML: a value was expected")),
         };
-        let node = Node { place, value };
+        let node = Node::new(place, value);
         if anchor > 0 {
             self.anchors.insert(anchor, node.clone());
         }
@@ -90,7 +91,7 @@ impl<'a> Reader<'a> {
             table.key(&key, place)?;
             let (event, value_place) = self.next()?;
             let node = self.node(event, value_place, depth + 1)?;
-            table.entries.push(Entry { key, place, node });
+            table.entries.push(Entry { key: Arc::from(key), place, node });
         }
     }
 
@@ -102,7 +103,7 @@ impl<'a> Reader<'a> {
         if self.repeated > REPEATED_NODES_MAX {
             return Err(Fault::new(place, "repeats too much through aliases"));
         }
-        Ok(Node { place, value: node.value.clone() })
+        Ok(Node::new(place, node.value.clone()))
     }
 }
 
@@ -115,7 +116,7 @@ fn count(node: &Node) -> usize {
 }
 
 fn place(marker: &Marker) -> Place {
-    Place { line: marker.line().max(1), column: marker.col() + 1 }
+    Place::new(marker.line().max(1), marker.col() + 1)
 }
 
 fn refuse_tag(tag: Option<&Tag>, place: Place) -> Result<(), Fault> {
