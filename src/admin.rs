@@ -158,20 +158,19 @@ impl Admin {
         let Some(reloader) = self.reloader.clone() else {
             return Page::text(409, "this process was not started from a file; there is nothing to reload");
         };
-        let reloaded = tokio::task::spawn_blocking(move || (reloader.reload(), reloader));
-        match reloaded.await {
-            Ok((Ok(reloaded), reloader)) => {
+        match reloader.reload_aside().await {
+            Some(Ok(reloaded)) => {
                 let mut answer = views::reload(&reloader.last());
                 answer["unchanged"] = json!(matches!(reloaded, Reloaded::Unchanged));
                 answer["hash"] = json!(self.shared.live.load().snapshot.hash);
                 Page::json(200, &answer)
             }
-            Ok((Err(problems), reloader)) => {
+            Some(Err(problems)) => {
                 tracing::info!(file = %reloader.entry().display(), "reload refused");
                 let lines: Vec<String> = problems.to_string().lines().map(str::to_owned).collect();
                 Page::json(422, &json!({ "successful": false, "problems": lines }))
             }
-            Err(_) => Page::text(500, "the reload was given up"),
+            None => Page::text(500, "the reload was given up"),
         }
     }
 

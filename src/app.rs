@@ -292,9 +292,8 @@ async fn follow(reloader: Arc<Reloader>, mut stopped: watch::Receiver<bool>) {
             () = reloader.changed() => {}
             Ok(()) = stopped.changed() => return,
         }
-        let reloader = Arc::clone(&reloader);
         // What it has to say it has said, in the log and the metrics.
-        drop(tokio::task::spawn_blocking(move || drop(reloader.reload())).await);
+        drop(reloader.reload_aside().await);
     }
 }
 

@@ -29,6 +29,7 @@ pub mod protocol;
 pub mod record;
 pub mod translate;
 
+pub mod aside;
 pub mod cloud;
 pub mod code;
 pub mod failure;

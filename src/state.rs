@@ -22,9 +22,10 @@ pub mod responses;
 pub mod signers;
 pub mod sticky;
 
+use crate::aside;
 use crate::balance::rendezvous;
 use crate::config::Snapshot;
-use crate::config::snapshot::{Channel, Limits, ModelLimit};
+use crate::config::snapshot::{ASIDE_KEYS_MIN, Channel, Limits, ModelLimit};
 use crate::id::{ChannelId, GroupId, KeyId};
 use crate::limit::Nanos;
 use crate::limit::quota::Spent;
@@ -234,6 +235,15 @@ pub struct Live {
     groups: Vec<Arc<Gate>>,
     channels: Vec<ChannelState>,
     quotas: BoundQuotas,
+}
+
+/// As with the snapshot itself: not on a thread that serves.
+impl Drop for Live {
+    fn drop(&mut self) {
+        if self.keys.len() >= ASIDE_KEYS_MIN {
+            aside::let_go(std::mem::take(&mut self.keys));
+        }
+    }
 }
 
 impl Live {

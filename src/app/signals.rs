@@ -107,9 +107,11 @@ fn reload(running: &Running, notify: &Notify) {
     let Some(reloader) = running.reloader.clone() else { return };
     let notify = notify.clone();
     notify.reloading();
-    tokio::task::spawn_blocking(move || match reloader.reload() {
-        Ok(_) => notify.ready("serving"),
-        Err(_) => notify.ready("serving; the last reload was refused"),
+    tokio::spawn(async move {
+        match reloader.reload_aside().await {
+            Some(Ok(_)) => notify.ready("serving"),
+            Some(Err(_)) | None => notify.ready("serving; the last reload was refused"),
+        }
     });
 }
 

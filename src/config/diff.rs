@@ -7,8 +7,10 @@ mod text;
 
 use super::redact;
 use super::snapshot::{Channel, Key, Otlp, Snapshot};
+use crate::spread;
 use serde_json::{Map, Value, json};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Read with the eye; who changes more reads the files.
@@ -110,12 +112,17 @@ impl Changes {
         })
     }
 
-    fn push(&mut self, change: Change) {
-        if self.rows.len() < CHANGES_MAX {
-            self.rows.push(change);
-        } else {
+    /// Takes another one; it is only made while there is room for it.
+    fn push(&mut self, change: impl FnOnce() -> Change) {
+        if self.is_full() {
             self.more += 1;
+        } else {
+            self.rows.push(change());
         }
+    }
+
+    fn is_full(&self) -> bool {
+        self.rows.len() >= CHANGES_MAX
     }
 }
 
@@ -132,23 +139,41 @@ pub fn changes(before: &Snapshot, after: &Snapshot) -> Changes {
     };
     sections(&mut changes, &redact::process(before), &redact::process(after), secrets);
     let digests = (digests(before), digests(after));
-    let key_secrets = |one: &Arc<Key>, other: &Arc<Key>| match digests.0.get(&one.index) {
-        digest if digest == digests.1.get(&other.index) => Vec::new(),
-        _ => vec!["secret"],
-    };
+    let is_replaced =
+        |one: &Arc<Key>, other: &Arc<Key>| digests.0.get(one.index) != digests.1.get(other.index);
+    let key_secrets =
+        |one: &Arc<Key>, other: &Arc<Key>| is_replaced(one, other).then_some("secret").into_iter().collect();
+    let is_same_key = |one: &Arc<Key>, other: &Arc<Key>| one.means(other) && !is_replaced(one, other);
     let show = |it: &Arc<Channel>| redact::channel(it);
-    let named = |it: &Arc<Channel>| it.id.as_str().to_owned();
-    list(&mut changes, "channel", (&before.channels, &after.channels), (named, show, channel_secrets));
-    list(&mut changes, "profile", (&profiles(before), &profiles(after)), (name_of, Value::clone, no_secrets));
+    list(
+        &mut changes,
+        "channel",
+        (&before.channels, &after.channels),
+        (channel_name, show, channel_secrets),
+        None,
+    );
+    list(
+        &mut changes,
+        "profile",
+        (&profiles(before), &profiles(after)),
+        (name_of, Value::clone, no_secrets),
+        None,
+    );
     let groups = |of: &Snapshot| of.groups.iter().map(|it| redact::group(it)).collect::<Vec<_>>();
-    list(&mut changes, "group", (&groups(before), &groups(after)), (name_of, Value::clone, no_secrets));
+    list(&mut changes, "group", (&groups(before), &groups(after)), (name_of, Value::clone, no_secrets), None);
     let projects = |of: &Snapshot| of.projects.iter().map(redact::project).collect::<Vec<_>>();
-    list(&mut changes, "project", (&projects(before), &projects(after)), (name_of, Value::clone, no_secrets));
+    list(
+        &mut changes,
+        "project",
+        (&projects(before), &projects(after)),
+        (name_of, Value::clone, no_secrets),
+        None,
+    );
     // One at a time: a hundred thousand keys as trees would be half a gigabyte.
-    let named = |it: &Arc<Key>| it.id.as_str().to_owned();
-    list(&mut changes, "key", (&before.keys, &after.keys), (named, redact::key, key_secrets));
+    let is_same: Option<IsSame<'_, _>> = Some(&is_same_key);
+    list(&mut changes, "key", (&before.keys, &after.keys), (key_name, redact::key, key_secrets), is_same);
     let prices = |of: &Snapshot| of.prices.rules().iter().map(redact::price).collect::<Vec<_>>();
-    list(&mut changes, "price", (&prices(before), &prices(after)), (name_of, Value::clone, no_secrets));
+    list(&mut changes, "price", (&prices(before), &prices(after)), (name_of, Value::clone, no_secrets), None);
     changes
 }
 
@@ -163,6 +188,7 @@ pub fn differences(before: &Value, after: &Value) -> Changes {
             what,
             (&rows(before, what), &rows(after, what)),
             (name_of, Value::clone, no_secrets),
+            None,
         );
     }
     changes
@@ -174,8 +200,21 @@ fn profiles(snapshot: &Snapshot) -> Vec<Value> {
     profiles.into_iter().map(|it| redact::profile(it)).collect()
 }
 
-fn digests(snapshot: &Snapshot) -> HashMap<usize, crate::secret::KeyDigest> {
-    snapshot.key_by_digest.iter().map(|(digest, index)| (*index, *digest)).collect()
+/// By the key's position.
+fn digests(snapshot: &Snapshot) -> Vec<Option<crate::secret::KeyDigest>> {
+    let mut digests = vec![None; snapshot.keys.len()];
+    for (digest, index) in &snapshot.key_by_digest {
+        digests[*index] = Some(*digest);
+    }
+    digests
+}
+
+fn key_name(key: &Arc<Key>) -> Cow<'_, str> {
+    key.id.as_str().into()
+}
+
+fn channel_name(channel: &Arc<Channel>) -> Cow<'_, str> {
+    channel.id.as_str().into()
 }
 
 fn no_secrets(_: &Value, _: &Value) -> Vec<&'static str> {
@@ -202,13 +241,14 @@ fn channel_secrets(one: &Arc<Channel>, other: &Arc<Channel>) -> Vec<&'static str
 }
 
 /// By what a row of a tree is called; a price by what it is for.
-fn name_of(row: &Value) -> String {
-    let text = |field: &str| row[field].as_str().map(str::to_owned);
+fn name_of(row: &Value) -> Cow<'_, str> {
+    let text = |field: &str| row[field].as_str();
     let model = text("model").unwrap_or_default();
-    text("name").unwrap_or_else(|| match text("channel") {
-        Some(channel) => format!("{model} at {channel}"),
-        None => model,
-    })
+    match (text("name"), text("channel")) {
+        (Some(name), _) => name.into(),
+        (None, Some(channel)) => format!("{model} at {channel}").into(),
+        (None, None) => model.into(),
+    }
 }
 
 /// The parts of which there is one.
@@ -221,10 +261,13 @@ fn sections(
     for what in SECTIONS {
         let (settings, more) = settings(&before[what], &after[what], &secrets(what));
         if !settings.is_empty() {
-            changes.push(Change { what, name: None, kind: Kind::Changed, settings, more });
+            changes.push(|| Change { what, name: None, kind: Kind::Changed, settings, more });
         }
     }
 }
+
+/// Whether two things show the same, where that can be told without showing them: of a hundred thousand, few differ.
+type IsSame<'a, T> = &'a dyn Fn(&T, &T) -> bool;
 
 /// The parts of which there are several, each with a name; of several with one name the first ones go together.
 fn list<T>(
@@ -232,47 +275,64 @@ fn list<T>(
     what: &'static str,
     (before, after): (&[T], &[T]),
     (name, show, secrets): (
-        impl Fn(&T) -> String,
+        impl Fn(&T) -> Cow<'_, str>,
         impl Fn(&T) -> Value,
         impl Fn(&T, &T) -> Vec<&'static str>,
     ),
+    is_same: Option<IsSame<'_, T>>,
 ) {
     let (old, new) = (numbered(before, &name), numbered(after, &name));
-    let (old_names, new_names): (HashSet<_>, HashSet<_>) =
-        (old.iter().map(|it| &it.0).collect(), new.iter().map(|it| &it.0).collect());
-    let by_name: HashMap<_, _> = old.iter().map(|(name, thing)| (name, *thing)).collect();
+    let by_name = by_name(&old);
+    let called = |label: &Label<'_>| Some(label.0.clone().into_owned());
     for (label, thing) in &new {
         let Some(former) = by_name.get(label) else {
-            let settings = facts(what, &show(thing));
-            let name = Some(label.0.clone());
-            changes.push(Change { what, name, kind: Kind::Added, settings, more: 0 });
+            let added = || facts(what, &show(thing));
+            changes.push(|| Change {
+                what,
+                name: called(label),
+                kind: Kind::Added,
+                settings: added(),
+                more: 0,
+            });
             continue;
         };
+        if let Some(is_same) = is_same {
+            if is_same(former, thing) {
+                continue;
+            }
+            if changes.is_full() {
+                changes.more += 1;
+                continue;
+            }
+        }
         let (settings, more) = settings(&show(former), &show(thing), &secrets(former, thing));
         if !settings.is_empty() {
-            let name = Some(label.0.clone());
-            changes.push(Change { what, name, kind: Kind::Changed, settings, more });
+            changes.push(|| Change { what, name: called(label), kind: Kind::Changed, settings, more });
         }
     }
-    for (label, _) in old.iter().filter(|(label, _)| !new_names.contains(label)) {
-        let (name, settings) = (Some(label.0.clone()), Vec::new());
-        changes.push(Change { what, name, kind: Kind::Removed, settings, more: 0 });
-    }
-    let kept = |list: &[(Label, &T)], there: &HashSet<&Label>| {
-        list.iter().map(|it| it.0.clone()).filter(|label| there.contains(label)).collect::<Vec<_>>()
-    };
-    if ORDERED.contains(&what) && kept(&old, &new_names) != kept(&new, &old_names) {
+    let now = self::by_name(&new);
+    for (label, _) in old.iter().filter(|(label, _)| !now.contains_key(label)) {
         let settings = Vec::new();
-        changes.push(Change { what, name: None, kind: Kind::Reordered, settings, more: 0 });
+        changes.push(|| Change { what, name: called(label), kind: Kind::Removed, settings, more: 0 });
+    }
+    let kept_before = old.iter().map(|it| &it.0).filter(|label| now.contains_key(label));
+    let kept_now = new.iter().map(|it| &it.0).filter(|label| by_name.contains_key(label));
+    if ORDERED.contains(&what) && kept_before.ne(kept_now) {
+        let settings = Vec::new();
+        changes.push(|| Change { what, name: None, kind: Kind::Reordered, settings, more: 0 });
     }
 }
 
 /// A name, and which of those with this name it is.
-type Label = (String, usize);
+type Label<'a> = (Cow<'a, str>, usize);
 
-fn numbered<'a, T>(things: &'a [T], name: &impl Fn(&T) -> String) -> Vec<(Label, &'a T)> {
-    let mut seen: HashMap<String, usize> = HashMap::new();
-    let label = |thing| {
+fn by_name<'a, T>(numbered: &'a [(Label<'a>, &'a T)]) -> spread::Map<&'a Label<'a>, &'a T> {
+    numbered.iter().map(|(label, thing)| (label, *thing)).collect()
+}
+
+fn numbered<'a, T>(things: &'a [T], name: &impl Fn(&T) -> Cow<'_, str>) -> Vec<(Label<'a>, &'a T)> {
+    let mut seen: spread::Map<Cow<'a, str>, usize> = spread::Map::default();
+    let label = |thing: &'a T| {
         let name = name(thing);
         let count = seen.entry(name.clone()).or_default();
         *count += 1;

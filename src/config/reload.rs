@@ -10,6 +10,7 @@
 
 use super::snapshot::Pattern;
 use super::source::{FsSource, Watched, real_path, stamp};
+use crate::aside;
 use notify::event::{AccessKind, AccessMode};
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use std::collections::{BTreeMap, BTreeSet};
@@ -65,7 +66,10 @@ impl Watcher {
         let events = events(Arc::clone(&shared), wake.clone());
         let follower =
             Follower { shared: Arc::clone(&shared), events, directories: BTreeSet::new(), seen: None };
-        std::thread::Builder::new().name("config-watch".to_owned()).spawn(move || follower.run(&woken))?;
+        std::thread::Builder::new().name("config-watch".to_owned()).spawn(move || {
+            aside::give_way();
+            follower.run(&woken);
+        })?;
         Ok(Self { shared, wake })
     }
 

@@ -29,6 +29,7 @@ pub use self::prices::{PriceRule, Prices};
 pub use self::quota::{Per, Project, Quota};
 pub use self::tls::{ChannelTls, TlsFiles, TlsListener};
 
+use crate::aside;
 use crate::id::{GroupId, KeyId, ProfileId};
 use crate::protocol::Medium;
 use crate::secret::{KeyDigest, Secret};
@@ -77,6 +78,18 @@ pub struct Snapshot {
     /// Position in `keys` by the digest of the credential.
     pub key_by_digest: Map<KeyDigest, usize>,
 }
+
+/// Whoever lets go of it last may be a thread that serves, and a hundred thousand keys are not let go of in no time.
+impl Drop for Snapshot {
+    fn drop(&mut self) {
+        if self.keys.len() >= ASIDE_KEYS_MIN {
+            aside::let_go((std::mem::take(&mut self.keys), std::mem::take(&mut self.key_by_digest)));
+        }
+    }
+}
+
+/// Fewer are gone sooner than a thread is made.
+pub(crate) const ASIDE_KEYS_MIN: usize = 1_000;
 
 impl Snapshot {
     /// The key with this credential.
@@ -297,6 +310,56 @@ impl Key {
     /// The key in each of its groups, in order.
     pub fn in_groups(self: &Arc<Self>) -> impl Iterator<Item = &Arc<Self>> {
         std::iter::once(self).chain(&self.fallbacks)
+    }
+
+    /// Whether another configuration means the same by it, as far as `super::redact` shows it: every field but the positions.
+    pub(super) fn means(&self, other: &Self) -> bool {
+        // Every field by its name, so that none that is new is forgotten.
+        let Self {
+            id,
+            index: _,
+            last4,
+            owner,
+            project,
+            group,
+            place,
+            fallbacks,
+            profiles,
+            profile,
+            models,
+            allowed_ips,
+            expires_unix,
+            enabled,
+            stream,
+            strict_translation,
+            body_bytes,
+            max_output_tokens,
+            limits,
+            model_limits,
+            quota,
+        } = self;
+        let active = |profile: &Option<Arc<Profile>>| profile.as_ref().map(|profile| profile.id.clone());
+        let groups =
+            |fallbacks: &[Arc<Self>]| fallbacks.iter().map(|key| key.group.id.clone()).collect::<Vec<_>>();
+        *id == other.id
+            && *last4 == other.last4
+            && *owner == other.owner
+            && *project == other.project
+            && group.id == other.group.id
+            && *place == other.place
+            && groups(fallbacks) == groups(&other.fallbacks)
+            && *profiles == other.profiles
+            && active(profile) == active(&other.profile)
+            && models.as_ref().map(Patterns::listed) == other.models.as_ref().map(Patterns::listed)
+            && *allowed_ips == other.allowed_ips
+            && *expires_unix == other.expires_unix
+            && (*enabled, *stream, *strict_translation)
+                == (other.enabled, other.stream, other.strict_translation)
+            && *body_bytes == other.body_bytes
+            && *max_output_tokens == other.max_output_tokens
+            && *limits == other.limits
+            && *model_limits == other.model_limits
+            && *quota == other.quota
     }
 
     /// Whether a client at this address may use it.

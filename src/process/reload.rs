@@ -4,6 +4,7 @@
 //! (a broken file that stays broken is not reported again on every look); exchanges under way keep what they
 //! began with; reloads do not overlap.
 
+use crate::aside;
 use crate::config::history::{Origin, SourceFile};
 use crate::config::snapshot::{Log, Server};
 use crate::config::{self, Changes, FsSource, Loaded, Problems, Watched, Watcher};
@@ -12,6 +13,7 @@ use crate::process::{Shared, logging};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::oneshot;
 
 /// The configuration's way in.
 #[derive(Debug)]
@@ -89,6 +91,17 @@ impl Reloader {
     /// How the last reload went.
     pub fn last(&self) -> Last {
         self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// [`Self::reload`] in a thread that gives way to those that serve; `None`: it could not be begun or was given up.
+    pub async fn reload_aside(self: &Arc<Self>) -> Option<Result<Reloaded, Problems>> {
+        let (reloader, (done, waiting)) = (Arc::clone(self), oneshot::channel());
+        // Nobody waits any more who asked for it: it has taken effect all the same.
+        let begun = aside::thread("reload", move || done.send(reloader.reload()).map_or((), drop));
+        if let Err(error) = begun {
+            tracing::error!(%error, "the configuration was not read again: there is no thread for it");
+        }
+        waiting.await.ok()
     }
 
     /// Reads the files and makes them the configuration, or says everything that is wrong with them. Blocks

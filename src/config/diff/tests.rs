@@ -213,3 +213,43 @@ fn a_clouds_secret_under_the_same_name_is_a_change() {
     assert_eq!(changes(&before, &with("AKIAEXAMPLE0001:secret")).lines(), ["channel aws: api_keys replaced"]);
     assert!(changes(&before, &with("AKIAEXAMPLE0001:mistyped-secret")).is_empty());
 }
+
+#[test]
+fn of_a_key_every_setting_that_differs_is_told_and_what_there_is_no_room_for_is_counted() {
+    let key = "[[key]]\nname = \"bob\"\nsecret = \"sk-bob-0123456789-last\"\n";
+    let before = format!("{BASE}{key}");
+    for line in [
+        "last4 = \"abcd\"",
+        "owner = \"a\"",
+        "project = \"a\"",
+        "group = \"team\"",
+        "groups = [\"default\", \"team\"]",
+        "profiles = [\"economy\"]",
+        "profiles = [\"economy\"]\nactive_profile = \"economy\"",
+        "models = [\"a\"]",
+        "allowed_ips = [\"10.0.0.0/8\"]",
+        "expires = \"2099-06-30T00:00:00Z\"",
+        "enabled = false",
+        "stream = false",
+        "strict_translation = true",
+        "body_bytes = 10",
+        "max_output_tokens = 10",
+        "limits = { rpm = 1 }",
+        "limits = { polls_rpm = 1 }",
+        "model_limits = [{ model = \"a\", rpm = 1 }]",
+        "quota = { usd = 1, per = \"day\" }",
+    ] {
+        let changes = changes(&snapshot(&before), &snapshot(&format!("{before}{line}\n")));
+        assert_eq!(changes.count(), 1, "{line}: {:?}", changes.lines());
+        let told = changes.lines().concat();
+        assert!(told.contains("bob"), "{line}: {told}");
+    }
+    let many = |rpm: u64| {
+        let key = |n| {
+            format!("[[key]]\nname = \"k{n}\"\nsecret = \"sk-k{n}-0123456789\"\nlimits = {{ rpm = {rpm} }}\n")
+        };
+        (0..2 * CHANGES_MAX).map(key).fold(BASE.to_owned(), |text, key| text + &key)
+    };
+    let changes = changes(&snapshot(&many(1)), &snapshot(&many(2)));
+    assert_eq!((changes.rows.len(), changes.more), (CHANGES_MAX, CHANGES_MAX));
+}

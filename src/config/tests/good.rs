@@ -242,7 +242,7 @@ fn a_dump_holds_no_secret() {
 #[test]
 fn the_hash_follows_files_and_secrets() {
     let memory = Memory::with(&[("t.toml", MINIMAL)]);
-    let hash = |memory: &Memory| memory.load("t.toml").unwrap().snapshot.hash;
+    let hash = |memory: &Memory| memory.load("t.toml").unwrap().snapshot.hash.clone();
     let before = hash(&memory);
     assert_eq!(before, hash(&memory));
     let mut rotated = memory.clone();

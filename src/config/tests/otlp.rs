@@ -17,7 +17,7 @@ fn memory(section: &str, env: &[(&str, &str)]) -> Memory {
 
 fn otlp(section: &str, env: &[(&str, &str)]) -> Option<Arc<Otlp>> {
     let loaded = memory(section, env).load("t.toml").unwrap_or_else(|problems| panic!("{problems}"));
-    loaded.snapshot.otlp
+    loaded.snapshot.otlp.clone()
 }
 
 fn refused(section: &str, env: &[(&str, &str)], expected: &str) {
