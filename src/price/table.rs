@@ -3,17 +3,18 @@
 //! A provider is known by its address. Where it is, its prices count, and those it says it resells; a model it
 //! does not list has no price. Behind any other address (a relay, a server of one's own) the list price of the
 //! model's maker stands in, if the name is one maker's only.
-//! Invariant: the file that is built in parses whole, which a test proves; one bad line makes it no table.
+//! The prices of a provider are read when one of them is first asked for: most are of providers that nobody here uses.
+//! Invariant: the file that is built in parses whole, which a test proves; a bad line would be no price.
 
 use super::clause::{Clause, clauses};
 use super::{Case, DAY_SECONDS, Price, Rate, Rates, Unit, When};
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 
 const TEXT: &str = include_str!("table.tsv");
 
 /// Read once, at the first look.
 static BUILT_IN: LazyLock<Table> = LazyLock::new(|| {
-    Table::parse(TEXT).unwrap_or_else(|problem| {
+    Table::read(TEXT).unwrap_or_else(|problem| {
         tracing::error!(problem, "the built-in prices could not be read: only [[price]] counts");
         Table::default()
     })
@@ -31,14 +32,16 @@ pub struct Seller(usize);
 
 #[derive(Debug)]
 struct Provider {
-    id: String,
+    id: &'static str,
     /// Its base URLs.
     addresses: Vec<Clause>,
     /// Whose prices count where it has none of its own.
-    resells: Vec<String>,
+    resells: Vec<&'static str>,
     /// Names of models it makes itself.
     makes: Vec<Clause>,
-    models: Vec<Model>,
+    /// The lines of its models as they stand.
+    lines: Vec<&'static str>,
+    models: OnceLock<Vec<Model>>,
 }
 
 #[derive(Debug)]
@@ -62,7 +65,7 @@ impl Table {
 
     /// A seller's name in the list.
     pub fn name(&self, seller: Seller) -> &str {
-        self.providers.get(seller.0).map_or("", |provider| &provider.id)
+        self.providers.get(seller.0).map_or("", |provider| provider.id)
     }
 
     /// What the seller takes for a model; without one the price of its only maker.
@@ -85,7 +88,8 @@ impl Table {
         self.providers.iter().find(|provider| provider.id == id)
     }
 
-    fn parse(text: &str) -> Result<Self, String> {
+    /// Reads who there is; their models are read when they are asked for.
+    fn read(text: &'static str) -> Result<Self, String> {
         let mut table = Self::default();
         for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.starts_with('#')) {
             table.line(line).ok_or_else(|| format!("line {}: {line}", index + 1))?;
@@ -93,32 +97,42 @@ impl Table {
         Ok(table)
     }
 
-    fn line(&mut self, line: &str) -> Option<()> {
-        let cells: Vec<&str> = line.split('\t').collect();
-        match cells.as_slice() {
-            ["provider", id, addresses, resells, makes] => self.providers.push(Provider {
-                id: (*id).to_owned(),
-                addresses: clauses(addresses)?,
-                resells: resells.split_whitespace().map(str::to_owned).collect(),
-                makes: clauses(makes)?,
-                models: Vec::new(),
-            }),
-            ["model", _, names, cases @ ..] if !cases.is_empty() => {
-                let names = clauses(names)?;
-                let cases = cases.iter().map(|cell| case(cell)).collect::<Option<_>>()?;
-                let model = Model { names, price: Arc::new(Price { cases }) };
-                self.providers.last_mut()?.models.push(model);
-            }
-            _ => return None,
+    fn line(&mut self, line: &'static str) -> Option<()> {
+        if line.starts_with("model\t") {
+            self.providers.last_mut()?.lines.push(line);
+            return Some(());
         }
+        let cells: Vec<&'static str> = line.split('\t').collect();
+        let &["provider", id, addresses, resells, makes] = cells.as_slice() else { return None };
+        self.providers.push(Provider {
+            id,
+            addresses: clauses(addresses)?,
+            resells: resells.split_whitespace().collect(),
+            makes: clauses(makes)?,
+            lines: Vec::new(),
+            models: OnceLock::new(),
+        });
         Some(())
+    }
+}
+
+impl Model {
+    fn read(line: &'static str) -> Option<Self> {
+        let mut cells = line.split('\t').skip(2);
+        let names = clauses(cells.next()?)?;
+        let cases: Vec<Case> = cells.map(case).collect::<Option<_>>()?;
+        (!cases.is_empty()).then(|| Self { names, price: Arc::new(Price { cases }) })
     }
 }
 
 impl Provider {
     fn price(&self, model: &str) -> Option<&Arc<Price>> {
         let fits = |listed: &&Model| listed.names.iter().any(|name| name.matches(model));
-        self.models.iter().find(fits).map(|model| &model.price)
+        self.models().iter().find(fits).map(|model| &model.price)
+    }
+
+    fn models(&self) -> &[Model] {
+        self.models.get_or_init(|| self.lines.iter().filter_map(|line| Model::read(line)).collect())
     }
 }
 
