@@ -32,8 +32,11 @@ pub(super) fn walk<'a>(json: &'a [u8], read: Reader, visit: Visit<'a, '_>) -> Op
         // Here and not before the walk: a large body comes from memory only once.
         let seen = read(blocks, &mut strings, &mut marks);
         ascii &= seen.ascii;
-        for (at, marks) in marks[..seen.sound].iter().enumerate() {
-            walk.block((batch * BATCH + at) * BLOCK, *marks)?;
+        // Further down only brackets count, and a long text has none.
+        if seen.brackets || !walk.is_deep() {
+            for (at, marks) in marks[..seen.sound].iter().enumerate() {
+                walk.block((batch * BATCH + at) * BLOCK, *marks)?;
+            }
         }
         if seen.sound < blocks.len() {
             return None;
@@ -83,12 +86,16 @@ impl<'a, 'm> Walk<'a, 'm> {
         Self { json, visit, wants, depth, kinds, key: 0..0, container: 0, string: None, read: 0 }
     }
 
+    /// Within a member's value, where only brackets count.
+    fn is_deep(&self) -> bool {
+        self.depth > 1
+    }
+
     #[inline]
     fn block(&mut self, base: usize, marks: Marks) -> Option<()> {
         let mut left = u64::MAX;
         loop {
-            // Further down only brackets count.
-            let live = left & if self.depth > 1 { marks.brackets } else { marks.brackets | marks.quotes };
+            let live = left & if self.is_deep() { marks.brackets } else { marks.brackets | marks.quotes };
             if live == 0 {
                 return Some(());
             }

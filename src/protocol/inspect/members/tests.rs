@@ -52,6 +52,25 @@ fn members_are_found_with_their_keys_and_values_as_they_stand() {
 }
 
 #[test]
+fn long_texts_are_passed_over_and_what_stands_between_and_behind_them_is_not() {
+    let text = r#"a \"quoted\" [{ word\n"#.repeat(BATCH * BLOCK / 8);
+    for shift in (0..2 * BLOCK).step_by(7) {
+        let space = " ".repeat(shift);
+        let deep = format!(r#"[{{"text":{space}"{text}"}},"{text}"]"#);
+        let json = format!(r#"{{"top":"{text}","deep":{deep},"model":"m"}}"#);
+        let found = by_all(&json).expect("it is an object");
+        let found: Vec<_> = found.iter().map(|(key, value)| (&**key, &**value)).collect();
+        let top = format!("\"{text}\"");
+        assert_eq!(found, [(r#""top""#, &*top), (r#""deep""#, &*deep), (r#""model""#, r#""m""#)]);
+        for (sound, broken) in
+            [("\"},\"", "\"],\""), ("\"},\"", "\",\""), ("n\"}", "\n\"}"), ("n\"]", "n]"), ("n\"]", "\t\"]")]
+        {
+            assert_eq!(by_all(&json.replace(sound, broken)), None, "{broken:?}, {shift}");
+        }
+    }
+}
+
+#[test]
 fn what_decides_where_a_member_begins_and_ends_must_be_right() {
     for json in [
         "",
