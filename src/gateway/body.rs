@@ -91,9 +91,8 @@ async fn gather(
         if body.len() + piece.len() > bounds.bytes {
             return Err(too_large(bounds.bytes).into());
         }
-        let more =
-            if piece.is_empty() { left_of(declared, body.len()).min(FIRST_CAPACITY) } else { piece.len() };
-        if !make_room(&mut body, more, (declared, bounds.bytes), share) {
+        let more = if piece.is_empty() { left_of(declared, body.len()).min(FIRST_CAPACITY) } else { 0 };
+        if !make_room(&mut body, (piece.len(), more), (declared, bounds.bytes), share) {
             return Err(encoding::overloaded().into());
         }
         body.extend_from_slice(&piece);
@@ -155,25 +154,39 @@ fn whole(mut body: Vec<u8>, share: &mut Share) -> Bytes {
     body.into()
 }
 
-/// Grows manyfold, where that is granted, since each step copies all that has come so far: never past what was declared, and
-/// where nothing was, never past the limit and in smaller steps, of which most may be in vain.
+/// Makes room for what has come, and for so much more where nothing has; ample room where that is granted.
 fn make_room(
     body: &mut Vec<u8>,
-    more: usize,
+    (piece, more): (usize, usize),
     (declared, bytes_max): (Option<usize>, usize),
     share: &mut Share,
 ) -> bool {
-    let (has, needed) = (body.capacity(), body.len() + more);
+    let (has, came) = (body.capacity(), body.len() + piece);
+    let needed = came + more;
     if has >= needed {
         return true;
     }
-    let (times, most) = declared.map_or((4, bytes_max), |declared| (16, declared));
-    let ample = has.saturating_mul(times).max(FIRST_CAPACITY).min(most).max(needed);
+    let ample = ample(came, declared, bytes_max).max(needed.min(came + 1));
     let granted = [ample, needed].into_iter().find(|wanted| share.grow(wanted - has));
     if let Some(wanted) = granted {
         body.reserve_exact(wanted - body.len());
     }
     granted.is_some()
+}
+
+/// Room for a body of which so much has come. Each growth copies that, so that steps are large; those to a declared length are
+/// counted back from it, so that the last one, too, copies a small part only. Where none was declared steps are smaller, since
+/// most of one may be in vain.
+fn ample(came: usize, declared: Option<usize>, bytes_max: usize) -> usize {
+    let Some(declared) = declared else {
+        return came.saturating_mul(STEP_TIMES_UNDECLARED).max(FIRST_CAPACITY).min(bytes_max);
+    };
+    let most = came.saturating_mul(STEP_TIMES_MAX).max(FIRST_CAPACITY);
+    let mut ample = declared;
+    while ample > most {
+        ample = ample.div_ceil(STEP_TIMES_MAX);
+    }
+    ample
 }
 
 /// The declared length, where it is a number.
@@ -196,4 +209,65 @@ pub(super) fn overloaded(what: &str) -> Refusal {
 
 /// Small, because who sends one byte of a large body has it granted; the rest comes in steps.
 const FIRST_CAPACITY: usize = 16 * 1024;
+/// How much more than has come a step makes room for. What comes in one piece with the head, 16 KiB, is enough for 256 KiB to be
+/// the next one.
+const STEP_TIMES_MAX: usize = 20;
+const STEP_TIMES_UNDECLARED: usize = 4;
 const OVERLOADED_WAIT: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::bodies::Bodies;
+    use std::sync::Arc;
+
+    /// How much was copied on the way to the whole, in how many steps, where pieces come as room is made for them.
+    fn grown(first: usize, declared: usize) -> (usize, usize) {
+        let (mut came, mut copied, mut steps) = (first, 0, 0);
+        while came < declared {
+            let room = ample(came, Some(declared), usize::MAX);
+            assert!(came < room && room <= declared, "{came}, {room} of {declared}");
+            assert!(room <= (came * STEP_TIMES_MAX).max(FIRST_CAPACITY), "{came}, {room} of {declared}");
+            (came, copied, steps) = (room, copied + came, steps + 1);
+        }
+        (copied, steps)
+    }
+
+    #[test]
+    fn a_declared_body_is_copied_in_a_small_part_only() {
+        for declared in (16_500..9 << 20).step_by(7_919) {
+            let (copied, steps) = grown(1, declared);
+            assert!(copied <= declared / 19 + steps, "{copied} of {declared}");
+            assert!(steps <= 5, "{steps}: {declared}");
+        }
+        assert_eq!(grown(16_100, 256 << 10), (16_100, 1), "what comes with the head is enough for that");
+        assert_eq!(grown(16_100, 2 << 20).1, 2);
+    }
+
+    #[test]
+    fn nothing_is_made_ready_that_was_not_granted() {
+        let bodies = Arc::new(Bodies::default());
+        bodies.configure(50_000);
+        let (mut share, mut body) = (bodies.share(), Vec::new());
+        let of = (Some(90_000), 1 << 20);
+        assert!(make_room(&mut body, (10_000, 0), of, &mut share));
+        assert_eq!((body.capacity(), bodies.held()), (10_000, 10_000), "ample room was not to be had");
+        body.resize(10_000, 0);
+        assert!(make_room(&mut body, (0, FIRST_CAPACITY), of, &mut share));
+        assert_eq!((body.capacity(), bodies.held()), (26_384, 26_384), "nor here");
+        body.resize(26_384, 0);
+        assert!(!make_room(&mut body, (30_000, 0), of, &mut share));
+        assert_eq!((body.capacity(), bodies.held()), (26_384, 26_384));
+        bodies.configure(90_000);
+        assert!(make_room(&mut body, (1, 0), of, &mut share));
+        assert_eq!((body.capacity(), bodies.held()), (90_000, 90_000));
+    }
+
+    #[test]
+    fn an_undeclared_body_never_gets_room_past_the_limit() {
+        assert_eq!(ample(1, None, 1_000), 1_000);
+        assert_eq!(ample(1, None, 1 << 20), FIRST_CAPACITY);
+        assert_eq!(ample(300_000, None, 1 << 20), 1 << 20);
+        assert_eq!(ample(100_000, None, 1 << 20), 400_000);
+    }
+}

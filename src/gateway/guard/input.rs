@@ -390,8 +390,9 @@ fn answer(unfit: Unfit) -> &'static [u8] {
 pub(super) const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// The word under which heads are counted that did not end in time.
 const SLOW: &str = "slow";
-/// Most heads come in one piece of this size.
-const READ_BYTES: usize = 4 << 10;
+/// Most heads come in one piece of this size, and small bodies with them; of a large body it is enough to make room for much of
+/// the rest.
+const READ_BYTES: usize = 16 << 10;
 /// How much of what a refused client still sends is read, so that it sees the answer.
 const UNREAD_MAX: usize = 256 << 10;
 /// How long we wait for it to have heard.

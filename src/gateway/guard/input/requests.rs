@@ -43,7 +43,7 @@ impl Input {
             match &mut self.phase {
                 Phase::Waiting { .. } | Phase::Head(_) => match self.look_at_head(rules) {
                     Ok(Some(read)) => {
-                        let head = self.held.split_to(std::mem::take(&mut self.open)).freeze();
+                        let head = self.take_head();
                         self.hold_nothing_more();
                         match read.parts(&head) {
                             Some(parts) => return Poll::Ready(Ok(Some((parts, head)))),
@@ -67,6 +67,12 @@ impl Input {
                 _ => return Poll::Ready(Ok(None)),
             }
         }
+    }
+
+    /// Takes the open head, which is kept as long as its exchange goes on: without much that came behind it.
+    fn take_head(&mut self) -> Bytes {
+        let head = self.held.split_to(std::mem::take(&mut self.open));
+        if self.held.len() > PINNED_MAX { Bytes::copy_from_slice(&head) } else { head.freeze() }
     }
 
     /// More of the body: what is there already as it is, the rest straight to where it is wanted.
@@ -169,5 +175,7 @@ impl Input {
     }
 }
 
+/// How much of a body a head may keep in memory.
+const PINNED_MAX: usize = 4 << 10;
 /// For what comes with a framing between.
 const CHUNKS_ROOM: usize = 16 << 10;
