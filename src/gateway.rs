@@ -51,6 +51,7 @@ use crate::gateway::rewritten::Rewritten;
 use crate::gateway::room::Room;
 use crate::protocol::entry::{self, Entry};
 use crate::protocol::fields::names;
+use crate::protocol::observe::estimate;
 use crate::protocol::{http2, inspect};
 use crate::record::{Path, Text};
 use crate::refusal::Refusal;
@@ -246,6 +247,8 @@ impl Gateway {
         exchange.record.bytes_in = received;
         let read_at = self.world.now();
         let inspection = inspect::read(entry.operation, &client.head().headers, &body)?;
+        // Now, because the body has just come from memory.
+        let request_tokens = estimate::tokens_of(entry.operation, &body);
         let named = inspection.model.as_ref().map(|model| model.name.clone());
         let requested = entry.model.clone().or(named).ok_or_else(no_model)?;
         exchange.record.model_requested = Some(Text::new(&requested));
@@ -271,6 +274,7 @@ impl Gateway {
             usage_refused_by,
             task,
             share,
+            request_tokens,
         }))
     }
 
@@ -395,7 +399,7 @@ impl Gateway {
             channel: Arc::clone(&attempt.channel),
             streams: self.registry.streams(),
             share: self.registry.bodies().share(),
-            request_tokens: accepted.request_tokens(),
+            request_tokens: accepted.request_tokens,
         };
         // From the first byte on nothing is sent again: the body's memory goes now.
         drop(accepted);

@@ -118,6 +118,8 @@ pub struct Accepted {
     pub task: Option<OfTask>,
     /// The buffered bytes it holds; given back when dropped.
     pub share: Share,
+    /// The tokens of the request by its text, where its operation can be estimated by that.
+    pub request_tokens: u64,
 }
 
 impl Accepted {
@@ -177,11 +179,6 @@ impl Accepted {
             requested: &self.requested,
             stream: self.inspection.stream,
         }
-    }
-
-    /// The tokens of the request by its text, where its operation can be estimated by that.
-    pub fn request_tokens(&self) -> u64 {
-        if self.entry.operation.is_estimated() { estimate::request_tokens(&self.body) } else { 0 }
     }
 
     /// The model's name to show, where it differs from the one sent.

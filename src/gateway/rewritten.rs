@@ -92,7 +92,7 @@ impl Gateway {
             exchange.ended(End::Ok, None);
             return self.reply(client, exchange).whole(Answer { status: 200, headers, body }).await;
         }
-        exchange.complete_usage(accepted.request_tokens());
+        exchange.complete_usage(accepted.request_tokens);
         if accepted.plan.is_over_budget() {
             self.telemetry.metrics.retry_budget_exhausted();
         }

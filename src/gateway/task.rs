@@ -16,6 +16,7 @@ use crate::limit::Amount;
 use crate::protocol::entry::{self, Entry};
 use crate::protocol::fields::names;
 use crate::protocol::inspect::{self, Inspection};
+use crate::protocol::observe::estimate;
 use crate::protocol::splice::Edit;
 use crate::protocol::{Medium, Operation, task as ids};
 use crate::record::Text;
@@ -96,6 +97,7 @@ impl Gateway {
         }
         let thinking = foreign::read(self.registry.signers(), entry.operation, &body, self.world.now());
         let (others, usage_refused_by) = (Vec::new(), Vec::new());
+        let request_tokens = estimate::tokens_of(entry.operation, &body);
         let task = Some(of);
         Ok(Box::new(Accepted {
             entry,
@@ -108,6 +110,7 @@ impl Gateway {
             usage_refused_by,
             task,
             share,
+            request_tokens,
         }))
     }
 

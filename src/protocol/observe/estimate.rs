@@ -8,7 +8,7 @@ use crate::usage::{Usage, UsageSource};
 
 /// What is booked of an exchange that was answered: what was reported, and the rest as an estimate.
 ///
-/// `asked` are the tokens of the request ([`request_tokens`]), `text` the bytes of text in the answer that no
+/// `asked` are the tokens of the request ([`tokens_of`]), `text` the bytes of text in the answer that no
 /// report covers: all of them where there is none, those after the last one where an answer broke off.
 pub fn complete(reported: Option<Usage>, asked: u64, text: u64) -> (Usage, UsageSource) {
     let said = text_tokens(text);
@@ -23,6 +23,11 @@ pub fn complete(reported: Option<Usage>, asked: u64, text: u64) -> (Usage, Usage
             (usage, UsageSource::Estimated)
         }
     }
+}
+
+/// The tokens of a request by its text, where its operation can be estimated by that.
+pub fn tokens_of(operation: Operation, body: &[u8]) -> u64 {
+    if operation.is_estimated() { request_tokens(body) } else { 0 }
 }
 
 /// The tokens of a request, by its body.
