@@ -3,10 +3,12 @@
 //! Invariant: what was let in is one `Option` (`accepted`), not forty; what will be logged is written into
 //! the record where it becomes known, and nowhere else.
 
+mod blank;
 mod under_way;
 
 pub use self::under_way::UnderWay;
 
+use self::blank::blank;
 use crate::code::Code;
 use crate::config::snapshot::{Channel, Key};
 use crate::failure::{Failure, FailureKind};
@@ -22,11 +24,8 @@ use crate::protocol::observe::estimate;
 use crate::protocol::parts::Parts;
 use crate::protocol::signed::SignatureDigest;
 use crate::protocol::splice::Edit;
-use crate::protocol::{Dialect, Operation, Protocol, entry::Entry};
-use crate::record::{
-    AttemptFailure, AttemptRecord, Cost, End, Excerpt, KeyFacts, Labels, Losses, Over, Overhead, Path,
-    Record, Text,
-};
+use crate::protocol::{Operation, Protocol, entry::Entry};
+use crate::record::{AttemptFailure, AttemptRecord, Cost, End, Excerpt, KeyFacts, Over, Record, Text};
 use crate::stage::foreign::Thinking;
 use crate::stage::plan::{Attempt, Plan};
 use crate::stage::rewrite::Original;
@@ -37,9 +36,8 @@ use crate::state::health::Why;
 use crate::state::lessons::Lesson;
 use crate::state::permit::Permit;
 use crate::state::quotas::QuotaHold;
-use crate::usage::{Usage, UsageSource};
+use crate::usage::UsageSource;
 use bytes::Bytes;
-use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -427,47 +425,6 @@ impl Exchange {
     /// Whether the client is gone and the answer is read on without it.
     pub fn has_left(&self) -> bool {
         matches!(self.downstream, Downstream::Left(_))
-    }
-}
-
-/// A record of which nothing is known yet.
-fn blank(id: ExchangeId, unix_ms: u64) -> Record {
-    Record {
-        ts_unix_ms: unix_ms,
-        request_id: id,
-        trace_id: None,
-        client_ip: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-        user_agent: None,
-        dialect: Dialect::OpenAi,
-        operation: None,
-        path: Path::received(""),
-        key: None,
-        model_requested: None,
-        model_upstream: None,
-        channel: None,
-        attempts: Vec::new(),
-        stream: false,
-        status: 0,
-        code: None,
-        limit_hit: None,
-        bytes_in: 0,
-        bytes_out: 0,
-        duration: Duration::ZERO,
-        ttfb: None,
-        overhead: Overhead::default(),
-        queued: None,
-        usage: Usage::default(),
-        usage_source: UsageSource::default(),
-        cost: Cost::Nothing,
-        charged: false,
-        output_cap: None,
-        session_id: None,
-        labels: Labels::default(),
-        end: End::Ok,
-        upstream_error: None,
-        losses: Losses::default(),
-        sample_rate: crate::telemetry::sampling::WHOLE,
-        span: None,
     }
 }
 
