@@ -2,7 +2,7 @@
 //!
 //! Read in the order of the sentence: [`entry`] (which address means what), [`key_forms`] (where a key may
 //! stand), [`encoding`] (compressed bodies), [`inspect`] (what the body asks for), [`signed`] (which thinking in
-//! it a provider signed), [`splice`] (other values in the same bytes), [`sse`], [`skim`] and [`observe`] (what an answer says while it passes), [`render`] (an
+//! it a provider signed), [`splice`] (other values in the same bytes), [`plain`] (how far a string needs no escape), [`sse`], [`skim`] and [`observe`] (what an answer says while it passes), [`render`] (an
 //! answer of our own in the caller's dialect). What repeats the path's model in its body is [`batch`]'s. Where both sides talk on, [`websocket`] and [`realtime`].
 //! Invariant: nothing here allocates in proportion to a body, except where a compressed one is decoded.
 
@@ -16,6 +16,7 @@ pub mod inspect;
 pub mod key_forms;
 pub mod observe;
 pub mod parts;
+pub mod plain;
 pub mod realtime;
 pub mod render;
 pub mod signed;

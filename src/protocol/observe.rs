@@ -9,6 +9,7 @@
 mod answer;
 pub mod estimate;
 mod fault;
+mod gemini;
 mod lead;
 mod outlet;
 mod read;

@@ -16,6 +16,8 @@ pub(super) struct Marks {
     pub(super) quotes: u64,
     /// `{`, `[`, `}` and `]` outside of strings.
     pub(super) brackets: u64,
+    /// `\`, wherever it stands.
+    pub(super) backslashes: u64,
 }
 
 /// What blocks are, as far as they were read.
@@ -88,7 +90,7 @@ where
             let masks = (self.see)(block);
             let (quotes, inside) = now.next(&masks, &self.prefix_xor);
             let brackets = if inside == u64::MAX { 0 } else { (self.brackets)(block) & !inside };
-            *marks = Marks { quotes, brackets };
+            *marks = Marks { quotes, brackets, backslashes: masks.backslashes };
             outside |= brackets;
             if masks.odd != 0 {
                 let controls = (self.controls)(block);
@@ -222,7 +224,10 @@ mod tests {
             for (at, byte) in block.iter().enumerate() {
                 let is_escaped = std::mem::take(&mut escaped);
                 match byte {
-                    b'\\' => escaped = !is_escaped,
+                    b'\\' => {
+                        escaped = !is_escaped;
+                        marks.backslashes |= 1 << at;
+                    }
                     b'"' if !is_escaped => {
                         marks.quotes |= 1 << at;
                         inside = !inside;
@@ -243,7 +248,7 @@ mod tests {
         let readers = readers();
         assert!(readers.len() >= 2);
         for (name, reader) in readers {
-            let mut marks = vec![Marks { quotes: 1, brackets: 1 }; blocks.len()];
+            let mut marks = vec![Marks { quotes: 1, brackets: 1, backslashes: 1 }; blocks.len()];
             let read = reader(blocks, &mut Strings::default(), &mut marks);
             assert_eq!(read.sound, seen.sound, "{name}");
             if seen.sound == blocks.len() {

@@ -5,7 +5,7 @@
 //! own clients. Invariant: nothing else of the body is touched, and what was JSON stays JSON.
 
 use super::members::walk;
-use super::{Edit, blocks, fields};
+use super::{Edit, fields};
 use bytes::Bytes;
 use serde_json::json;
 use std::ops::Range;
@@ -26,23 +26,13 @@ pub struct Envelope<'a> {
 /// The edits that make a body of Anthropic's own API one for the cloud, in order; none where it is no object.
 pub fn envelope(body: &[u8], wanted: &Envelope<'_>) -> Vec<Edit> {
     let mut seen = Seen::default();
-    let walked = walk(body, blocks::read, &mut |key, value| {
-        let member = offset(key, body)..offset(value, body) + value.len();
-        match key {
-            b"\"model\"" if !wanted.model => seen.model = Some(member.clone()),
-            b"\"stream\"" if !wanted.stream => return seen.goes(member),
-            b"\"anthropic_version\"" => return seen.goes(member),
-            b"\"anthropic_beta\"" => seen.has_betas = true,
-            // A key may be written with escapes.
-            escaped if escaped.contains(&b'\\') => {
-                match serde_json::from_slice::<String>(escaped).ok()?.as_str() {
-                    "model" if !wanted.model => seen.model = Some(member.clone()),
-                    "stream" if !wanted.stream => return seen.goes(member),
-                    "anthropic_version" => return seen.goes(member),
-                    "anthropic_beta" => seen.has_betas = true,
-                    _ => {}
-                }
-            }
+    let walked = walk(body, |key, value| {
+        let member = offset(key.written, body)..offset(value, body) + value.len();
+        match &*key.name()? {
+            b"model" if !wanted.model => seen.model = Some(member.clone()),
+            b"stream" if !wanted.stream => return seen.goes(member),
+            b"anthropic_version" => return seen.goes(member),
+            b"anthropic_beta" => seen.has_betas = true,
             _ => {}
         }
         seen.stays(member)

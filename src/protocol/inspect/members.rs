@@ -3,14 +3,36 @@
 //! What is checked: the grammar of the outermost object, that brackets match in kind and number, that strings end and hold no
 //! control characters. What is not: commas, colons, numbers and escapes further down. No two parsers can differ by these on
 //! where a member begins and ends, so that the judgement is left to the provider.
+//! Between members bytes are read one by one; where a string or a container ends is known from the marks of its blocks, whatever
+//! is in it.
 //! Invariants: time is linear in the bytes and memory one bit per open bracket, however deep; whatever JSON parsers take for an
 //! object is walked to its end, with the same members.
 
-use super::blocks::{BLOCK, Marks, Reader, Strings};
+use super::blocks::{self, BLOCK, Marks, Reader, Strings};
+use std::borrow::Cow;
 use std::ops::Range;
 
-/// Who is told of each member: its key as it is written, with its quotes, and its value. `None` ends the walk.
-pub(super) type Visit<'a, 'm> = &'m mut dyn FnMut(&'a [u8], &'a [u8]) -> Option<()>;
+/// A member's key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Key<'a> {
+    /// As it is written, with its quotes.
+    pub(super) written: &'a [u8],
+    /// Whether there are backslashes in it, or may be.
+    escaped: bool,
+}
+
+impl<'a> Key<'a> {
+    /// The key without its quotes and escapes; `None`: these escapes mean nothing.
+    #[inline]
+    pub(super) fn name(self) -> Option<Cow<'a, [u8]>> {
+        if self.escaped && self.written.contains(&b'\\') {
+            return serde_json::from_slice::<String>(self.written)
+                .ok()
+                .map(|name| Cow::Owned(name.into_bytes()));
+        }
+        self.written.get(1..self.written.len().checked_sub(1)?).map(Cow::Borrowed)
+    }
+}
 
 /// What was walked through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,197 +43,272 @@ pub(super) enum Walked {
     Bytes,
 }
 
-/// Walks an object; `None`: it is none, or the visitor said so.
-pub(super) fn walk<'a>(json: &'a [u8], read: Reader, visit: Visit<'a, '_>) -> Option<Walked> {
-    let mut walk = Walk::new(json, visit);
-    let mut strings = Strings::default();
-    let mut marks = [Marks::default(); BATCH];
-    let (blocks, rest) = json.as_chunks::<BLOCK>();
-    let mut ascii = rest.is_ascii();
-    for (batch, blocks) in blocks.chunks(BATCH).enumerate() {
-        // Here and not before the walk: a large body comes from memory only once.
-        let seen = read(blocks, &mut strings, &mut marks);
-        ascii &= seen.ascii;
-        // Further down only brackets count, and a long text has none.
-        if seen.brackets || !walk.is_deep() {
-            for (at, marks) in marks[..seen.sound].iter().enumerate() {
-                walk.block((batch * BATCH + at) * BLOCK, *marks)?;
-            }
-        }
-        if seen.sound < blocks.len() {
-            return None;
-        }
-    }
-    let mut last = [b' '; BLOCK];
-    last[..rest.len()].copy_from_slice(rest);
-    if read(&[last], &mut strings, &mut marks).sound == 0 {
-        return None;
-    }
-    walk.block(json.len() - rest.len(), marks[0])?;
-    walk.end()?;
-    Some(if ascii { Walked::Ascii } else { Walked::Bytes })
+/// Walks an object and tells of each member, its key and its value. `None`: it is none, or the visitor said so.
+#[inline]
+pub(super) fn walk<'a>(json: &'a [u8], visit: impl FnMut(Key<'a>, &'a [u8]) -> Option<()>) -> Option<Walked> {
+    walk_by(json, blocks::read, visit)
 }
 
-/// What may come next on the first level.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Wants {
-    Object,
-    KeyOrEnd,
-    Key,
-    Colon,
-    Value,
-    CommaOrEnd,
-    Nothing,
-}
-
-struct Walk<'a, 'm> {
+#[inline]
+fn walk_by<'a>(
     json: &'a [u8],
-    visit: Visit<'a, 'm>,
-    wants: Wants,
-    depth: usize,
-    /// One bit for each open bracket: whether it is a brace.
-    kinds: Vec<u64>,
-    key: Range<usize>,
-    /// Where the container that is open on the first level began.
-    container: usize,
-    /// Where the string that is open on the first level began.
-    string: Option<usize>,
-    /// How far the first level has been read.
-    read: usize,
+    read: Reader,
+    mut visit: impl FnMut(Key<'a>, &'a [u8]) -> Option<()>,
+) -> Option<Walked> {
+    let mut walk = Walk { json, at: 0, marked: Marked::new(json, read) };
+    walk.takes(b'{')?;
+    if walk.next()? == b'}' {
+        walk.at += 1;
+        return walk.ends();
+    }
+    loop {
+        let key = walk.key()?;
+        walk.takes(b':')?;
+        visit(key, walk.value()?)?;
+        let next = walk.next()?;
+        walk.at += 1;
+        match next {
+            b',' => {}
+            b'}' => return walk.ends(),
+            _ => return None,
+        }
+    }
 }
 
-impl<'a, 'm> Walk<'a, 'm> {
-    fn new(json: &'a [u8], visit: Visit<'a, 'm>) -> Self {
-        let (wants, depth, kinds) = (Wants::Object, 0, Vec::new());
-        Self { json, visit, wants, depth, kinds, key: 0..0, container: 0, string: None, read: 0 }
-    }
+/// How far the outermost object has been read.
+struct Walk<'a> {
+    json: &'a [u8],
+    at: usize,
+    marked: Marked<'a>,
+}
 
-    /// Within a member's value, where only brackets count.
-    fn is_deep(&self) -> bool {
-        self.depth > 1
-    }
-
+impl<'a> Walk<'a> {
+    /// The next byte that is no space.
     #[inline]
-    fn block(&mut self, base: usize, marks: Marks) -> Option<()> {
-        let mut left = u64::MAX;
+    fn next(&mut self) -> Option<u8> {
         loop {
-            let live = left & if self.is_deep() { marks.brackets } else { marks.brackets | marks.quotes };
-            if live == 0 {
-                return Some(());
+            match *self.json.get(self.at)? {
+                b' ' | b'\t' | b'\n' | b'\r' => self.at += 1,
+                byte => return Some(byte),
             }
-            let at = live.trailing_zeros();
-            left = (u64::MAX << at) << 1;
-            self.mark(base + at as usize)?;
         }
     }
 
     #[inline]
-    fn mark(&mut self, at: usize) -> Option<()> {
-        match self.json.get(at)? {
-            b'"' => self.quote(at),
-            b'{' => self.opens(at, true),
-            b'[' => self.opens(at, false),
-            b'}' => self.closes(at, true),
-            _ => self.closes(at, false),
-        }
+    fn takes(&mut self, byte: u8) -> Option<()> {
+        (self.next()? == byte).then(|| self.at += 1)
     }
 
-    fn quote(&mut self, at: usize) -> Option<()> {
-        let Some(start) = self.string.take() else {
-            self.between(at)?;
-            self.string = Some(at);
-            return Some(());
-        };
-        self.read = at + 1;
-        match self.wants {
-            Wants::KeyOrEnd | Wants::Key => {
-                (self.key, self.wants) = (start..at + 1, Wants::Colon);
-                Some(())
-            }
-            Wants::Value => self.member(start..at + 1),
-            _ => None,
-        }
+    /// Nothing but space is left.
+    fn ends(mut self) -> Option<Walked> {
+        let walked = if self.marked.ascii { Walked::Ascii } else { Walked::Bytes };
+        self.next().is_none().then_some(walked)
     }
 
     #[inline]
-    fn opens(&mut self, at: usize, is_brace: bool) -> Option<()> {
-        if self.depth <= 1 {
-            self.between(at)?;
-            match self.wants {
-                Wants::Object if is_brace => self.wants = Wants::KeyOrEnd,
-                Wants::Value => self.container = at,
-                _ => return None,
-            }
-            self.read = at + 1;
-        }
-        let (word, bit) = (self.depth / 64, self.depth % 64);
-        if word == self.kinds.len() {
-            self.kinds.push(0);
-        }
-        self.kinds[word] = self.kinds[word] & !(1 << bit) | u64::from(is_brace) << bit;
-        self.depth += 1;
-        Some(())
-    }
-
-    #[inline]
-    fn closes(&mut self, at: usize, is_brace: bool) -> Option<()> {
-        let depth = self.depth.checked_sub(1)?;
-        if (self.kinds[depth / 64] >> (depth % 64)) & 1 != u64::from(is_brace) {
+    fn key(&mut self) -> Option<Key<'a>> {
+        if self.next()? != b'"' {
             return None;
         }
-        if depth == 0 {
-            self.between(at)?;
-            if !matches!(self.wants, Wants::KeyOrEnd | Wants::CommaOrEnd) {
-                return None;
-            }
-            self.wants = Wants::Nothing;
-        }
-        self.depth = depth;
-        if depth <= 1 {
-            self.read = at + 1;
-        }
-        if depth == 1 { self.member(self.container..at + 1) } else { Some(()) }
+        let start = self.at;
+        let escaped = self.string()?;
+        Some(Key { written: self.json.get(start..self.at)?, escaped })
     }
 
-    fn member(&mut self, value: Range<usize>) -> Option<()> {
-        self.wants = Wants::CommaOrEnd;
-        (self.visit)(self.json.get(self.key.clone())?, self.json.get(value)?)
+    #[inline]
+    fn value(&mut self) -> Option<&'a [u8]> {
+        let first = self.next()?;
+        let start = self.at;
+        match first {
+            b'"' => drop(self.string()?),
+            b'{' | b'[' => self.container()?,
+            _ => self.scalar()?,
+        }
+        self.json.get(start..self.at)
     }
 
-    /// Reads what stands between two strings or containers of the first level.
-    fn between(&mut self, end: usize) -> Option<()> {
-        let json = self.json;
-        let mut at = self.read;
-        while at < end {
-            match (json[at], self.wants) {
-                (b' ' | b'\t' | b'\n' | b'\r', _) => at += 1,
-                (b':', Wants::Colon) => (self.wants, at) = (Wants::Value, at + 1),
-                (b',', Wants::CommaOrEnd) => (self.wants, at) = (Wants::Key, at + 1),
-                (_, Wants::Value) => {
-                    let ends = |byte: &u8| matches!(byte, b',' | b' ' | b'\t' | b'\n' | b'\r');
-                    let length = json[at..end].iter().position(ends);
-                    let scalar = at..length.map_or(end, |length| at + length);
-                    if !is_scalar(&json[scalar.clone()]) {
-                        return None;
-                    }
-                    at = scalar.end;
-                    self.member(scalar)?;
+    /// Past a string, from the quote that begins it; whether there may be backslashes in it.
+    #[inline]
+    fn string(&mut self) -> Option<bool> {
+        let behind = self.at + 1;
+        let (mut block, from) = (behind / BLOCK, u64::MAX << (behind % BLOCK));
+        let marks = self.marked.block(block)?;
+        let (mut ends, mut backslashes) = (marks.quotes & from, marks.backslashes & from);
+        let mut earlier = 0;
+        while ends == 0 {
+            block += 1;
+            earlier |= backslashes;
+            let marks = self.marked.block(block)?;
+            (ends, backslashes) = (marks.quotes, marks.backslashes);
+        }
+        self.at = place(block, ends) + 1;
+        let before_end = !ends & ends.wrapping_sub(1);
+        Some(earlier | backslashes & before_end != 0)
+    }
+
+    /// Past an array or an object.
+    fn container(&mut self) -> Option<()> {
+        let mut open = Brackets::new();
+        let mut block = self.at / BLOCK;
+        let mut left = self.marked.block(block)?.brackets & (u64::MAX << (self.at % BLOCK));
+        loop {
+            while left != 0 {
+                let at = place(block, left);
+                left &= left - 1;
+                let bracket = *self.json.get(at)?;
+                if open.takes(bracket)? {
+                    self.at = at + 1;
+                    return Some(());
                 }
-                _ => return None,
             }
+            block = self.marked.with_brackets(block + 1)?;
+            left = self.marked.block(block)?.brackets;
         }
-        self.read = end;
-        Some(())
     }
 
-    fn end(mut self) -> Option<()> {
-        self.between(self.json.len())?;
-        (self.wants == Wants::Nothing && self.string.is_none()).then_some(())
+    /// Past a number or a literal.
+    fn scalar(&mut self) -> Option<()> {
+        let start = self.at;
+        while self.json.get(self.at).is_some_and(|byte| !ENDS_SCALAR[usize::from(*byte)]) {
+            self.at += 1;
+        }
+        is_scalar(self.json.get(start..self.at)?).then_some(())
     }
 }
+
+/// Where the first mark of a block stands.
+#[inline]
+fn place(block: usize, marks: u64) -> usize {
+    block * BLOCK + marks.trailing_zeros() as usize
+}
+
+/// The marks of a text, read some blocks ahead: a large one comes from memory only once.
+struct Marked<'a> {
+    /// What has no marks yet.
+    left: &'a [u8],
+    read: Reader,
+    strings: Strings,
+    marks: [Marks; BATCH],
+    /// The blocks whose marks these are.
+    blocks: Range<usize>,
+    /// Whether there is a bracket in any of them.
+    brackets: bool,
+    /// Whether all that was read is ASCII.
+    ascii: bool,
+}
+
+impl<'a> Marked<'a> {
+    #[inline]
+    fn new(text: &'a [u8], read: Reader) -> Self {
+        let (strings, marks) = (Strings::default(), [Marks::default(); BATCH]);
+        Self { left: text, read, strings, marks, blocks: 0..0, brackets: false, ascii: true }
+    }
+
+    /// The marks of a block, which is never one before those asked for last. `None`: there is none, or no JSON.
+    #[inline]
+    fn block(&mut self, block: usize) -> Option<Marks> {
+        while block >= self.blocks.end {
+            self.more()?;
+        }
+        self.marks.get(block - self.blocks.start).copied()
+    }
+
+    /// This block, or one behind it before which there are no brackets: a long text has none.
+    #[inline]
+    fn with_brackets(&mut self, mut block: usize) -> Option<usize> {
+        loop {
+            while block >= self.blocks.end {
+                self.more()?;
+            }
+            if self.brackets {
+                return Some(block);
+            }
+            block = self.blocks.end;
+        }
+    }
+
+    #[cold]
+    fn more(&mut self) -> Option<()> {
+        let (blocks, rest) = self.left.as_chunks::<BLOCK>();
+        let mut last = [[b' '; BLOCK]];
+        let blocks = if blocks.is_empty() {
+            last[0][..rest.len()].copy_from_slice(rest);
+            &last
+        } else {
+            &blocks[..blocks.len().min(BATCH)]
+        };
+        let seen = (self.read)(blocks, &mut self.strings, &mut self.marks);
+        self.ascii &= seen.ascii;
+        self.brackets = seen.brackets;
+        self.blocks = self.blocks.end..self.blocks.end + seen.sound;
+        // Behind a block that is not sound there is nothing to read.
+        let read = if seen.sound < blocks.len() { self.left.len() } else { blocks.len() * BLOCK };
+        let is_something = !self.left.is_empty();
+        self.left = self.left.get(read..).unwrap_or_default();
+        is_something.then_some(())
+    }
+}
+
+/// The open brackets, one bit for each: whether it is a brace.
+#[derive(Debug)]
+struct Brackets {
+    /// Of the innermost, up to 63 of them below the highest bit; the lowest is the last that was opened.
+    near: u64,
+    /// Of those around them, 63 in each.
+    far: Vec<u64>,
+}
+
+impl Brackets {
+    fn new() -> Self {
+        Self { near: NONE_OPEN, far: Vec::new() }
+    }
+
+    /// Opens or closes one; whether none is open any more. `None`: one of the other kind is open.
+    #[inline]
+    fn takes(&mut self, bracket: u8) -> Option<bool> {
+        // `{` and `}` have the one bit, which `[` and `]` have not; `{` and `[` the other.
+        let (brace, opens) = (u64::from(bracket >> 5 & 1), bracket & 2 != 0);
+        if opens {
+            if self.near >> 63 == 1 {
+                self.far.push(std::mem::replace(&mut self.near, NONE_OPEN));
+            }
+            self.near = self.near << 1 | brace;
+            return Some(false);
+        }
+        if self.near & 1 != brace {
+            return None;
+        }
+        self.near >>= 1;
+        if self.near != NONE_OPEN {
+            return Some(false);
+        }
+        let around = self.far.pop();
+        self.near = around.unwrap_or(NONE_OPEN);
+        Some(around.is_none())
+    }
+}
+
+/// A bit above those of the open ones.
+const NONE_OPEN: u64 = 1;
+
+/// What a number or a literal ends before; with any other byte behind it, it is none.
+const ENDS_SCALAR: [bool; 256] = {
+    let mut ends = [false; 256];
+    let mut rest: &[u8] = b",}]{[\" \t\n\r";
+    while let [byte, behind @ ..] = rest {
+        ends[*byte as usize] = true;
+        rest = behind;
+    }
+    ends
+};
 
 /// Whether this is a number or a literal (RFC 8259 sections 3 and 6).
 fn is_scalar(text: &[u8]) -> bool {
+    if let [b'1'..=b'9', digits @ ..] = text
+        && digits.iter().all(u8::is_ascii_digit)
+    {
+        return true;
+    }
     if matches!(text, b"null" | b"true" | b"false") {
         return true;
     }

@@ -3,13 +3,11 @@
 //! Two ways to the same: a walk over the members, which is eight times as fast, and serde, which knows what is wrong where
 //! something is. Invariant: what the walk finds is what serde finds in every body that serde takes.
 
-use super::blocks;
 use super::even_null;
-use super::members::{self, Walked};
+use super::members::{Key, Walked, walk};
 use super::wording::Words;
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use std::borrow::Cow;
 
 /// What is wrong with a body.
 #[derive(Debug)]
@@ -63,7 +61,7 @@ impl<'a> Peek<'a> {
     pub(super) fn of(body: &'a [u8]) -> Result<Self, Odd> {
         // What is skipped is not looked at otherwise, and a provider may read such bytes in another way.
         let text = || simdutf8::basic::from_utf8(body).map_err(|_| Odd::Text);
-        match Self::walked(body, blocks::read) {
+        match Self::walked(body) {
             Some((peek, Walked::Ascii)) => Ok(peek),
             Some((peek, Walked::Bytes)) => text().map(|_| peek),
             None => serde_json::from_str(text()?).map_err(Odd::Json),
@@ -71,14 +69,14 @@ impl<'a> Peek<'a> {
     }
 
     /// `None`: something is wrong with it, or stands there twice.
-    fn walked(body: &'a [u8], read: blocks::Reader) -> Option<(Self, Walked)> {
+    fn walked(body: &'a [u8]) -> Option<(Self, Walked)> {
         let (mut peek, mut seen) = (Self::default(), 0);
-        let walked = members::walk(body, read, &mut |key, value| peek.member(key, value, &mut seen))?;
+        let walked = walk(body, |key, value| peek.member(key, value, &mut seen))?;
         Some((peek, walked))
     }
 
-    fn member(&mut self, key: &'a [u8], value: &'a [u8], seen: &mut u16) -> Option<()> {
-        let (number, field, takes_null) = match &*name(key)? {
+    fn member(&mut self, key: Key<'a>, value: &'a [u8], seen: &mut u16) -> Option<()> {
+        let (number, field, takes_null) = match &*key.name()? {
             b"model" => (0, &mut self.model, false),
             b"stream" => (1, &mut self.stream, false),
             b"max_tokens" => (2, &mut self.max_tokens, true),
@@ -113,7 +111,7 @@ pub(in crate::protocol) fn fields<'a, const N: usize>(
     names: [&str; N],
 ) -> Option<[Option<&'a RawValue>; N]> {
     let mut found: [Option<&RawValue>; N] = [None; N];
-    each(json, &mut |name, value| {
+    each(json, |name, value| {
         let Some(at) = names.iter().position(|wanted| wanted.as_bytes() == name) else { return Some(()) };
         let value = serde_json::from_slice(value).ok()?;
         found[at].replace(value).is_none().then_some(())
@@ -121,23 +119,14 @@ pub(in crate::protocol) fn fields<'a, const N: usize>(
     Some(found.map(|value| value.filter(|value| value.get() != "null")))
 }
 
-/// Who is told of members by name and value; `None` ends it.
-type Told<'a, 'm> = &'m mut dyn FnMut(&[u8], &'a [u8]) -> Option<()>;
-
 /// Tells every member of a JSON object: its key without quotes and escapes, and its value as it stands. `None`: it is no
 /// object, or the visitor said so. What is inside of a value is not looked at.
-pub(in crate::protocol) fn each<'a>(json: &'a [u8], visit: Told<'a, '_>) -> Option<()> {
-    let walked = members::walk(json, blocks::read, &mut |key, value| visit(&name(key)?, value));
-    walked.map(|_| ())
-}
-
-/// A key without its quotes and escapes.
-fn name(key: &[u8]) -> Option<Cow<'_, [u8]>> {
-    let name = key.get(1..key.len().checked_sub(1)?)?;
-    if !name.contains(&b'\\') {
-        return Some(Cow::Borrowed(name));
-    }
-    serde_json::from_slice::<String>(key).ok().map(|name| Cow::Owned(name.into_bytes()))
+#[inline]
+pub(in crate::protocol) fn each<'a>(
+    json: &'a [u8],
+    mut visit: impl FnMut(&[u8], &'a [u8]) -> Option<()>,
+) -> Option<()> {
+    walk(json, |key, value| visit(&key.name()?, value)).map(|_| ())
 }
 
 #[cfg(test)]

@@ -1,8 +1,9 @@
 //! A whole answer that is not a stream: its usage, where it names its model, and what it signed.
 
-use super::read::{GeminiChunk, bytes, object};
-use super::usage::{Count, Tally, members};
-use crate::protocol::inspect::{each, fields, range_in};
+use super::gemini::GeminiChunk;
+use super::read::{bytes, object};
+use super::usage::{Count, Tally, members, read};
+use crate::protocol::inspect::{fields, range_in};
 use crate::protocol::signed::{self, SignatureDigest};
 use crate::protocol::splice::Edit;
 use crate::protocol::{Grammar, Medium, Operation};
@@ -58,7 +59,7 @@ pub fn answer(operation: Operation, body: &[u8]) -> AnswerFacts {
         }
     }
     if tally.usage().is_none_or(|usage| usage.output == 0) {
-        tally.said(body);
+        tally.said(body, 0);
     }
     let mut signatures = Vec::new();
     if signed::mentions(operation.grammar(), body) {

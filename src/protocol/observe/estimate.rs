@@ -4,6 +4,7 @@
 //! so ([`UsageSource::Estimated`]). Nothing is parsed: a text cut anywhere counts as far as it goes.
 
 use crate::protocol::Operation;
+use crate::protocol::plain::plain_len;
 use crate::usage::{Usage, UsageSource};
 
 /// What is booked of an exchange that was answered: what was reported, and the rest as an estimate.
@@ -97,20 +98,32 @@ pub(super) fn text_bytes(json: &[u8], keys: &[&[u8]]) -> u64 {
         return 0;
     }
     let (mut bytes, mut at, mut wanted) = (0, 0, false);
-    while let Some(quote) = json.get(at..).and_then(|rest| memchr::memchr(b'"', rest)) {
-        let start = at + quote + 1;
+    while let Some(quote) = next_quote(json, at) {
+        let start = quote + 1;
         let text = string(&json[start..]);
-        let after = past_space(json, start + text.len + 1);
+        let end = start + text.len;
+        let after = past_space(json, end + 1);
         if json.get(after) == Some(&b':') {
             let value = past_space(json, after + 1);
-            let key = &json[start..start + text.len];
-            wanted = json.get(value) == Some(&b'"') && keys.contains(&key);
+            wanted = json.get(value) == Some(&b'"') && keys.contains(&&json[start..end]);
         } else if std::mem::take(&mut wanted) {
             bytes += text.means;
         }
-        at = start + text.len + 1;
+        at = end + 1;
     }
     bytes
+}
+
+/// The next quote, whatever stands before it.
+#[inline]
+fn next_quote(json: &[u8], mut at: usize) -> Option<usize> {
+    loop {
+        at += plain_len(json.get(at..)?);
+        if *json.get(at)? == b'"' {
+            return Some(at);
+        }
+        at += 1;
+    }
 }
 
 /// A string's bytes up to its quote, and how many bytes they stand for.
@@ -119,25 +132,30 @@ struct Length {
     means: u64,
 }
 
+#[inline]
 fn string(rest: &[u8]) -> Length {
     let (mut at, mut saved) = (0, 0);
     loop {
-        let Some(found) = rest.get(at..).and_then(|rest| memchr::memchr2(b'"', b'\\', rest)) else {
-            return Length { len: rest.len(), means: (rest.len() as u64).saturating_sub(saved) };
-        };
-        at += found;
-        if rest[at] == b'"' {
-            return Length { len: at, means: (at as u64).saturating_sub(saved) };
+        at += plain_len(rest.get(at..).unwrap_or_default());
+        match rest.get(at) {
+            // `\n` is one byte, `\u4f60` three; past the end of a cut text there is nothing.
+            Some(b'\\') => {
+                saved += if rest.get(at + 1) == Some(&b'u') { 3 } else { 1 };
+                at += 2;
+            }
+            Some(b'"') => return Length { len: at, means: (at as u64).saturating_sub(saved) },
+            Some(_) => at += 1,
+            None => return Length { len: rest.len(), means: (rest.len() as u64).saturating_sub(saved) },
         }
-        // `\n` is one byte, `\u4f60` three; past the end of a cut text there is nothing.
-        saved += if rest.get(at + 1) == Some(&b'u') { 3 } else { 1 };
-        at += 2;
     }
 }
 
-fn past_space(json: &[u8], at: usize) -> usize {
-    let rest = json.get(at..).unwrap_or_default();
-    at + rest.iter().take_while(|byte| byte.is_ascii_whitespace()).count()
+#[inline]
+fn past_space(json: &[u8], mut at: usize) -> usize {
+    while json.get(at).is_some_and(u8::is_ascii_whitespace) {
+        at += 1;
+    }
+    at
 }
 
 /// What published tokenizers come to: four letters of English, three bytes for most of Chinese and Japanese, of

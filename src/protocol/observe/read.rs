@@ -4,10 +4,11 @@
 //! JSON says at the place the protocol gives it; text that looks the same inside a string never does.
 
 use super::Phase;
+use super::gemini::GeminiChunk;
 use super::lead::Lead;
 use super::told::{Telling, Told};
 use super::usage::Tally;
-use super::words::{ERROR, FINISH, USAGE, says};
+use super::words::{ERROR, USAGE, says};
 use crate::protocol::inspect::{even_null, range_in};
 use crate::protocol::signed::{self, SignatureDigest};
 use crate::protocol::sse::Event;
@@ -180,26 +181,35 @@ impl Reader {
             return (Kind::End, None);
         }
         let mut kind = if event.name == b"error" { Kind::Error } else { Kind::Content };
-        if event.whole {
-            self.tally.said(event.data);
+        if !event.whole {
+            return (kind, None);
         }
-        let matters = event.whole && (says(event.data, &ERROR) || says(event.data, &USAGE));
-        if !matters && let Some(at) = self.lead.of(event.data).filter(|_| event.whole && rename) {
-            return (kind, event.range_in_raw(at));
+        let known = self.lead.of(event.data);
+        let (from, said) = known.as_ref().map_or((0, 0), |(model, said)| (model.start, *said));
+        // What stands before the model is known with it.
+        let rest = &event.data[from..];
+        self.tally.said(rest, said);
+        let matters = says(rest, &ERROR) || says(rest, &USAGE);
+        if !matters && let Some((at, _)) = known {
+            return (kind, event.range_in_raw(at).filter(|_| rename));
         }
-        if !event.whole || !(rename || matters) {
+        let is_read = rename || matters;
+        if !(is_read || self.lead.is_wanted()) {
             return (kind, None);
         }
         let Some(chunk) = object::<ChatChunk<'_>>(event.data) else { return (kind, None) };
+        if let Some(at) = chunk.model.and_then(|model| named(model, event.data)) {
+            self.lead.learn(event.data, at, |before| self.tally.text_bytes(before));
+        }
+        if !is_read {
+            return (kind, None);
+        }
         if chunk.error.is_some_and(is_something) {
             kind = Kind::Error;
         }
         self.tally.add(bytes(chunk.usage()));
         if kind == Kind::Content && chunk.is_usage_only() {
             kind = Kind::Usage;
-        }
-        if let Some(at) = chunk.model.and_then(|model| named(model, event.data)) {
-            self.lead.learn(event.data, at);
         }
         (kind, place(chunk.model, event))
     }
@@ -210,7 +220,7 @@ impl Reader {
             self.keep_signatures(event);
         }
         if event.whole && name.ends_with(b".delta") {
-            self.tally.said(event.data);
+            self.tally.said(event.data, 0);
         }
         let kind = match name {
             b"response.completed" | b"response.incomplete" => Kind::End,
@@ -256,7 +266,7 @@ impl Reader {
             }
             b"content_block_delta" => {
                 if event.whole {
-                    self.tally.said(event.data);
+                    self.tally.said(event.data, 0);
                 }
                 // Nearly every event of a stream is one of these: one word decides whether it is read.
                 if memmem::find(event.data, b"signature_delta").is_some() {
@@ -307,7 +317,7 @@ impl Reader {
         if chunk.error.is_some_and(is_something) {
             return (Kind::Error, None);
         }
-        self.tally.said(event.data);
+        self.tally.said(event.data, 0);
         self.tally.add(bytes(chunk.usage));
         self.keep_signatures(event);
         let kind = if chunk.finishes() { Kind::Finish } else { Kind::Content };
@@ -398,44 +408,6 @@ struct Inner<'a> {
     model: Option<&'a RawValue>,
 }
 
-/// One chunk of Gemini's, or its whole answer.
-#[derive(Deserialize)]
-pub(super) struct GeminiChunk<'a> {
-    #[serde(borrow)]
-    error: Option<&'a RawValue>,
-    #[serde(borrow, rename = "usageMetadata")]
-    pub(super) usage: Option<&'a RawValue>,
-    #[serde(borrow, rename = "modelVersion")]
-    pub(super) model: Option<&'a RawValue>,
-    #[serde(borrow)]
-    candidates: Option<&'a RawValue>,
-    #[serde(borrow, rename = "promptFeedback")]
-    feedback: Option<&'a RawValue>,
-}
-
-#[derive(Deserialize)]
-struct Candidate<'a> {
-    #[serde(borrow, rename = "finishReason")]
-    reason: Option<&'a RawValue>,
-}
-
-#[derive(Deserialize)]
-struct Feedback<'a> {
-    #[serde(borrow, rename = "blockReason")]
-    reason: Option<&'a RawValue>,
-}
-
-impl GeminiChunk<'_> {
-    fn finishes(&self) -> bool {
-        let candidates = self.candidates.map_or("", RawValue::get);
-        let finished = says(candidates.as_bytes(), &FINISH)
-            && serde_json::from_str::<Vec<Candidate<'_>>>(candidates)
-                .is_ok_and(|list| list.iter().filter_map(|candidate| candidate.reason).any(is_reason));
-        let blocked = self.feedback.and_then(|raw| object::<Feedback<'_>>(raw.get().as_bytes()));
-        finished || blocked.and_then(|feedback| feedback.reason).is_some_and(is_reason)
-    }
-}
-
 /// A value as it stands.
 pub(super) fn bytes(raw: Option<&RawValue>) -> Option<&[u8]> {
     raw.map(|raw| raw.get().as_bytes())
@@ -474,10 +446,6 @@ fn beginning_type(data: &[u8]) -> &[u8] {
 /// Whether an `error` is one: SDKs go by truth in the sense of their language.
 fn is_something(raw: &RawValue) -> bool {
     !matches!(raw.get(), "null" | "false" | "{}" | "\"\"" | "0")
-}
-
-fn is_reason(raw: &RawValue) -> bool {
-    raw.get().len() > 2 && raw.get().starts_with('"') && raw.get() != "\"FINISH_REASON_UNSPECIFIED\""
 }
 
 /// Where a model's value stands in the event's bytes.

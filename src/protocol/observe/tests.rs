@@ -422,3 +422,44 @@ fn signatures_are_kept_however_the_stream_is_cut() {
         assert_eq!(observer.signatures(), expected, "{size}");
     }
 }
+
+/// Two streams with one event in them that begins as the event before it in the one and not in the other.
+#[test]
+fn an_event_says_the_same_whether_its_beginning_is_known_or_not() {
+    let delta = |content: &str| format!(r#""model":"up","choices":[{{"delta":{{"content":"{content}"}}}}]"#);
+    let text_first = r#""choices":[{"delta":{"content":"text"}}],"model":"up","x":"#;
+    for (first, second) in [
+        (delta("ab"), delta(r#"a \"longer\" one"#)),
+        (
+            delta("ab"),
+            r#""model":"up","usage":{"prompt_tokens":9,"completion_tokens":2},"choices":[]"#.to_owned(),
+        ),
+        (delta("ab"), r#""model":"up","choices":[{"delta":{"content":"c"}}],"usage":null"#.to_owned()),
+        (delta("ab"), r#""model":"up","error":{"message":"no"}"#.to_owned()),
+        (delta("ab"), r#""model":"up" ,"choices":[{"delta":{"content":"error"}}]"#.to_owned()),
+        (delta("ab"), r#""model":"upper","choices":[{"delta":{"content":"c"}}]"#.to_owned()),
+        (delta("ab"), r#""model":"up","choices":[{"delta":{"content":"broken"#.to_owned()),
+        (delta("ab"), r#""model":"up":"content":"c""#.to_owned()),
+        (format!("{text_first}1"), format!(r#"{text_first}2,"content":"more""#)),
+        (
+            r#""usage":{"prompt_tokens":1},"model":"up""#.to_owned(),
+            r#""usage":{"prompt_tokens":1},"model":"up","y":2"#.to_owned(),
+        ),
+    ] {
+        // What is no JSON shows the other name by its beginning alone, and is only counted here.
+        let is_json = serde_json::from_str::<serde::de::IgnoredAny>(&format!("{{{second}}}")).is_ok();
+        for rename in [None, Some("shown").filter(|_| is_json)] {
+            let [known, unknown] = ["c", "d"].map(|id| {
+                let mut observer = StreamObserver::new(Operation::ChatCompletions, rename);
+                let first = format!("data: {{\"id\":\"{id}\",{first}}}\n\n");
+                let second = format!("data: {{\"id\":\"c\",{second}}}\n\n");
+                let mut out = Vec::new();
+                observer.feed(&Bytes::from(first), &mut out);
+                out.clear();
+                let progress = observer.feed(&Bytes::from(second), &mut out);
+                (out.concat(), progress, observer.phase(), observer.usage(), observer.unreported())
+            });
+            assert_eq!(known, unknown, "{second}");
+        }
+    }
+}

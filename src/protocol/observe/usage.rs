@@ -3,6 +3,8 @@
 //! Invariants: what is subtracted never goes below zero, whatever a provider claims; a count that cannot be one
 //! is as if it were not there; counts are cumulative, so one that is missing later stays as it was.
 
+mod plain;
+
 use super::estimate;
 use crate::protocol::inspect::each;
 use crate::protocol::{Grammar, Operation};
@@ -20,21 +22,43 @@ macro_rules! members {
 
         impl<'a> $name<'a> {
             fn of(json: &'a [u8]) -> Option<Self> {
-                let mut found = Self::default();
-                each(json, &mut |name, value| {
-                    let place = match name {
-                        $($($key)|+ => &mut found.$field,)*
-                        _ => return Some(()),
-                    };
-                    place.replace(value).is_none().then_some(())
-                })?;
+                let mut found = read(json, Self::take)?;
                 $(found.$field = found.$field.filter(|value| *value != b"null");)*
                 Some(found)
+            }
+
+            #[inline]
+            fn take(&mut self, name: &[u8], value: &'a [u8]) -> Option<()> {
+                let place = match name {
+                    $($($key)|+ => &mut self.$field,)*
+                    _ => return Some(()),
+                };
+                place.replace(value).is_none().then_some(())
             }
         }
     };
 }
 pub(super) use members;
+
+/// What takes all members of an object; one that it does not take makes it none.
+#[inline]
+pub(super) fn read<'a, T: Default>(
+    json: &'a [u8],
+    take: impl Fn(&mut T, &[u8], &'a [u8]) -> Option<()>,
+) -> Option<T> {
+    if json.len() <= PLAIN_BYTES_MAX {
+        let mut found = T::default();
+        if plain::each(json, |name, value| take(&mut found, name, value)).is_some() {
+            return Some(found);
+        }
+    }
+    let mut found = T::default();
+    each(json, |name, value| take(&mut found, name, value))?;
+    Some(found)
+}
+
+/// No object of counts is longer; a whole answer is.
+const PLAIN_BYTES_MAX: usize = 512;
 
 /// What an answer's usage object counts, over what was counted before it.
 pub fn counted(grammar: Grammar, raw: &RawValue, seen: Option<Usage>) -> Option<Usage> {
@@ -71,9 +95,13 @@ impl Tally {
         self.unreported
     }
 
-    /// Notes the text in a piece of the answer, of which counts are read afterwards.
-    pub(super) fn said(&mut self, json: &[u8]) {
-        self.unreported = self.unreported.saturating_add(estimate::text_bytes(json, self.keys));
+    /// Notes the text in a piece of the answer, of which counts are read afterwards, and so many bytes before it.
+    pub(super) fn said(&mut self, json: &[u8], before: u64) {
+        self.unreported = self.unreported.saturating_add(before).saturating_add(self.text_bytes(json));
+    }
+
+    pub(super) fn text_bytes(&self, json: &[u8]) -> u64 {
+        estimate::text_bytes(json, self.keys)
     }
 
     /// Reads a usage object, if it is one.
@@ -113,8 +141,12 @@ fn kept(read: Usage, seen: Usage) -> Usage {
 pub(super) type Count<'a> = Option<&'a [u8]>;
 
 fn count(raw: Count<'_>) -> Option<u64> {
-    let digits = raw.filter(|raw| raw.first().is_some_and(u8::is_ascii_digit))?;
-    std::str::from_utf8(digits).ok()?.parse().ok().filter(|count| *count <= TOKENS_MAX)
+    let digits = raw.filter(|digits| !digits.is_empty())?;
+    digits.iter().try_fold(0_u64, |count, byte| {
+        let digit = byte.wrapping_sub(b'0');
+        let count = count * 10 + u64::from(digit);
+        (digit < 10 && count <= TOKENS_MAX).then_some(count)
+    })
 }
 
 /// A thousand times the largest context there is: whoever claims more has a defect.

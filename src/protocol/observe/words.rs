@@ -7,8 +7,15 @@ use std::sync::LazyLock;
 
 /// Whether the word stands there with something said of it.
 pub(super) fn says(data: &[u8], word: &Finder<'_>) -> bool {
-    // `"usage":null` is in every chunk of some providers; it says nothing.
-    word.find_iter(data).any(|at| !data[at + word.needle().len()..].starts_with(b":null"))
+    let mut rest = data;
+    while let Some(at) = word.find(rest) {
+        rest = &rest[at + word.needle().len()..];
+        // `"usage":null` is in every chunk of some providers; it says nothing.
+        if !rest.starts_with(b":null") {
+            return true;
+        }
+    }
+    false
 }
 
 /// What is looked for in every event, made ready once.

@@ -6,25 +6,89 @@ use proptest::prelude::*;
 use serde_json::value::RawValue;
 
 type Members = Vec<(String, String)>;
+type Pieces = Vec<(Vec<u8>, Vec<u8>)>;
 
-fn walked(json: &str, reader: Reader) -> Option<Members> {
+/// The members, a byte at a time: what the walk has to say of any bytes.
+fn plainly(json: &[u8]) -> Option<Pieces> {
+    let mut rest = json;
     let mut members = Vec::new();
-    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("it is");
-    walk(json.as_bytes(), reader, &mut |key, value| {
-        members.push((text(key), text(value)));
-        Some(())
-    })?;
-    Some(members)
+    takes(&mut rest, b"{")?;
+    if takes(&mut rest, b"}").is_none() {
+        loop {
+            let key = value(&mut rest).filter(|key| key[0] == b'"')?;
+            takes(&mut rest, b":")?;
+            members.push((key, value(&mut rest)?));
+            if takes(&mut rest, b",").is_none() {
+                takes(&mut rest, b"}")?;
+                break;
+            }
+        }
+    }
+    skip_space(&mut rest);
+    rest.is_empty().then_some(members)
 }
 
-/// By all readers, which must agree.
-fn by_all(json: &str) -> Option<Members> {
-    let mut all = readers().into_iter().map(|(name, reader)| (name, walked(json, reader)));
-    let (_, first) = all.next().expect("there is one");
-    for (name, other) in all {
-        assert_eq!(first, other, "{name}: {json:?}");
+fn skip_space(rest: &mut &[u8]) {
+    while let [b' ' | b'\t' | b'\n' | b'\r', behind @ ..] = rest {
+        *rest = behind;
     }
-    first
+}
+
+fn takes(rest: &mut &[u8], what: &[u8]) -> Option<()> {
+    skip_space(rest);
+    rest.strip_prefix(what).map(|behind| *rest = behind)
+}
+
+fn value(rest: &mut &[u8]) -> Option<Vec<u8>> {
+    skip_space(rest);
+    let text = *rest;
+    let (mut open, mut inside, mut escaped) = (Vec::new(), false, false);
+    for (at, byte) in text.iter().enumerate() {
+        let is_escaped = std::mem::take(&mut escaped);
+        match byte {
+            0..b' ' if inside => return None,
+            // Also outside of a string, where it ends up as a value that is none.
+            b'\\' => escaped = !is_escaped,
+            b'"' if !is_escaped => inside = !inside,
+            b'{' | b'[' if !inside => open.push(byte + 2),
+            b'}' | b']' if !inside => drop(open.pop().filter(|opened| opened == byte)?),
+            _ => {}
+        }
+        if !inside && open.is_empty() && matches!(text[0], b'"' | b'{' | b'[') {
+            *rest = &text[at + 1..];
+            return Some(text[..=at].to_vec());
+        }
+        let ends = |byte: &u8| b",}]{[\" \t\n\r".contains(byte);
+        if !matches!(text[0], b'"' | b'{' | b'[') && text.get(at + 1).is_none_or(ends) {
+            *rest = &text[at + 1..];
+            let scalar = std::str::from_utf8(&text[..=at]).ok()?;
+            return serde_json::from_str::<&RawValue>(scalar).ok().map(|_| scalar.as_bytes().to_vec());
+        }
+    }
+    None
+}
+
+/// By all readers, which must say what a byte at a time says.
+fn pieces_by_all(json: &[u8]) -> Option<Pieces> {
+    let expected = plainly(json);
+    for (name, reader) in readers() {
+        let mut members = Vec::new();
+        let walked = walk_by(json, reader, |key, value| {
+            assert!(key.escaped || !key.written.contains(&b'\\'), "{name}");
+            members.push((key.written.to_vec(), value.to_vec()));
+            Some(())
+        });
+        let found = walked.map(|walked| (walked == Walked::Ascii, members));
+        let expected = expected.clone().map(|members| (json.is_ascii(), members));
+        assert_eq!(found, expected, "{name}: {:?}", String::from_utf8_lossy(json));
+    }
+    expected
+}
+
+fn by_all(json: &str) -> Option<Members> {
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("it is");
+    let members = pieces_by_all(json.as_bytes())?;
+    Some(members.into_iter().map(|(key, value)| (text(key), text(value))).collect())
 }
 
 #[test]
@@ -127,7 +191,7 @@ fn what_decides_where_a_member_begins_and_ends_must_be_right() {
 #[test]
 fn the_visitor_ends_the_walk() {
     let mut seen = 0;
-    let walked = walk(br#"{"a":1,"b":2,"#, super::super::blocks::read, &mut |_, _| {
+    let walked = walk(br#"{"a":1,"b":2,"#, |_, _| {
         seen += 1;
         None
     });
@@ -135,7 +199,7 @@ fn the_visitor_ends_the_walk() {
 }
 
 /// JSON with everything that could be mistaken: escapes, brackets in strings, whitespace, depth.
-fn value() -> impl Strategy<Value = String> {
+fn any_value() -> impl Strategy<Value = String> {
     let text = prop_oneof![
         Just(String::new()),
         r#"([a-z{}\[\],:é模 ]|\\\\|\\"|\\n|\\u0041){0,90}"#,
@@ -198,15 +262,66 @@ fn decoded(members: Members) -> Members {
     members.into_iter().map(|(key, value)| (serde_json::from_str(&key).expect("a key"), value)).collect()
 }
 
+/// What decides where members begin and end, in any order, and bytes that are no text.
+fn anything() -> impl Strategy<Value = Vec<u8>> {
+    let piece = prop_oneof![
+        6 => prop::sample::select(&["\"", "\\", "{", "}", "[", "]", ",", ":", " ", "\n", "\u{1}", "\u{1f}", "\u{7f}", "é"][..]),
+        3 => prop::sample::select(&["\"a\":", "\"a\\\"\":1,", "[[", "{\"b\":{", "]}", "\\\\", "\\u0041", "[\\\"]"][..]),
+        2 => prop::sample::select(&["0", "12", "01", "-1.5e+9", "1e", "null", "true", "nul", "abcdefgh", "                  "][..]),
+    ];
+    let bytes = prop_oneof![9 => piece.prop_map(|piece| piece.as_bytes().to_vec()), 1 => any::<u8>().prop_map(|byte| vec![byte])];
+    let inner = prop::collection::vec(bytes, 0..60).prop_map(|pieces| pieces.concat());
+    (inner, 0..4).prop_map(|(inner, around)| match around {
+        0 => inner,
+        1 => [b"{", &inner[..], b"}"].concat(),
+        2 => [b"{\"a\":[", &inner[..], b"],\"b\":1}"].concat(),
+        _ => [b"{\"a\":\"", &inner[..], b"\"}"].concat(),
+    })
+}
+
+#[test]
+fn what_is_nested_deep_is_walked_to_its_end() {
+    for depth in [1, 62, 63, 64, 65, 127, 128, 129, 300] {
+        let (opens, closes): (String, String) = ("[".repeat(depth), "]".repeat(depth));
+        let (json, crossed) =
+            (format!("{{\"a\":{opens}{closes}}}"), format!("{{\"a\":{opens}{{{closes}}}}}"));
+        assert_eq!(by_all(&json), Some(vec![("\"a\"".to_owned(), opens.clone() + &closes)]), "{depth}");
+        assert_eq!(by_all(&crossed), None, "{depth}");
+        assert_eq!(by_all(&format!("{{\"a\":{opens}}}")), None, "{depth}");
+        // Of all brackets one is of the other kind, wherever it stands.
+        for at in 0..depth {
+            let mut other = closes.clone();
+            other.replace_range(at..=at, "}");
+            assert_eq!(by_all(&format!("{{\"a\":{opens}{other}}}")), None, "{at} of {depth}");
+        }
+    }
+}
+
 proptest! {
     #[test]
-    fn what_serde_takes_is_walked_to_the_same_members(json in value()) {
+    fn any_bytes_are_walked_as_a_byte_at_a_time(json in anything()) {
+        pieces_by_all(&json);
+    }
+
+    #[test]
+    fn spoiled_objects_are_walked_as_a_byte_at_a_time(
+        json in any_value(), at in any::<prop::sample::Index>(), byte in prop_oneof![any::<u8>(), Just(b'\\'), Just(b'"')], cut: bool,
+    ) {
+        let mut json = json.into_bytes();
+        let at = at.index(json.len());
+        json[at] = byte;
+        json.truncate(if cut { at } else { json.len() });
+        pieces_by_all(&json);
+    }
+
+    #[test]
+    fn what_serde_takes_is_walked_to_the_same_members(json in any_value()) {
         prop_assert_eq!(by_all(&json).map(decoded), by_serde(&json));
     }
 
     #[test]
     fn what_is_broken_is_refused_or_read_as_serde_would(
-        json in value(), at in any::<prop::sample::Index>(),
+        json in any_value(), at in any::<prop::sample::Index>(),
         with in prop_oneof![Just(""), Just("\""), Just("\\"), Just("{"), Just("]"), Just(","), Just(":"), Just(" "), Just("\u{1}")],
     ) {
         let at = json.floor_char_boundary(at.index(json.len()));

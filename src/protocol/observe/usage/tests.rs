@@ -188,7 +188,7 @@ fn text_is_unreported_until_output_is_counted() {
         (r#"{"text":"g"}"#, r#"{"output_tokens":3}"#),
         (r#"{"thinking":"h"}"#, "null"),
     ] {
-        tally.said(said.as_bytes());
+        tally.said(said.as_bytes(), 0);
         tally.add(Some(counted.as_bytes()));
         steps.push(tally.unreported());
     }

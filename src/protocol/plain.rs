@@ -1,0 +1,101 @@
+//! How far the text of a JSON string goes as it stands: to its first quote, backslash or control character.
+//!
+//! Keys, names and numbers of tokens are short: eight bytes at a time cost less for them than a search made for long texts takes to
+//! begin. What is longer is looked through in blocks, which the compiler makes vectors of.
+//! Invariant: what is said is what a look at every byte would say, wherever a text ends.
+
+/// How many bytes stand before the first that a JSON string cannot have as it is; all of them, where there is none.
+#[inline]
+pub fn plain_len(text: &[u8]) -> usize {
+    let near = by_words(&text[..text.len().min(NEAR_BYTES)]);
+    if near < NEAR_BYTES { near } else { NEAR_BYTES + by_blocks(&text[NEAR_BYTES..]) }
+}
+
+/// Whether a JSON string cannot have this byte as it is.
+#[inline]
+fn is_special(byte: u8) -> bool {
+    matches!(byte, 0..b' ' | b'"' | b'\\')
+}
+
+#[inline]
+fn by_words(text: &[u8]) -> usize {
+    let (words, rest) = text.as_chunks::<WORD>();
+    for (at, word) in words.iter().enumerate() {
+        if let Some(place) = first_special(*word) {
+            return at * WORD + place;
+        }
+    }
+    // The last word again, as far as it was not looked at: all before its end is plain.
+    if let Some(last) = text.last_chunk::<WORD>() {
+        return first_special(*last).map_or(text.len(), |place| text.len() - WORD + place);
+    }
+    rest.iter().position(|byte| is_special(*byte)).unwrap_or(text.len())
+}
+
+#[inline(never)]
+fn by_blocks(text: &[u8]) -> usize {
+    let (blocks, _) = text.as_chunks::<BLOCK>();
+    let has_special = |block: &[u8; BLOCK]| block.iter().fold(false, |found, byte| found | is_special(*byte));
+    let plain = blocks.iter().position(has_special).unwrap_or(blocks.len()) * BLOCK;
+    plain + by_words(&text[plain..])
+}
+
+/// The place of the first special byte of a word.
+#[inline]
+fn first_special(word: [u8; WORD]) -> Option<usize> {
+    let word = u64::from_le_bytes(word);
+    // With this bit turned over a quote stands right above the control characters, and no other byte comes below it.
+    let turned = word ^ (EACH * 0x02);
+    let escapes = word ^ (EACH * u64::from(b'\\'));
+    // A byte below the subtrahend borrows: its own high bit tells, and only those above it can tell wrongly.
+    let low = turned.wrapping_sub(EACH * 0x21) & !turned | escapes.wrapping_sub(EACH) & !escapes;
+    let special = low & HIGH;
+    (special != 0).then(|| special.trailing_zeros() as usize / WORD)
+}
+
+const WORD: usize = 8;
+/// Nearly every key and most values end within these.
+const NEAR_BYTES: usize = 4 * WORD;
+const BLOCK: usize = 64;
+const EACH: u64 = 0x0101_0101_0101_0101;
+const HIGH: u64 = EACH << 7;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn plainly(text: &[u8]) -> usize {
+        text.iter().position(|byte| is_special(*byte)).unwrap_or(text.len())
+    }
+
+    #[test]
+    fn every_byte_is_seen_at_every_place_of_every_length() {
+        for length in 0..200 {
+            let mut text = vec![b'x'; length];
+            assert_eq!(plain_len(&text), length);
+            for at in 0..length {
+                for byte in [b'"', b'\\', 0, 0x1f, b' ', b'!', b'#', b'[', 0x7f, 0x80, 0xa2, 0xff] {
+                    text[at] = byte;
+                    assert_eq!(plain_len(&text), plainly(&text), "{byte} at {at} of {length}");
+                }
+                text[at] = b'x';
+            }
+        }
+        for byte in 0..=u8::MAX {
+            let special = matches!(byte, 0..=0x1f | b'"' | b'\\');
+            assert_eq!((is_special(byte), plain_len(&[byte; 9])), (special, if special { 0 } else { 9 }));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_said_is_what_a_look_at_every_byte_says(
+            text in prop::collection::vec(prop_oneof![20 => b'#'..=b'Z', 3 => 0x80_u8..=0xff, 1 => any::<u8>()], 0..300)
+        ) {
+            for from in 0..text.len().min(9) {
+                prop_assert_eq!(plain_len(&text[from..]), plainly(&text[from..]));
+            }
+        }
+    }
+}
