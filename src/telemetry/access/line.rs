@@ -6,10 +6,9 @@
 
 mod json;
 
-use self::json::Json;
+use self::json::{Json, key};
 use crate::code::Code;
 use crate::id::{ChannelId, ProfileId, TraceId};
-use crate::price::decimal;
 use crate::protocol::Protocol;
 use crate::record::{AttemptRecord, Excerpt, Over, Record, Text};
 
@@ -29,97 +28,98 @@ pub fn line(record: &Record) -> Vec<u8> {
 const LINE_BYTES_USUAL: usize = 1_280;
 
 fn client(record: &Record, json: &mut Json) {
-    json.key("ts").timestamp(record.ts_unix_ms);
-    json.key("request_id").text(record.request_id.as_str());
-    json.key("trace_id").text_or_null(record.trace_id.as_ref().map(TraceId::as_str));
-    json.key("client_ip").ip(record.client_ip);
-    json.key("user_agent").text_or_null(record.user_agent.as_ref().map(Text::as_str));
-    json.key("entry").text(record.dialect.word());
-    json.key("path").text(record.path.as_str());
+    key!(json, "ts").timestamp(record.ts_unix_ms);
+    key!(json, "request_id").text(record.request_id.as_str());
+    key!(json, "trace_id").text_or_null(record.trace_id.as_ref().map(TraceId::as_str));
+    key!(json, "client_ip").ip(record.client_ip);
+    key!(json, "user_agent").text_or_null(record.user_agent.as_ref().map(Text::as_str));
+    key!(json, "entry").word(record.dialect.word());
+    key!(json, "path").text(record.path.as_str());
 }
 
 fn key(record: &Record, json: &mut Json) {
     let key = record.key.as_ref();
-    json.key("key").text_or_null(key.map(|key| key.id.as_str()));
-    json.key("key_last4").text_or_null(key.map(|key| key.last4.as_str()));
-    json.key("owner").text_or_null(key.and_then(|key| key.owner.as_deref()));
-    json.key("project").text_or_null(key.and_then(|key| key.project.as_deref()));
-    json.key("group").text_or_null(key.map(|key| key.group.as_str()));
-    json.key("profile").text_or_null(key.and_then(|key| key.profile.as_ref()).map(ProfileId::as_str));
+    key!(json, "key").text_or_null(key.map(|key| key.id.as_str()));
+    key!(json, "key_last4").text_or_null(key.map(|key| key.last4.as_str()));
+    key!(json, "owner").text_or_null(key.and_then(|key| key.owner.as_deref()));
+    key!(json, "project").text_or_null(key.and_then(|key| key.project.as_deref()));
+    key!(json, "group").text_or_null(key.map(|key| key.group.as_str()));
+    key!(json, "profile").text_or_null(key.and_then(|key| key.profile.as_ref()).map(ProfileId::as_str));
 }
 
 fn answer(record: &Record, json: &mut Json) {
-    json.key("model_requested").text_or_null(record.model_requested.as_ref().map(Text::as_str));
-    json.key("model_upstream").text_or_null(record.model_upstream.as_ref().map(Text::as_str));
-    json.key("channel").text_or_null(record.channel.as_ref().map(ChannelId::as_str));
-    json.key("attempts").array(record.attempts.iter(), attempt);
-    json.key("status").number(u64::from(record.status));
-    json.key("code").text_or_null(record.code.map(Code::word));
-    json.key("stream").flag(record.stream);
-    json.key("bytes_in").number(record.bytes_in);
-    json.key("bytes_out").number(record.bytes_out);
-    json.key("duration_ms").millis(record.duration);
-    json.key("ttfb_ms").millis_or_null(record.ttfb);
-    json.key("overhead_us").number(u64::try_from(record.overhead.total().as_micros()).unwrap_or(u64::MAX));
-    json.key("tokens").object(|json| counts(json, record.usage.by_type()));
-    json.key("usage_source").text(record.usage_source.word());
+    key!(json, "model_requested").text_or_null(record.model_requested.as_ref().map(Text::as_str));
+    key!(json, "model_upstream").text_or_null(record.model_upstream.as_ref().map(Text::as_str));
+    key!(json, "channel").text_or_null(record.channel.as_ref().map(ChannelId::as_str));
+    key!(json, "attempts").array(record.attempts.iter(), attempt);
+    key!(json, "status").number(u64::from(record.status));
+    key!(json, "code").word_or_null(record.code.map(Code::word));
+    key!(json, "stream").flag(record.stream);
+    key!(json, "bytes_in").number(record.bytes_in);
+    key!(json, "bytes_out").number(record.bytes_out);
+    key!(json, "duration_ms").millis(record.duration);
+    key!(json, "ttfb_ms").millis_or_null(record.ttfb);
+    key!(json, "overhead_us").number(u64::try_from(record.overhead.total().as_micros()).unwrap_or(u64::MAX));
+    key!(json, "tokens").object(|json| counts(json, record.usage.by_type()));
+    key!(json, "usage_source").word(record.usage_source.word());
     match record.cost.nanos() {
-        // Dollars as a number with every digit, which a float has not always.
-        Some(nanos) => json.key("cost_usd").raw(&decimal::usd(nanos)),
-        None => json.key("cost_usd").null(),
+        Some(nanos) => key!(json, "cost_usd").dollars(nanos),
+        None => key!(json, "cost_usd").null(),
     }
-    json.key("charged").flag(record.charged);
-    json.key("session_id").text_or_null(record.session_id.as_ref().map(Text::as_str));
-    json.key("end").text(record.end.word());
+    key!(json, "charged").flag(record.charged);
+    key!(json, "session_id").text_or_null(record.session_id.as_ref().map(Text::as_str));
+    key!(json, "end").word(record.end.word());
 }
 
 fn attempt(attempt: &AttemptRecord, json: &mut Json) {
     json.object(|json| {
-        json.key("channel").text(attempt.channel.as_str());
-        json.key("status").number_or_null(attempt.status.map(u64::from));
-        json.key("code").text_or_null(attempt.failure.map(|failure| failure.code.word()));
-        json.key("ms").millis(attempt.took);
-        json.key("reason").text_or_null(attempt.failure.map(|failure| failure.reason));
-        json.key("model_upstream").text_or_null(attempt.model_upstream.as_ref().map(Text::as_str));
-        json.key("reused").flag(attempt.over == Over::Kept);
-        json.key("resent").flag(attempt.over == Over::Second);
-        json.key("connect_ms").millis_or_null(attempt.connect);
-        json.key("translated").text_or_null(attempt.translated.map(Protocol::word));
+        key!(json, "channel").text(attempt.channel.as_str());
+        key!(json, "status").number_or_null(attempt.status.map(u64::from));
+        key!(json, "code").word_or_null(attempt.failure.map(|failure| failure.code.word()));
+        key!(json, "ms").millis(attempt.took);
+        key!(json, "reason").word_or_null(attempt.failure.map(|failure| failure.reason));
+        key!(json, "model_upstream").text_or_null(attempt.model_upstream.as_ref().map(Text::as_str));
+        key!(json, "reused").flag(attempt.over == Over::Kept);
+        key!(json, "resent").flag(attempt.over == Over::Second);
+        key!(json, "connect_ms").millis_or_null(attempt.connect);
+        key!(json, "translated").word_or_null(attempt.translated.map(Protocol::word));
     });
 }
 
 /// What stands after the contract's fields.
 fn more(record: &Record, json: &mut Json) {
     let last = record.attempts.last();
-    json.key("api").text(record.api());
-    json.key("limit_hit").text_or_null(record.limit_hit);
-    json.key("labels").object(|json| {
+    key!(json, "api").word(record.api());
+    key!(json, "limit_hit").word_or_null(record.limit_hit);
+    key!(json, "labels").object(|json| {
         record.labels.iter().for_each(|(name, value)| json.foreign_key(name).text(value));
     });
-    json.key("upstream_error").text_or_null(record.upstream_error.as_ref().map(Excerpt::as_str));
-    json.key("thinking_stripped").number(last.map_or(0, |last| u64::from(last.thinking_stripped)));
-    json.key("usage_asked").flag(last.is_some_and(|last| last.usage_asked));
-    json.key("queued_ms").millis_or_null(record.queued);
+    key!(json, "upstream_error").text_or_null(record.upstream_error.as_ref().map(Excerpt::as_str));
+    key!(json, "thinking_stripped").number(last.map_or(0, |last| u64::from(last.thinking_stripped)));
+    key!(json, "usage_asked").flag(last.is_some_and(|last| last.usage_asked));
+    key!(json, "queued_ms").millis_or_null(record.queued);
     // What was counted beside the types, where there was any.
-    let apart = record.usage.apart().into_iter().filter(|(_, count)| *count > 0);
-    json.key("usage_detail").object(|json| counts(json, apart));
-    json.key("output_cap").number_or_null(record.output_cap);
-    json.key("bill").text(record.bill().word());
-    json.key("translated").text_or_null(last.and_then(|last| last.translated).map(Protocol::word));
+    let apart = record.usage.apart();
+    key!(json, "usage_detail")
+        .object(|json| counts(json, apart.iter().copied().filter(|(_, count)| *count > 0)));
+    key!(json, "output_cap").number_or_null(record.output_cap);
+    key!(json, "bill").word(record.bill().word());
+    key!(json, "translated").word_or_null(last.and_then(|last| last.translated).map(Protocol::word));
     match &record.span {
-        Some(span) => json.key("span").object(|json| {
-            json.key("trace_id").text(&format!("{:032x}", span.trace));
-            json.key("span_id").text(&format!("{:016x}", span.id));
-            json.key("sampled").flag(span.is_sampled());
+        Some(span) => key!(json, "span").object(|json| {
+            key!(json, "trace_id").text(&format!("{:032x}", span.trace));
+            key!(json, "span_id").text(&format!("{:016x}", span.id));
+            key!(json, "sampled").flag(span.is_sampled());
         }),
-        None => json.key("span").null(),
+        None => key!(json, "span").null(),
     }
-    json.key("losses").array(record.losses.words().iter(), |word, json| json.text(word));
-    json.key("sample_rate").millionths(record.sample_rate);
+    let losses = if record.losses.is_empty() { Vec::new() } else { record.losses.words() };
+    key!(json, "losses").array(losses.iter(), |word, json| json.text(word));
+    key!(json, "sample_rate").millionths(record.sample_rate);
 }
 
 fn counts(json: &mut Json, counts: impl IntoIterator<Item = (&'static str, u64)>) {
-    counts.into_iter().for_each(|(name, count)| json.key(name).number(count));
+    counts.into_iter().for_each(|(name, count)| json.named(name).number(count));
 }
 
 #[cfg(test)]

@@ -1,8 +1,11 @@
 //! JSON written straight into bytes, for a line that is written for every exchange.
 //!
+//! Every member and every element is written with a comma before it, and the first one's comma becomes the bracket that opens:
+//! so a name is one constant piece wherever it stands.
 //! Invariant: what comes out is one JSON text without a line break in it: strings are escaped as `serde_json` escapes them, and
 //! a value stands behind every key.
 
+use crate::protocol::plain::plain_len;
 use std::cell::Cell;
 use std::io::Write as _;
 use std::net::IpAddr;
@@ -12,13 +15,19 @@ use std::time::{Duration, UNIX_EPOCH};
 #[derive(Debug)]
 pub(super) struct Json {
     out: Vec<u8>,
-    /// Whether the next key or element is the first of its object or array.
-    first: bool,
 }
+
+/// A name of ours, which needs no escapes, in one piece; its value is to follow.
+macro_rules! key {
+    ($json:ident, $name:literal) => {
+        $json.key(concat!(",\"", $name, "\":"))
+    };
+}
+pub(super) use key;
 
 impl Json {
     pub(super) fn with_capacity(bytes: usize) -> Self {
-        Self { out: Vec::with_capacity(bytes), first: true }
+        Self { out: Vec::with_capacity(bytes) }
     }
 
     /// The text and a line break.
@@ -27,57 +36,70 @@ impl Json {
         self.out
     }
 
+    #[inline]
     pub(super) fn object(&mut self, members: impl FnOnce(&mut Self)) {
-        self.out.push(b'{');
-        self.first = true;
+        let start = self.out.len();
         members(self);
-        self.out.push(b'}');
-        self.first = false;
+        self.close(start, b'{', b'}');
     }
 
+    #[inline]
     pub(super) fn array<T>(&mut self, items: impl Iterator<Item = T>, mut write: impl FnMut(T, &mut Self)) {
-        self.out.push(b'[');
-        self.first = true;
+        let start = self.out.len();
         for item in items {
-            self.separate();
+            self.out.push(b',');
             write(item, self);
         }
-        self.out.push(b']');
-        self.first = false;
+        self.close(start, b'[', b']');
     }
 
-    /// A name of ours, which needs no escapes; its value is to follow.
+    fn close(&mut self, start: usize, opens: u8, closes: u8) {
+        match self.out.get_mut(start) {
+            Some(comma) => *comma = opens,
+            None => self.out.push(opens),
+        }
+        self.out.push(closes);
+    }
+
+    /// What [`key!`] makes of a name.
     #[inline]
-    pub(super) fn key(&mut self, name: &'static str) -> &mut Self {
-        self.separate();
-        self.out.push(b'"');
-        self.out.extend_from_slice(name.as_bytes());
-        self.out.extend_from_slice(b"\":");
+    pub(super) fn key(&mut self, piece: &'static str) -> &mut Self {
+        self.raw(piece);
+        self
+    }
+
+    /// A name of ours that is not known here.
+    pub(super) fn named(&mut self, name: &'static str) -> &mut Self {
+        self.raw(",\"");
+        self.raw(name);
+        self.raw("\":");
         self
     }
 
     /// A name that somebody else wrote.
     pub(super) fn foreign_key(&mut self, name: &str) -> &mut Self {
-        self.separate();
+        self.out.push(b',');
         self.text(name);
         self.out.push(b':');
         self
     }
 
-    #[inline]
-    fn separate(&mut self) {
-        if !std::mem::replace(&mut self.first, false) {
-            self.out.push(b',');
-        }
+    /// A word of ours, which needs no escapes.
+    pub(super) fn word(&mut self, word: &'static str) {
+        self.out.push(b'"');
+        self.raw(word);
+        self.out.push(b'"');
     }
 
     pub(super) fn text(&mut self, text: &str) {
         self.out.push(b'"');
-        // Looked through without a branch per byte, since hardly any text has something to escape.
-        if text.bytes().fold(false, |found, byte| found | must_escape(byte)) {
-            text.bytes().for_each(|byte| self.escaped(byte));
-        } else {
-            self.out.extend_from_slice(text.as_bytes());
+        let mut rest = text.as_bytes();
+        loop {
+            let (plain, behind) = rest.split_at(plain_len(rest));
+            self.out.extend_from_slice(plain);
+            let Some((special, behind)) = behind.split_first() else { break };
+            self.escaped(*special);
+            rest = behind;
         }
         self.out.push(b'"');
     }
@@ -91,41 +113,40 @@ impl Json {
             0x08 => self.raw("\\b"),
             0x0c => self.raw("\\f"),
             // Writing to memory cannot fail.
-            byte if must_escape(byte) => drop(write!(self.out, "\\u{byte:04x}")),
-            byte => self.out.push(byte),
+            byte => drop(write!(self.out, "\\u{byte:04x}")),
         }
     }
 
+    #[inline]
     pub(super) fn number(&mut self, number: u64) {
-        let mut digits = [0; DIGITS_MAX];
-        let (mut at, mut rest) = (DIGITS_MAX, number);
-        loop {
-            at -= 1;
-            digits[at] = b'0' + u8::try_from(rest % 10).unwrap_or(0);
-            rest /= 10;
-            if rest == 0 || at == 0 {
-                break;
-            }
+        match u8::try_from(number) {
+            Ok(digit @ 0..10) => self.out.push(b'0' + digit),
+            _ => self.raw(itoa::Buffer::new().format(number)),
         }
-        self.out.extend_from_slice(&digits[at..]);
     }
 
     /// Milliseconds to the microsecond, as a float is written.
     pub(super) fn millis(&mut self, duration: Duration) {
-        let micros = u64::try_from((duration.as_nanos() + 500) / 1_000).unwrap_or(u64::MAX);
+        let seconds = duration.as_secs().saturating_mul(1_000_000);
+        let micros = seconds.saturating_add(u64::from((duration.subsec_nanos() + 500) / 1_000));
         self.number(micros / 1_000);
-        let rest = micros % 1_000;
-        let digits =
-            [rest / 100, rest / 10 % 10, rest % 10].map(|digit| b'0' + u8::try_from(digit).unwrap_or(0));
-        let shown = if rest % 10 > 0 {
-            3
-        } else if rest % 100 > 0 {
-            2
-        } else {
-            1
-        };
+        // With a one before them the three digits keep their zeros.
+        let mut digits = itoa::Buffer::new();
+        let digits = &digits.format(1_000 + micros % 1_000)[1..];
+        let shown = digits.trim_end_matches('0');
         self.out.push(b'.');
-        self.out.extend_from_slice(&digits[..shown]);
+        self.raw(if shown.is_empty() { "0" } else { shown });
+    }
+
+    /// Billionths of a dollar as dollars, with every digit, which a float has not always.
+    pub(super) fn dollars(&mut self, nanos: u64) {
+        self.number(nanos / NANOS);
+        let fraction = nanos % NANOS;
+        if fraction > 0 {
+            let mut digits = itoa::Buffer::new();
+            self.out.push(b'.');
+            self.raw(digits.format(NANOS + fraction)[1..].trim_end_matches('0'));
+        }
     }
 
     /// A part of one.
@@ -149,6 +170,10 @@ impl Json {
         if let Some(text) = text { self.text(text) } else { self.null() }
     }
 
+    pub(super) fn word_or_null(&mut self, word: Option<&'static str>) {
+        if let Some(word) = word { self.word(word) } else { self.null() }
+    }
+
     pub(super) fn number_or_null(&mut self, number: Option<u64>) {
         if let Some(number) = number { self.number(number) } else { self.null() }
     }
@@ -158,7 +183,19 @@ impl Json {
     }
 
     pub(super) fn ip(&mut self, ip: IpAddr) {
-        drop(write!(self.out, "\"{ip}\""));
+        self.out.push(b'"');
+        match ip {
+            IpAddr::V4(ip) => {
+                let [first, rest @ ..] = ip.octets();
+                self.number(first.into());
+                for octet in rest {
+                    self.out.push(b'.');
+                    self.number(octet.into());
+                }
+            }
+            IpAddr::V6(ip) => drop(write!(self.out, "{ip}")),
+        }
+        self.out.push(b'"');
     }
 
     /// Milliseconds since 1970 as RFC 3339 has them.
@@ -171,7 +208,8 @@ impl Json {
         }
     }
 
-    /// A value that is JSON already.
+    /// What is JSON already.
+    #[inline]
     pub(super) fn raw(&mut self, json: &str) {
         self.out.extend_from_slice(json.as_bytes());
     }
@@ -195,12 +233,8 @@ fn second_text(unix: u64) -> [u8; SECOND_BYTES] {
 /// `2026-11-22T01:02:03`.
 const SECOND_BYTES: usize = 19;
 
-fn must_escape(byte: u8) -> bool {
-    byte < b' ' || byte == b'"' || byte == b'\\'
-}
-
-/// Of the largest number.
-const DIGITS_MAX: usize = 20;
+/// Of a dollar.
+const NANOS: u64 = 1_000_000_000;
 /// The last millisecond of the year 9999, the end of RFC 3339.
 const UNIX_MS_MAX: u64 = 253_402_300_799_999;
 
@@ -230,22 +264,38 @@ mod tests {
     fn objects_and_arrays_have_their_commas() {
         let text = written(|json| {
             json.object(|json| {
-                json.key("none").array([0_u64; 0].into_iter(), |_, _| {});
-                json.key("some").array([1, 2].into_iter(), |number, json| json.number(number));
-                json.key("empty").object(|_| {});
+                key!(json, "none").array([0_u64; 0].into_iter(), |_, _| {});
+                key!(json, "some").array([1, 2].into_iter(), |number, json| json.number(number));
+                json.named("empty").object(|_| {});
+                key!(json, "objects").array([1, 2].into_iter(), |number, json| {
+                    json.object(|json| key!(json, "n").number(number));
+                });
+                key!(json, "word").word("w");
                 json.foreign_key("x\"y").text("z");
             });
         });
-        assert_eq!(text, r#"{"none":[],"some":[1,2],"empty":{},"x\"y":"z"}"#);
+        assert_eq!(
+            text,
+            r#"{"none":[],"some":[1,2],"empty":{},"objects":[{"n":1},{"n":2}],"word":"w","x\"y":"z"}"#
+        );
     }
 
     proptest! {
         #[test]
         fn what_is_written_is_what_serde_json_writes(text in any::<String>(), odd in "[\x00-\x22\\\\a\u{7f}-\u{9f}]{0,8}", number: u64) {
-            for text in [text, odd] {
+            let long = text.repeat(30);
+            for text in [text, odd, long] {
                 prop_assert_eq!(written(|json| json.text(&text)), serde_json::to_string(&text).unwrap());
             }
             prop_assert_eq!(written(|json| json.number(number)), number.to_string());
+        }
+
+        #[test]
+        fn addresses_and_amounts_are_written_as_they_show_themselves(ip: IpAddr, nanos: u64, digits in 0_u32..20) {
+            prop_assert_eq!(written(|json| json.ip(ip)), format!("\"{ip}\""));
+            for nanos in [nanos, nanos / 10_u64.pow(digits), nanos / NANOS * NANOS] {
+                prop_assert_eq!(written(|json| json.dollars(nanos)), crate::price::decimal::usd(nanos));
+            }
         }
 
         #[test]
