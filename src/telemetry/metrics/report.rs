@@ -1,11 +1,14 @@
 //! What a finished exchange counts.
 
 use super::names::Names;
+use super::series::{ChannelSeries, ModelSeries};
 use super::{Metrics, NANOS, abort_side, float, is_usage_missing};
 use crate::code::Code;
+use crate::id::ChannelId;
 use crate::protocol::{Operation, Protocol};
-use crate::record::{AttemptRecord, Cost, Over, Record, Text};
+use crate::record::{AttemptRecord, Cost, ModelName, Over, Record, Text};
 use crate::usage::UsageSource;
+use std::sync::Arc;
 
 impl Metrics {
     /// Counts a finished exchange.
@@ -13,11 +16,20 @@ impl Metrics {
         let names = self.names.load();
         self.count_request(record);
         self.count_key(record, &names);
+        let from = record.operation.and_then(Operation::protocol);
+        let mut place = None;
         for (index, attempt) in record.attempts.iter().enumerate() {
-            let from = record.operation.and_then(Operation::protocol);
-            self.count_attempt(attempt, (from, index + 1 < record.attempts.len()), &names);
+            let place = place.insert(Place::of(&names, &attempt.channel, attempt.model_upstream.as_ref()));
+            self.count_attempt(attempt, (from, index + 1 < record.attempts.len()), place);
         }
-        self.count_answer(record, &names);
+        if let Some(channel) = &record.channel {
+            let (last, model) = (record.attempts.last(), record.model_upstream.as_ref());
+            // What answered is what was tried last, which need not be looked up twice.
+            let same =
+                last.is_some_and(|last| last.channel == *channel && last.model_upstream.as_ref() == model);
+            let place = place.filter(|_| same).unwrap_or_else(|| Place::of(&names, channel, model));
+            self.count_answer(record, &place);
+        }
     }
 
     fn count_request(&self, record: &Record) {
@@ -79,19 +91,18 @@ impl Metrics {
         &self,
         attempt: &AttemptRecord,
         (from, another_followed): (Option<Protocol>, bool),
-        names: &Names,
+        place: &Place<'_>,
     ) {
         // Nothing was sent, and nothing is known of the channel.
         if attempt.failure.is_some_and(|failure| failure.code == Code::UntranslatableRequest) {
             return;
         }
         let families = &self.families;
-        let (channel, series) = names.channel_series(attempt.channel.as_str());
-        let model = names.model(attempt.model_upstream.as_ref().map(Text::as_str));
+        let Place { channel, series, model, of_model } = place;
         let answers =
             |code: &str| families.upstream_requests_total.with_label_values(&[channel, model, code]);
         match attempt.status {
-            Some(200) => series.model(model).answered.get_or_init(|| answers("200")).inc(),
+            Some(200) => of_model.answered.get_or_init(|| answers("200")).inc(),
             Some(other) => answers(&other.to_string()).inc(),
             None => answers("none").inc(),
         }
@@ -117,8 +128,8 @@ impl Metrics {
         }
     }
 
-    fn count_answer(&self, record: &Record, names: &Names) {
-        let Some(channel) = &record.channel else { return };
+    fn count_answer(&self, record: &Record, place: &Place<'_>) {
+        let Place { channel, model, of_model: series, .. } = place;
         let families = &self.families;
         let translated = record.attempts.last().and_then(|last| last.translated);
         if let (Some(from), Some(to)) = (record.operation.and_then(Operation::protocol), translated)
@@ -126,9 +137,6 @@ impl Metrics {
         {
             families.translation_losses_total.with_label_values(&[from.word(), to.word()]).inc();
         }
-        let (channel, series) = names.channel_series(channel.as_str());
-        let model = names.model(record.model_upstream.as_ref().map(Text::as_str));
-        let series = series.model(model);
         // What we say where every attempt failed is no provider's first byte.
         let answered = record.attempts.last().is_some_and(|last| last.failure.is_none());
         if let Some(ttfb) = record.ttfb.filter(|_| answered) {
@@ -156,5 +164,21 @@ impl Metrics {
         if record.usage_source != UsageSource::Reported && is_usage_missing(record) {
             families.usage_missing_total.with_label_values(&[channel]).inc();
         }
+    }
+}
+
+/// A channel and a model as labels, and what is counted under them.
+struct Place<'a> {
+    channel: &'a str,
+    series: &'a ChannelSeries,
+    model: &'a str,
+    of_model: Arc<ModelSeries>,
+}
+
+impl<'a> Place<'a> {
+    fn of(names: &'a Names, channel: &'a ChannelId, model: Option<&'a ModelName>) -> Self {
+        let (channel, series) = names.channel_series(channel.as_str());
+        let model = names.model(model.map(Text::as_str));
+        Self { channel, series, model, of_model: series.model(model) }
     }
 }
