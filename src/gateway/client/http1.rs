@@ -15,7 +15,7 @@ use http::{Method, StatusCode, Version};
 use pingora::protocols::Shutdown;
 use pingora::protocols::http::date::get_cached_date;
 use std::future::poll_fn;
-use std::io::{self, IoSlice, Write as _};
+use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
 use tokio::io::AsyncWrite as _;
@@ -173,8 +173,7 @@ impl Http1 {
                 }
             }
             Answer::Chunked if !piece.is_empty() => {
-                // Writing into memory cannot fail.
-                drop(write!((&mut self.out).writer(), "{:x}\r\n", piece.len()));
+                put_size(&mut self.out, piece.len());
                 tail = b"\r\n";
             }
             Answer::UntilClose => {}
@@ -253,6 +252,15 @@ impl Http1 {
 fn is_persistent(head: &Parts) -> bool {
     let says = |word: &[u8]| head.headers.words(CONNECTION).any(|said| said.eq_ignore_ascii_case(word));
     !says(b"close") && (head.version == Version::HTTP_11 || says(b"keep-alive"))
+}
+
+/// The line before a chunk.
+fn put_size(out: &mut BytesMut, size: usize) {
+    let digits = (usize::BITS - size.leading_zeros()).div_ceil(4).max(1);
+    for digit in (0..digits).rev() {
+        out.put_u8(b"0123456789abcdef"[size >> (digit * 4) & 0xf]);
+    }
+    out.extend_from_slice(b"\r\n");
 }
 
 fn put(out: &mut BytesMut, pieces: &[&[u8]]) {

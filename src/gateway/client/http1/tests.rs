@@ -1,4 +1,4 @@
-//! The end of a connection that takes nothing any more.
+//! The end of a connection that takes nothing any more, and how a chunk begins.
 
 use super::*;
 use crate::gateway::guard::{Rate, Rules};
@@ -94,4 +94,13 @@ async fn a_client_that_does_not_take_our_farewell_is_not_waited_for() {
     let guarded = Box::new(Guarded::new(Box::new(Full), rules));
     let ended = timeout(5 * SECOND, Http1::new(guarded, Parts::from(&head), Bytes::new()).finish()).await;
     assert!(ended.expect("it ends").is_none());
+}
+
+#[test]
+fn the_size_of_a_chunk_is_written_as_it_is_read() {
+    for size in [1, 9, 10, 15, 16, 255, 256, 4095, 32 << 10, 0xdead_beef, usize::MAX] {
+        let mut out = BytesMut::new();
+        put_size(&mut out, size);
+        assert_eq!(out, format!("{size:x}\r\n").as_bytes());
+    }
 }
