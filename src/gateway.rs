@@ -213,12 +213,7 @@ impl Gateway {
     }
 
     /// identify: whose request is it, and may they use it here and now?
-    fn identify(
-        &self,
-        client: &Client<'_>,
-        exchange: &mut Exchange,
-        entry: &Entry,
-    ) -> Result<Arc<Key>, Refusal> {
+    fn identify(client: &Client<'_>, exchange: &mut Exchange, entry: &Entry) -> Result<Arc<Key>, Refusal> {
         let headers = &client.head().headers;
         let key = identify::identify(&exchange.live.snapshot, headers, entry.query_key.as_deref())?;
         exchange.identified(Arc::clone(&key));
@@ -236,7 +231,7 @@ impl Gateway {
         if entry.operation.is_of_task() {
             return self.accept_task(client, exchange, entry).await;
         }
-        let key = self.identify(client, exchange, &entry)?;
+        let key = Self::identify(client, exchange, &entry)?;
         let live = Arc::clone(&exchange.live);
         let groups: Vec<_> = key.in_groups().cloned().collect();
         let bearer = self.admit(exchange, groups, entry.operation).await?;

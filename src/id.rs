@@ -101,8 +101,8 @@ impl ExchangeId {
     /// Builds an id that sorts by time: `req_` and 26 characters of Crockford's base 32 (the ULID layout,
     /// 48 bits of Unix milliseconds and 80 bits of randomness). Clock and randomness come from the caller.
     pub fn from_parts(unix_ms: u64, random: [u8; 10]) -> Self {
-        let [a, b, c, d, e, f, g, h, i, j] = random;
-        let halves = [[0, 0, 0, a, b, c, d, e], [0, 0, 0, f, g, h, i, j]].map(u64::from_be_bytes);
+        let number = |bytes: &[u8]| bytes.iter().fold(0, |number, byte| number << 8 | u64::from(*byte));
+        let halves = [number(&random[..5]), number(&random[5..])];
         let mut text = *b"req_00000000000000000000000000";
         let (time, rest) = text[PREFIX.len()..].split_at_mut(10);
         let (first, second) = rest.split_at_mut(8);

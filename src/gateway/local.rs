@@ -27,7 +27,7 @@ impl Gateway {
             let answer = render::Answer { status: 200, headers: Vec::new(), body: String::new() };
             return self.reply(client, exchange).whole(answer).await;
         }
-        let answer = self.identify(client, exchange, entry).and_then(|key| {
+        let answer = Self::identify(client, exchange, entry).and_then(|key| {
             let created = self.world.unix_ms() / 1000;
             models_answer(&exchange.live, &key, entry, created)
         });

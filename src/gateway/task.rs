@@ -60,7 +60,7 @@ impl Gateway {
         exchange: &mut Exchange,
         mut entry: Entry,
     ) -> Result<Box<Accepted>, Stop> {
-        let key = self.identify(client, exchange, &entry)?;
+        let key = Self::identify(client, exchange, &entry)?;
         let live = Arc::clone(&exchange.live);
         let groups: Vec<_> = key.in_groups().cloned().collect();
         let bearer = self.admit(exchange, groups, entry.operation).await?;

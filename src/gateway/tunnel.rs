@@ -41,7 +41,7 @@ impl Gateway {
         exchange: &mut Exchange,
         entry: Entry,
     ) -> Result<(), Stop> {
-        let key = self.identify(client, exchange, &entry)?;
+        let key = Self::identify(client, exchange, &entry)?;
         let live = Arc::clone(&exchange.live);
         let now = self.world.now();
         let wanted =

@@ -26,7 +26,9 @@ pub fn presented(headers: &Fields, query_key: Option<&str>) -> Presented {
     for name in KEY_HEADERS {
         headers.all(name).for_each(|value| found.line(ascii(value)));
     }
-    query_key.into_iter().for_each(|key| found.line(Ok(key)));
+    if let Some(key) = query_key {
+        found.line(Ok(key));
+    }
     let socket = headers.all(names::SEC_WEBSOCKET_PROTOCOL).flat_map(subprotocols);
     socket.for_each(|form| found.take(form));
     match (found.keys.is_empty(), found.wrong) {

@@ -15,8 +15,7 @@ pub struct Text<const CHARS_MAX: usize>(Box<str>);
 impl<const CHARS_MAX: usize> Text<CHARS_MAX> {
     /// Keeps what fits.
     pub fn new(raw: &str) -> Self {
-        // Every byte is looked at, so that the compiler can look at many at once.
-        if raw.len() <= CHARS_MAX && !raw.bytes().fold(false, |odd, byte| odd | (byte >= 0x7f)) {
+        if raw.len() <= CHARS_MAX && raw.is_ascii() && !raw.as_bytes().contains(&0x7f) {
             return Self(raw.into());
         }
         let shown = |c: char| if matches!(c, '\u{7f}'..='\u{9f}') { '\u{fffd}' } else { c };
