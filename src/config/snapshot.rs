@@ -9,6 +9,7 @@ mod channel;
 mod egress;
 mod history;
 mod identity;
+mod key;
 mod otlp;
 mod place;
 mod prices;
@@ -23,6 +24,7 @@ pub use self::channel::{
 pub use self::egress::{EgressProxy, ProxyProtocol};
 pub use self::history::{History, LogSampling};
 pub use self::identity::{Aws, Google, Identity};
+pub use self::key::Key;
 pub use self::otlp::{Convention, Otlp};
 pub use self::place::{CredentialForm, Naming, Place, Places};
 pub use self::prices::{PriceRule, Prices};
@@ -30,12 +32,12 @@ pub use self::quota::{Per, Project, Quota};
 pub use self::tls::{ChannelTls, TlsFiles, TlsListener};
 
 use crate::aside;
-use crate::id::{GroupId, KeyId, ProfileId};
+use crate::id::{GroupId, ProfileId};
 use crate::protocol::Medium;
 use crate::secret::{KeyDigest, Secret};
 use crate::spread::{Map, Set};
 use ipnet::IpNet;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -256,116 +258,6 @@ pub struct Ledger {
     pub path: PathBuf,
     /// How long single exchanges are kept.
     pub retention: Duration,
-}
-
-/// A credential we issued, in one of its groups.
-#[derive(Debug, Clone)]
-#[expect(clippy::struct_excessive_bools, reason = "settings, each a fact of its own")]
-pub struct Key {
-    /// Its name.
-    pub id: KeyId,
-    /// Position in [`Snapshot::keys`].
-    pub index: usize,
-    /// The last four characters, where the operator gave them or the secret itself.
-    pub last4: String,
-    /// Who holds it, for reports.
-    pub owner: Option<String>,
-    /// What it is for, for reports; where there is a [`Project`] of that name, its quota counts.
-    pub project: Option<String>,
-    /// The group that bears its cost.
-    pub group: Arc<Group>,
-    /// Which of its groups that is: 0 is the first.
-    pub place: usize,
-    /// The same key in its other groups, in order; only the first has them.
-    pub fallbacks: Vec<Arc<Key>>,
-    /// The profiles it may use.
-    pub profiles: Vec<ProfileId>,
-    /// The active profile.
-    pub profile: Option<Arc<Profile>>,
-    /// What the client may ask for; `None`: all that the group reaches.
-    pub models: Option<Patterns>,
-    /// Where it may be used from; empty: anywhere.
-    pub allowed_ips: Vec<IpNet>,
-    /// Seconds since the Unix epoch after which it is refused.
-    pub expires_unix: Option<u64>,
-    /// `false`: refused.
-    pub enabled: bool,
-    /// `false`: streams are refused.
-    pub stream: bool,
-    /// Whether what would lose something in translation is refused.
-    pub strict_translation: bool,
-    /// A smaller body limit than the server's.
-    pub body_bytes: Option<usize>,
-    /// The most tokens that one of its answers may have.
-    pub max_output_tokens: Option<u64>,
-    /// Its limits.
-    pub limits: Limits,
-    /// Its limits for some models, first match wins.
-    pub model_limits: Vec<ModelLimit>,
-    /// Its quota.
-    pub quota: Option<Quota>,
-}
-
-impl Key {
-    /// The key in each of its groups, in order.
-    pub fn in_groups(self: &Arc<Self>) -> impl Iterator<Item = &Arc<Self>> {
-        std::iter::once(self).chain(&self.fallbacks)
-    }
-
-    /// Whether another configuration means the same by it, as far as `super::redact` shows it: every field but the positions.
-    pub(super) fn means(&self, other: &Self) -> bool {
-        // Every field by its name, so that none that is new is forgotten.
-        let Self {
-            id,
-            index: _,
-            last4,
-            owner,
-            project,
-            group,
-            place,
-            fallbacks,
-            profiles,
-            profile,
-            models,
-            allowed_ips,
-            expires_unix,
-            enabled,
-            stream,
-            strict_translation,
-            body_bytes,
-            max_output_tokens,
-            limits,
-            model_limits,
-            quota,
-        } = self;
-        let active = |profile: &Option<Arc<Profile>>| profile.as_ref().map(|profile| profile.id.clone());
-        let groups =
-            |fallbacks: &[Arc<Self>]| fallbacks.iter().map(|key| key.group.id.clone()).collect::<Vec<_>>();
-        *id == other.id
-            && *last4 == other.last4
-            && *owner == other.owner
-            && *project == other.project
-            && group.id == other.group.id
-            && *place == other.place
-            && groups(fallbacks) == groups(&other.fallbacks)
-            && *profiles == other.profiles
-            && active(profile) == active(&other.profile)
-            && models.as_ref().map(Patterns::listed) == other.models.as_ref().map(Patterns::listed)
-            && *allowed_ips == other.allowed_ips
-            && *expires_unix == other.expires_unix
-            && (*enabled, *stream, *strict_translation)
-                == (other.enabled, other.stream, other.strict_translation)
-            && *body_bytes == other.body_bytes
-            && *max_output_tokens == other.max_output_tokens
-            && *limits == other.limits
-            && *model_limits == other.model_limits
-            && *quota == other.quota
-    }
-
-    /// Whether a client at this address may use it.
-    pub fn allows_ip(&self, ip: IpAddr) -> bool {
-        self.allowed_ips.is_empty() || self.allowed_ips.iter().any(|net| net.contains(&ip))
-    }
 }
 
 /// Keys that share channels and limits.
