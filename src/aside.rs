@@ -35,3 +35,35 @@ pub fn give_way() {
 /// A thread with 0 gets 9.3 times as much.
 #[cfg(target_os = "linux")]
 const NICE: i32 = 10;
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+    use std::sync::mpsc::channel;
+
+    fn nice() -> i32 {
+        rustix::process::getpriority_process(None).unwrap_or(i32::MIN)
+    }
+
+    #[test]
+    fn a_thread_aside_gives_way_and_nobody_else_does() {
+        let before = nice();
+        let (told, heard) = channel();
+        thread("aside", move || told.send(nice()).unwrap()).unwrap();
+        assert_eq!(heard.recv().unwrap(), NICE.max(before));
+        assert_eq!(nice(), before);
+    }
+
+    #[test]
+    fn what_is_let_go_of_is_let_go_of_elsewhere() {
+        struct Told(std::sync::mpsc::Sender<std::thread::ThreadId>);
+        impl Drop for Told {
+            fn drop(&mut self) {
+                self.0.send(std::thread::current().id()).unwrap();
+            }
+        }
+        let (told, heard) = channel();
+        let_go(Told(told));
+        assert_ne!(heard.recv().unwrap(), std::thread::current().id());
+    }
+}

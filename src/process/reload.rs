@@ -6,14 +6,14 @@
 
 use crate::aside;
 use crate::config::history::{Origin, SourceFile};
-use crate::config::snapshot::{Log, Server};
+use crate::config::snapshot::{Log, Server, Snapshot};
 use crate::config::{self, Changes, FsSource, Loaded, Problems, Watched, Watcher};
 use crate::process::history::{self, Kept};
 use crate::process::{Shared, logging};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 /// The configuration's way in.
 #[derive(Debug)]
@@ -23,6 +23,9 @@ pub struct Reloader {
     shared: Shared,
     at_start: AtStart,
     watcher: Watcher,
+    /// Held as long as a reload takes.
+    turn: Mutex<()>,
+    /// Never held for long: the admin listener asks, on the thread that also accepts.
     last: Mutex<Last>,
 }
 
@@ -44,6 +47,9 @@ pub struct Last {
     /// Where the generation in force was kept.
     pub kept: Kept,
 }
+
+/// A part of a reload that is done on another thread.
+type Work = Box<dyn FnOnce() + Send>;
 
 /// What one reload did.
 #[derive(Debug)]
@@ -70,7 +76,15 @@ impl Reloader {
         watcher.follow(watched);
         let at_start = AtStart::of(&first.server);
         let file = std::path::absolute(entry)?;
-        Ok(Self { entry: entry.to_owned(), file, shared, at_start, watcher, last: Mutex::new(last) })
+        Ok(Self {
+            entry: entry.to_owned(),
+            file,
+            shared,
+            at_start,
+            watcher,
+            turn: Mutex::default(),
+            last: Mutex::new(last),
+        })
     }
 
     /// Resolves when the files are no longer what was last read.
@@ -96,10 +110,20 @@ impl Reloader {
     /// [`Self::reload`] in a thread that gives way to those that serve; `None`: it could not be begun or was given up.
     pub async fn reload_aside(self: &Arc<Self>) -> Option<Result<Reloaded, Problems>> {
         let (reloader, (done, waiting)) = (Arc::clone(self), oneshot::channel());
+        let (asked, mut asking) = mpsc::channel::<Work>(1);
+        // Threads get the priority of whoever makes them, and those of the log and the ledger do not give way.
+        let elsewhere = move |work: Work| {
+            // Who asked for the reload may have gone; then it is done here.
+            asked.blocking_send(work).unwrap_or_else(|kept| kept.0());
+        };
         // Nobody waits any more who asked for it: it has taken effect all the same.
-        let begun = aside::thread("reload", move || done.send(reloader.reload()).map_or((), drop));
-        if let Err(error) = begun {
+        let work = move || done.send(reloader.reload_with(&elsewhere)).map_or((), drop);
+        if let Err(error) = aside::thread("reload", work) {
             tracing::error!(%error, "the configuration was not read again: there is no thread for it");
+        }
+        while let Some(work) = asking.recv().await {
+            // What it has to say it says in the log.
+            drop(tokio::task::spawn_blocking(work).await);
         }
         waiting.await.ok()
     }
@@ -107,18 +131,25 @@ impl Reloader {
     /// Reads the files and makes them the configuration, or says everything that is wrong with them. Blocks
     /// on the file system: not for a request's thread.
     pub fn reload(&self) -> Result<Reloaded, Problems> {
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        match config::load_to_run(&self.entry, &FsSource) {
+        self.reload_with(&|work| work())
+    }
+
+    fn reload_with(&self, elsewhere: &dyn Fn(Work)) -> Result<Reloaded, Problems> {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = self.last();
+        let reloaded = match config::load_to_run(&self.entry, &FsSource) {
             Ok(loaded) => {
                 self.watcher.follow(&loaded.watched);
-                Ok(self.take_effect(loaded, &mut last))
+                Ok(self.take_effect(loaded, &mut last, elsewhere))
             }
             Err(problems) => {
                 self.watcher.follow(problems.watched());
                 self.refuse(&problems, &mut last);
                 Err(problems)
             }
-        }
+        };
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = last;
+        reloaded
     }
 
     fn refuse(&self, problems: &Problems, last: &mut Last) {
@@ -133,7 +164,7 @@ impl Reloader {
         last.problems = lines;
     }
 
-    fn take_effect(&self, loaded: Loaded, last: &mut Last) -> Reloaded {
+    fn take_effect(&self, loaded: Loaded, last: &mut Last, elsewhere: &dyn Fn(Work)) -> Reloaded {
         let before = self.shared.live.load_full();
         if before.snapshot.hash == loaded.snapshot.hash && last.successful {
             return Reloaded::Unchanged;
@@ -147,8 +178,7 @@ impl Reloader {
         }
         let snapshot = Arc::new(loaded.snapshot);
         let changes = config::changes(&before.snapshot, &snapshot);
-        self.relog(&before.snapshot.log, &snapshot.log);
-        self.shared.follow_ledger(snapshot.ledger.as_ref());
+        self.refit(&before.snapshot, &snapshot, elsewhere);
         self.shared.adopt(&snapshot);
         last.successful = true;
         last.success_unix_ms = self.shared.world.unix_ms();
@@ -175,6 +205,21 @@ fn told(changes: &Changes, generation: u64) {
 }
 
 impl Reloader {
+    /// Has the log and the ledger follow, both of which have threads, and waits for it.
+    fn refit(&self, before: &Arc<Snapshot>, after: &Arc<Snapshot>, elsewhere: &dyn Fn(Work)) {
+        let (before, after, shared) = (Arc::clone(before), Arc::clone(after), self.shared.clone());
+        let (done, waiting) = std::sync::mpsc::sync_channel(1);
+        elsewhere(Box::new(move || {
+            shared.relog(&before.log, &after.log);
+            shared.follow_ledger(after.ledger.as_ref());
+            done.send(()).unwrap_or_default();
+        }));
+        // An end without a word is one as well.
+        waiting.recv().unwrap_or_default();
+    }
+}
+
+impl Shared {
     /// Gives the messages their level and the access lines their target.
     fn relog(&self, before: &Log, after: &Log) {
         if before.level != after.level {
@@ -183,7 +228,7 @@ impl Reloader {
         if before.access == after.access {
             return;
         }
-        let telemetry = &self.shared.telemetry;
+        let telemetry = &self.telemetry;
         match logging::open_access(&after.access, telemetry.metrics.accesslog()) {
             Ok(access) => drop(telemetry.access.swap(Arc::new(access)).stop()),
             Err(problem) => tracing::error!(problem, "access lines go on where they went before"),
