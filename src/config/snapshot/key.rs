@@ -14,13 +14,13 @@ use std::sync::Arc;
 pub struct Key {
     /// Its name.
     pub id: KeyId,
-    /// Position in [`Snapshot::keys`].
+    /// Position in [`Snapshot::keys`](super::Snapshot::keys).
     pub index: usize,
     /// The last four characters, where the operator gave them or the secret itself.
     pub last4: String,
     /// Who holds it, for reports.
     pub owner: Option<String>,
-    /// What it is for, for reports; where there is a [`Project`] of that name, its quota counts.
+    /// What it is for, for reports; where there is a [`Project`](super::Project) of that name, its quota counts.
     pub project: Option<String>,
     /// The group that bears its cost.
     pub group: Arc<Group>,
