@@ -26,6 +26,11 @@ def short(value):
     return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 
+def answered(rounds):
+    """Whether there was an answer at all to count by."""
+    return any(one["answers"] for one in rounds)
+
+
 def cpu_rows(samples, targets):
     """CPU per answer or event, and in brackets how many times that of bare Pingora."""
     lines = ["| CPU µs (× bare Pingora) | " + " | ".join(targets) + " |", "|---|" + "--:|" * len(targets)]
@@ -35,7 +40,7 @@ def cpu_rows(samples, targets):
         cells = []
         for target in targets:
             rounds = samples.get((key, target))
-            if not rounds:
+            if not rounds or not answered(rounds):
                 cells.append("–")
                 continue
             cpu = median(rounds, "cpu_us")
@@ -55,7 +60,7 @@ def all_rows(samples, direct="direct"):
     lines = ["| workload | | answers/s | p50 ms | p99 ms | first byte p50 ms | CPU µs | failed |", "|---|---|--:|--:|--:|--:|--:|--:|"]
     for (key, target), rounds in samples.items():
         name = WORKLOADS[key][0] if key in WORKLOADS else key
-        cpu = "" if target == direct else short(median(rounds, "cpu_us"))
+        cpu = "" if target == direct or not answered(rounds) else short(median(rounds, "cpu_us"))
         lines.append(
             f"| {name} | {target} | {short(median(rounds, 'requests_per_second'))} | {median(rounds, 'p50_ms'):.2f} |"
             f" {median(rounds, 'p99_ms'):.2f} | {median(rounds, 'first_byte_p50_ms'):.2f} | {cpu} | {sum(one['failed'] for one in rounds)} |"
