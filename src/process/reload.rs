@@ -48,7 +48,7 @@ pub struct Last {
     pub kept: Kept,
 }
 
-/// A part of a reload that is done on another thread.
+/// A part of a reload that is done on another thread, while the reload waits for it.
 type Work = Box<dyn FnOnce() + Send>;
 
 /// What one reload did.
@@ -112,10 +112,7 @@ impl Reloader {
         let (reloader, (done, waiting)) = (Arc::clone(self), oneshot::channel());
         let (asked, mut asking) = mpsc::channel::<Work>(1);
         // Threads get the priority of whoever makes them, and those of the log and the ledger do not give way.
-        let elsewhere = move |work: Work| {
-            // Who asked for the reload may have gone; then it is done here.
-            asked.blocking_send(work).unwrap_or_else(|kept| kept.0());
-        };
+        let elsewhere = move |work: Work| hand_on(&asked, work);
         // Nobody waits any more who asked for it: it has taken effect all the same.
         let work = move || done.send(reloader.reload_with(&elsewhere)).map_or((), drop);
         if let Err(error) = aside::thread("reload", work) {
@@ -194,6 +191,30 @@ impl Reloader {
     }
 }
 
+/// Has work done by whoever hears, and waits for it: what comes after relies on it. Where they are gone, before or after they have
+/// heard of it, it is done here.
+fn hand_on(asked: &mpsc::Sender<Work>, work: Work) {
+    let work = Arc::new(Mutex::new(Some(work)));
+    let (theirs, (over, done)) = (Arc::clone(&work), oneshot::channel::<()>());
+    let handed_on = asked.blocking_send(Box::new(move || {
+        do_once(&theirs);
+        drop(over);
+    }));
+    if handed_on.is_ok() {
+        // The other end is dropped when it is done, and with it when nobody will do it.
+        done.blocking_recv().unwrap_or_default();
+    }
+    do_once(&work);
+}
+
+/// Does what nobody has done yet.
+fn do_once(work: &Mutex<Option<Work>>) {
+    let work = work.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some(work) = work {
+        work();
+    }
+}
+
 /// What changed, a line each.
 fn told(changes: &Changes, generation: u64) {
     for change in changes.lines() {
@@ -208,14 +229,10 @@ impl Reloader {
     /// Has the log and the ledger follow, both of which have threads, and waits for it.
     fn refit(&self, before: &Arc<Snapshot>, after: &Arc<Snapshot>, elsewhere: &dyn Fn(Work)) {
         let (before, after, shared) = (Arc::clone(before), Arc::clone(after), self.shared.clone());
-        let (done, waiting) = std::sync::mpsc::sync_channel(1);
         elsewhere(Box::new(move || {
             shared.relog(&before.log, &after.log);
             shared.follow_ledger(after.ledger.as_ref());
-            done.send(()).unwrap_or_default();
         }));
-        // An end without a word is one as well.
-        waiting.recv().unwrap_or_default();
     }
 }
 
@@ -260,5 +277,36 @@ impl AtStart {
             ("server.threads", self.threads != new.threads),
         ];
         settings.into_iter().filter(|(_, differs)| *differs).map(|(what, _)| what.to_owned()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    #[test]
+    fn what_is_handed_on_is_done_once_whoever_goes_away() {
+        for heard in [Some(true), Some(false), None] {
+            let (asked, mut asking) = mpsc::channel::<Work>(1);
+            let times = Arc::new(AtomicU32::new(0));
+            let work: Work = Box::new({
+                let times = Arc::clone(&times);
+                move || _ = times.fetch_add(1, Ordering::SeqCst)
+            });
+            let hears = std::thread::scope(|scope| {
+                let hears = scope.spawn(move || match heard {
+                    Some(does) => asking.blocking_recv().filter(|_| does).is_some_and(|work| {
+                        work();
+                        true
+                    }),
+                    None => false,
+                });
+                hand_on(&asked, work);
+                assert_eq!(times.load(Ordering::SeqCst), 1, "{heard:?}");
+                hears.join().unwrap()
+            });
+            assert_eq!(hears, heard == Some(true));
+        }
     }
 }
