@@ -1,8 +1,10 @@
 //! A connection without TLS: the socket itself. A client's, and what is below the TLS of a provider's.
 //!
 //! Pingora's own wrapper of it keeps the socket to itself, which cannot be told to end in a reset then, and holds 64 KiB
-//! per connection for reading.
-//! Invariant: what was written goes out when the connection is dropped, as far as the socket takes it at once.
+//! per connection for reading. What is written goes to the socket at once: who writes here has put together what belongs
+//! together, so that a buffer for each connection would only be memory that has left the processor's caches when it is
+//! needed.
+//! Invariant: nothing that was taken is held back.
 
 use async_trait::async_trait;
 use pingora::protocols::raw_connect::ProxyDigest;
@@ -11,37 +13,31 @@ use pingora::protocols::{
     UniqueID, UniqueIDType,
 };
 use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
 use std::os::fd::AsRawFd as _;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, BufWriter, ReadBuf};
+use std::task::{Context, Poll};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::TcpStream;
 
 /// A connection.
 #[derive(Debug)]
 pub struct Plain {
-    inner: BufWriter<TcpStream>,
+    tcp: TcpStream,
     socket: Arc<SocketDigest>,
 }
 
 impl Plain {
     /// This socket.
     pub fn new(tcp: TcpStream, socket: SocketDigest) -> Self {
-        Self { inner: BufWriter::with_capacity(WRITE_BUFFER, tcp), socket: Arc::new(socket) }
+        Self { tcp, socket: Arc::new(socket) }
     }
 
     /// Makes it end in a reset.
     pub(super) fn reset(&self) {
         // A socket that is gone already has said so itself.
-        drop(self.inner.get_ref().set_zero_linger());
-    }
-}
-
-impl Drop for Plain {
-    fn drop(&mut self) {
-        let flushed = Pin::new(&mut self.inner).poll_flush(&mut Context::from_waker(Waker::noop()));
-        drop(flushed);
+        drop(self.tcp.set_zero_linger());
     }
 }
 
@@ -51,7 +47,7 @@ impl AsyncRead for Plain {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_read(context, buffer)
+        Pin::new(&mut self.tcp).poll_read(context, buffer)
     }
 }
 
@@ -61,15 +57,15 @@ impl AsyncWrite for Plain {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write(context, bytes)
+        Pin::new(&mut self.tcp).poll_write(context, bytes)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(context)
+        Pin::new(&mut self.tcp).poll_flush(context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_shutdown(context)
+        Pin::new(&mut self.tcp).poll_shutdown(context)
     }
 
     fn poll_write_vectored(
@@ -77,11 +73,20 @@ impl AsyncWrite for Plain {
         context: &mut Context<'_>,
         pieces: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write_vectored(context, pieces)
+        let length: usize = pieces.iter().map(|piece| piece.len()).sum();
+        if length > GATHERED_MAX {
+            return Pin::new(&mut self.tcp).poll_write_vectored(context, pieces);
+        }
+        let mut room = [const { MaybeUninit::uninit() }; GATHERED_MAX];
+        let mut gathered = ReadBuf::uninit(&mut room);
+        for piece in pieces {
+            gathered.put_slice(piece);
+        }
+        Pin::new(&mut self.tcp).poll_write(context, gathered.filled())
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.inner.is_write_vectored()
+        self.tcp.is_write_vectored()
     }
 }
 
@@ -89,7 +94,7 @@ impl AsyncWrite for Plain {
 impl Shutdown for Plain {
     async fn shutdown(&mut self) {
         // One that the client has closed already needs no end of ours.
-        drop(self.inner.shutdown().await);
+        drop(self.tcp.shutdown().await);
     }
 }
 
@@ -98,7 +103,7 @@ impl Peek for Plain {}
 
 impl UniqueID for Plain {
     fn id(&self) -> UniqueIDType {
-        self.inner.get_ref().as_raw_fd()
+        self.tcp.as_raw_fd()
     }
 }
 
@@ -122,5 +127,5 @@ impl GetSocketDigest for Plain {
     }
 }
 
-/// About one packet: more would hold back what is meant to be seen at once.
-const WRITE_BUFFER: usize = 1460;
+/// To copy so much costs less than to tell the system of several pieces.
+const GATHERED_MAX: usize = 4 << 10;
