@@ -4,8 +4,10 @@
 //! nothing of a record's lifetime: a name is looked up every half minute, and at once where none of its addresses could be
 //! connected to.
 //! Invariants: a lookup never blocks a request thread and never panics; a name that stops resolving keeps its last addresses;
-//! a resolver that hangs holds one thread per name, however long; names that no configuration uses any more are forgotten.
+//! a resolver that hangs holds one thread per name, however long; names that no configuration uses any more are forgotten;
+//! who asks for the addresses of a name that has some takes no lock.
 
+use arc_swap::ArcSwap;
 use std::collections::{HashMap, HashSet};
 use std::fmt::Debug;
 use std::future::Future;
@@ -64,14 +66,25 @@ pub struct Names {
 /// The names in use and what is known of them.
 #[derive(Debug)]
 pub struct Resolver {
-    names: Mutex<HashMap<String, Name>>,
+    names: ArcSwap<HashMap<String, Name>>,
+    /// Held while those in use are replaced.
+    following: Mutex<()>,
     asks: Arc<dyn LookUp>,
 }
 
 #[derive(Debug, Clone)]
 struct Name {
     known: watch::Sender<Known>,
+    /// The addresses again, for who only reads: a look into the channel beside would lock it.
+    addresses: Arc<ArcSwap<Option<Arc<[IpAddr]>>>>,
     suspected: Arc<Notify>,
+}
+
+impl Name {
+    fn new() -> Self {
+        let known = watch::Sender::new(Known::Pending);
+        Self { known, addresses: Arc::default(), suspected: Arc::default() }
+    }
 }
 
 impl Default for Resolver {
@@ -83,21 +96,23 @@ impl Default for Resolver {
 impl Resolver {
     /// One that asks here.
     pub fn asking(asks: Arc<dyn LookUp>) -> Self {
-        Self { names: Mutex::default(), asks }
+        Self { names: ArcSwap::default(), following: Mutex::default(), asks }
     }
 
     /// Makes these the names in use, looks the new ones up, and forgets the others. Needs a runtime.
     pub fn follow<'a>(self: &Arc<Self>, hosts: impl Iterator<Item = &'a str>) {
         let hosts: HashSet<&str> = hosts.filter(|host| host.parse::<IpAddr>().is_err()).collect();
-        let mut names = self.lock();
+        let _following = self.following.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut names = HashMap::clone(&self.names.load());
         names.retain(|host, _| hosts.contains(host.as_str()));
         for host in hosts {
-            if !names.contains_key(host) {
-                let name = Name { known: watch::Sender::new(Known::Pending), suspected: Arc::default() };
+            names.entry(host.to_owned()).or_insert_with(|| {
+                let name = Name::new();
                 tokio::spawn(keep(host.to_owned(), name.clone(), Arc::clone(&self.asks)));
-                names.insert(host.to_owned(), name);
-            }
+                name
+            });
         }
+        self.names.store(Arc::new(names));
     }
 
     /// The addresses of a name in use; waits only where its very first lookup has not ended.
@@ -105,7 +120,13 @@ impl Resolver {
         if let Ok(literal) = host.parse::<IpAddr>() {
             return Ok(Arc::from([literal]));
         }
-        let receiver = self.lock().get(host).map(|name| name.known.subscribe());
+        let receiver = match self.names.load().get(host) {
+            Some(name) => match &**name.addresses.load() {
+                Some(addresses) => return Ok(Arc::clone(addresses)),
+                None => Some(name.known.subscribe()),
+            },
+            None => None,
+        };
         let Some(mut receiver) = receiver else {
             // A reload may have let the name go while an older exchange still needs it.
             let looked_up = tokio::time::timeout(LOOK_UP_MAX, self.asks.look_up(host.to_owned())).await;
@@ -121,7 +142,7 @@ impl Resolver {
 
     /// None of the addresses could be connected to: they may have changed, so the next lookup is now.
     pub fn suspect(&self, host: &str) {
-        if let Some(name) = self.lock().get(host) {
+        if let Some(name) = self.names.load().get(host) {
             name.suspected.notify_one();
         }
     }
@@ -129,7 +150,7 @@ impl Resolver {
     /// How the names in use are.
     pub fn names(&self) -> Names {
         let mut names = Names::default();
-        for name in self.lock().values() {
+        for name in self.names.load().values() {
             match *name.known.borrow() {
                 Known::Addresses(_) => names.ok += 1,
                 Known::Stale(_) => names.stale += 1,
@@ -137,10 +158,6 @@ impl Resolver {
             }
         }
         names
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Name>> {
-        self.names.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -170,6 +187,9 @@ async fn keep(host: String, name: Name, asks: Arc<dyn LookUp>) {
 }
 
 fn learn(host: &str, name: &Name, found: Result<Arc<[IpAddr]>, String>) {
+    if let Ok(addresses) = &found {
+        name.addresses.store(Arc::new(Some(Arc::clone(addresses))));
+    }
     name.known.send_modify(|known| match (found, &*known) {
         (Ok(addresses), _) => *known = Known::Addresses(addresses),
         (Err(why), Known::Addresses(last) | Known::Stale(last)) => {
