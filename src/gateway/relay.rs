@@ -203,8 +203,10 @@ impl Reply<'_> {
         let Reading::Held(mut seen) = reading else { return Sent::Broken };
         let body = seen.take().unwrap_or_default();
         let facts = self.read_body(&body, &relayed);
-        let mut edits =
-            relayed.binding.as_ref().map_or_else(Vec::new, |binding| task::ids(&body, |id| binding.id(id)));
+        let mut edits = relayed
+            .binding
+            .as_ref()
+            .map_or_else(|| Vec::with_capacity(1), |binding| task::ids(&body, |id| binding.id(id)));
         for edit in relayed.rename.iter().flat_map(|requested| facts.renamed(requested)) {
             splice::insert(&mut edits, edit);
         }

@@ -172,7 +172,7 @@ impl Reply<'_> {
         let requested = self.exchange.record.model_requested.as_ref();
         let model = requested.and_then(|model| state.model(&key.model_limits, model.as_str()));
         let gates = [Some(&state.gate), Some(live.group(key.group.index)), model];
-        let mut tightest = Vec::new();
+        let mut tightest = Vec::with_capacity(Limited::COUNT);
         for gate in gates.into_iter().flatten() {
             let medium = self.exchange.record.operation.and_then(Operation::medium);
             if let Some(level) = gate.rpm_level(now).filter(|_| !medium.is_some_and(Medium::is_apart)) {

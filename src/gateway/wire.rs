@@ -246,6 +246,11 @@ struct Outbox {
 }
 
 impl Outbox {
+    /// With room for so many pieces.
+    fn with_capacity(pieces: usize) -> Self {
+        Self { pieces: VecDeque::with_capacity(pieces), moved: 0 }
+    }
+
     fn push(&mut self, piece: Bytes) {
         if !piece.is_empty() {
             self.pieces.push_back(piece);

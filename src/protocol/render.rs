@@ -106,6 +106,11 @@ pub enum Limited {
     OutputTokens,
 }
 
+impl Limited {
+    /// How many there are.
+    pub const COUNT: usize = 4;
+}
+
 /// A limit as it stands after this request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LimitView {

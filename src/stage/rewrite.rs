@@ -64,7 +64,8 @@ pub struct Original<'a> {
 /// Writes the request for one attempt.
 pub fn rewrite(original: &Original<'_>, attempt: &Attempt) -> Outgoing {
     let channel = &attempt.channel;
-    let mut edits = original.stripped.to_vec();
+    let mut edits = Vec::with_capacity(original.stripped.len() + EDITS_ADDED);
+    edits.extend_from_slice(original.stripped);
     let hosted = Hosted::of(channel, original.entry.operation);
     let is_renamed = attempt.model_upstream != original.requested;
     let model = original.model.filter(|_| is_renamed);
@@ -197,6 +198,8 @@ const ANTHROPIC_BETA: &str = "anthropic-beta";
 /// What lets the token of `claude setup-token` in.
 const OAUTH_BETA: &str = "oauth-2025-04-20";
 const RESOURCE: &str = "models/";
+/// The model, the cap, the usage; more make room for themselves.
+const EDITS_ADDED: usize = 3;
 /// Host, length, encoding, credential, and what the channel sets.
 const FIELDS_ADDED: usize = 8;
 const BYTES_ADDED: usize = 320;

@@ -93,6 +93,7 @@ impl Http1 {
         if together {
             outgoing.body.iter().for_each(|piece| head.extend_from_slice(piece));
         }
+        self.outbox = Outbox::with_capacity(if together { 1 } else { 1 + outgoing.body.len() });
         self.outbox.push(head.into());
         if !together {
             outgoing.body.iter().for_each(|piece| self.outbox.push(piece.clone()));
