@@ -19,6 +19,11 @@ def body(size, stream=False, first=False):
     return "{%s,%s%s}" % ((model, flag, messages) if first else (messages, flag, model))
 
 
+def message(stream):
+    """What Claude Code's dialect asks, for a model whose provider speaks chat."""
+    return body(600, stream)[:-1] + ',"max_tokens":1000}'
+
+
 # name, body, connections, events per answer
 WORKLOADS = {
     "small": ("small chat, 600 B in, 1 KiB out", body(600), 64, 0),
@@ -36,10 +41,10 @@ def headers(target):
     return words
 
 
-def oha(args, target, path, connections, seconds=None, rate=None):
+def oha(args, target, path, connections, seconds=None, rate=None, url=None, words=()):
     command = pinned(1) + [
         args.oha, "--no-tui", "--output-format", "json", "-z", f"{seconds or args.seconds}s", "-w", "-c", str(connections),
-        "-m", "POST", "-T", "application/json", *headers(target), "-D", path, f"{target.url}/v1/chat/completions",
+        "-m", "POST", "-T", "application/json", *headers(target), *words, "-D", path, url or f"{target.url}/v1/chat/completions",
     ]
     if rate:
         command[-1:-1] = ["-q", str(rate), "--latency-correction"]

@@ -9,7 +9,7 @@ import subprocess
 from load import WORKLOADS
 
 COLOURS = {
-    "tollgate": "#0b7285", "pingora": "#868e96", "nginx": "#2b8a3e", "haproxy": "#5c940d", "litellm": "#e67700", "portkey": "#c92a2a",
+    "tollgate": "#0b7285", "tollgate-plain": "#66d9e8", "pingora": "#868e96", "nginx": "#2b8a3e", "haproxy": "#5c940d", "litellm": "#e67700", "portkey": "#c92a2a",
 }
 
 
@@ -112,8 +112,8 @@ def write(args, samples, extra, missing):
         f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores; {args.rounds} interleaved rounds of {args.seconds} s, medians;"
         f" commit `{revision()}`; command `{args.words}`. Load average before: {args.load_before:.2f}. One worker on core 0; provider"
         " (`examples/provider.rs`) and oha on core 1. Tollgate checks the key and its limits, finds the model and sends another name, counts"
-        " tokens and cost, and writes metrics and its access log; the others do none of it, but LiteLLM and Portkey. HTTP/1.1 on both sides,"
-        " no TLS. CPU is user and system time of the process named, with its children, per answer (of streams per event).",
+        " tokens and cost, and writes metrics and its access log; the others do none of it, but LiteLLM and Portkey. HTTP/1.1 on both sides"
+        " and no TLS, where a row does not say otherwise. CPU is user and system time of the process named, with its children, per answer (of streams per event).",
         "",
         *ratios_table,
         "",

@@ -1,4 +1,5 @@
 """What is measured: the provider alone, Tollgate, and what stands beside it, each with one worker on core 0."""
+import argparse
 import atexit
 import os
 import re
@@ -110,14 +111,14 @@ def provider(args, folder, name="provider", events=100, wait_ms=0):
     return Server(name, words, folder, core=1, says=r"listen=[\d.]+:(\d+)")
 
 
-def tollgate(args, folder, upstream, name="tollgate", keys=1, before=()):
-    """Everything on: a key with limits, an alias, metrics, the access log in a file."""
+def tollgate(args, folder, upstream, name="tollgate", keys=1, before=(), more=""):
+    """Everything on: a key with limits, an alias, metrics, the access log in a file; and what else the configuration shall say."""
     home = os.path.join(folder, name)
     # The log in a folder of its own, as it would be: the configuration's is watched.
     os.makedirs(os.path.join(home, "log"), exist_ok=True)
     config = os.path.join(home, "tollgate.toml")
     with open(config, "w") as file:
-        file.write(configuration(upstream, keys))
+        file.write(configuration(upstream, keys) + more)
     server = Server(name, [*before, args.binary, "run", "-c", config], home, says=r"listen=\"?\[?\"?127\.0\.0\.1:(\d+)", wait=60)
     server.config = config
     return server
@@ -149,6 +150,21 @@ model_map = {{ "gpt-4.1" = "gpt-4.1-2025-04-14" }}
     for number, secret in enumerate(secrets):
         text += f'[[key]]\nname = "k{number}"\nsecret = "{secret}"\nlimits = {{ rpm = 100000000, concurrency = 10000 }}\n'
     return text
+
+
+def plain(args, folder, upstream):
+    """The same program from a plain build, where one is given."""
+    if not args.plain:
+        raise OSError("no --plain")
+    return tollgate(argparse.Namespace(binary=args.plain), folder, upstream, "tollgate-plain")
+
+
+def certificate(folder):
+    """One for loopback, for whoever asks without checking it."""
+    cert, key = os.path.join(folder, "cert.pem"), os.path.join(folder, "key.pem")
+    words = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-subj", "/CN=localhost", "-days", "2", "-keyout", key, "-out", cert]
+    subprocess.run(["openssl", "req", "-x509", "-nodes", *words], check=True, capture_output=True)
+    return cert, key
 
 
 def pingora(args, folder, upstream):
@@ -253,5 +269,5 @@ def bring(args):
 # Debian keeps servers where only administrators look.
 SYSTEM_PATH = os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin"
 STARTERS = {
-    "pingora": pingora, "tollgate": tollgate, "nginx": nginx, "haproxy": haproxy, "litellm": litellm, "portkey": portkey,
+    "pingora": pingora, "tollgate": tollgate, "tollgate-plain": plain, "nginx": nginx, "haproxy": haproxy, "litellm": litellm, "portkey": portkey,
 }
