@@ -2,7 +2,7 @@
 # for what a build needs (rustc, C compiler, cmake) and installs the Debian packages where it may.
 CARGO ?= cargo
 
-.PHONY: help demo build test loom fuzz lifecycle chaos memory soak board instructions bench check fmt lint doc deny prepare page
+.PHONY: help demo build release test loom fuzz lifecycle chaos memory soak board instructions bench check fmt lint doc deny prepare page
 
 help:            ## this list
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' Makefile | expand -t 14
@@ -12,6 +12,9 @@ demo: prepare    ## gateway and fake provider on loopback: talks to itself, then
 
 build: prepare   ## the release binary, target/release/tollgate
 	$(CARGO) build --release --locked
+
+release: prepare ## the binary as it is handed out, arranged by a profile of real traffic: target/tuned/release/tollgate
+	deploy/release/build
 
 test: prepare    ## every test; no network, no root, no server needed
 	$(CARGO) test --workspace --locked

@@ -147,6 +147,24 @@ fn what_an_image_or_a_manifest_calls_exists() {
 }
 
 #[test]
+fn what_is_handed_out_is_built_with_its_profile() {
+    let profile = std::fs::read(repository("deploy/release/tollgate.profdata.gz")).expect("it is committed");
+    assert_eq!(profile[..2], [0x1f, 0x8b], "it is compressed by gzip");
+    let build = read("deploy/release/build");
+    assert!(build.contains("deploy/release/tollgate.profdata.gz"), "{build}");
+    assert!(read("deploy/release/train").contains(">deploy/release/tollgate.profdata.gz"));
+    assert!(build.ends_with("echo \"$target/release/tollgate\"\n"), "{build}");
+    assert!(build.contains("}\")/tuned\n"), "{build}");
+    for (file, binary) in [
+        ("deploy/Dockerfile", "/src/target/tuned/release/tollgate"),
+        ("deploy/deb/build", "$target/tuned/release/tollgate"),
+    ] {
+        let text = read(file);
+        assert!(text.contains("deploy/release/build") && text.contains(binary), "{file}");
+    }
+}
+
+#[test]
 fn the_package_has_what_its_table_names() {
     let manifest: toml::Table = read("Cargo.toml").parse().expect("it is TOML");
     let deb = &manifest["package"]["metadata"]["deb"];

@@ -23,13 +23,15 @@ pub(crate) enum Command {
     Streams,
     Fleet,
     Lifecycle,
+    Train,
 }
 
 /// How it is called.
 pub(crate) const USAGE: &str = "usage: drive chaos [--seconds 120] [--seed 1] [--clients 64] [--rest 0] [--binary PATH]\n       \
      drive streams [--streams N] [--binary PATH]\n       \
      drive fleet [--seconds 60] [--clients 16] [--binary PATH]\n       \
-     drive lifecycle [--seconds 60] [--clients 16] [--binary PATH]";
+     drive lifecycle [--seconds 60] [--clients 16] [--binary PATH]\n       \
+     drive train [--binary PATH]";
 
 impl Arguments {
     pub(crate) fn parse(mut words: impl Iterator<Item = String>) -> Result<Self, String> {
@@ -38,12 +40,13 @@ impl Arguments {
             Some("streams") => Command::Streams,
             Some("fleet") => Command::Fleet,
             Some("lifecycle") => Command::Lifecycle,
+            Some("train") => Command::Train,
             _ => return Err(USAGE.to_owned()),
         };
         let binary = PathBuf::from("target/release/tollgate");
         let (seconds, clients) = match command {
             Command::Fleet | Command::Lifecycle => (60, 16),
-            Command::Chaos | Command::Streams => (120, 64),
+            Command::Chaos | Command::Streams | Command::Train => (120, 64),
         };
         let mut parsed = Self { command, binary, seconds, seed: 1, clients, rest: 0, streams: 0 };
         while let Some(word) = words.next() {

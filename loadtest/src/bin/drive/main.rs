@@ -1,10 +1,10 @@
 //! Drives a real gateway between fake providers and clients of its own: `loadtest/chaos`, `loadtest/streams`,
-//! `loadtest/fleet` and `loadtest/lifecycle`.
+//! `loadtest/fleet`, `loadtest/lifecycle` and `deploy/release/train`.
 //!
 //! `chaos` lets everything fail and then holds all books against each other; `streams` opens as many streams at once as
 //! the machine's file limit allows and counts every event; `fleet` lets three gateways share a limit;
-//! `lifecycle` reloads, upgrades and drains one under load. Invariants: what is decided by chance follows from the seed;
-//! the exit code is 0 only where nothing differs.
+//! `lifecycle` reloads, upgrades and drains one under load; `train` asks what a release is trained on.
+//! Invariants: what is decided by chance follows from the seed; the exit code is 0 only where nothing differs.
 
 mod answer;
 mod arguments;
@@ -22,6 +22,7 @@ mod question;
 mod random;
 mod replicas;
 mod streams;
+mod train;
 mod verify;
 mod weather;
 
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
                 Command::Streams => streams::run(&arguments).await.map(Ok),
                 Command::Fleet => replicas::run(&arguments).await.map(Ok),
                 Command::Lifecycle => lifecycle::run(&arguments).await,
+                Command::Train => train::run(&arguments).await.map(Ok),
             }
         })
     });
