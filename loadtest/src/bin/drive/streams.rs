@@ -42,19 +42,11 @@ pub(crate) async fn run(arguments: &Arguments) -> io::Result<String> {
     let ways = [(true, true), (false, true), (false, false)];
     for (client_http2, provider_http2) in ways {
         let shape = Shape { client_http2, provider_http2 };
-        let possible = (descriptors()?.saturating_sub(DESCRIPTORS_LEFT)) / shape.descriptors();
+        let possible = descriptors()? / 100 * LET_IN_OF_100;
         let streams = if arguments.streams == 0 { STREAMS_MAX } else { arguments.streams }.min(possible);
         table += &row(shape, &hold(arguments, shape, streams).await?);
     }
     Ok(table)
-}
-
-impl Shape {
-    /// How many descriptors of one process a stream takes.
-    fn descriptors(self) -> usize {
-        usize::from(!self.client_http2)
-            + usize::from(!self.provider_http2).max(usize::from(self.client_http2))
-    }
 }
 
 fn row(shape: Shape, taken: &Taken) -> String {
@@ -239,8 +231,8 @@ const CHUNKS: usize = 8;
 /// What the clients have received, over all streams.
 static DELIVERED: AtomicUsize = AtomicUsize::new(0);
 const STREAMS_MAX: usize = 10_000;
-/// What a process has open beside its streams.
-const DESCRIPTORS_LEFT: usize = 300;
+/// Exchanges that the gateway lets in at most, of a hundred files that it may open: each may need one on either side.
+const LET_IN_OF_100: usize = 45;
 /// Streams opened at once, and those of one HTTP/2 connection.
 const BATCH: usize = 100;
 /// For one event to reach everybody.
