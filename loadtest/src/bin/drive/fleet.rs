@@ -47,6 +47,11 @@ pub(crate) const KEYS: [Key; 4] = [
     key!("sk-chaos-whole-012345678", "stream = false"),
 ];
 
+/// A provider of so many pieces at this pace, that keeps no bodies.
+pub(crate) fn options(chunks: usize, pace: Duration) -> Options {
+    Options { chunks, pace, record_bodies: false, ..Options::default() }
+}
+
 impl Key {
     /// The one of these clients.
     pub(crate) fn of(&self, dialect: Dialect) -> &'static str {
@@ -85,8 +90,7 @@ impl Fleet {
         let mut sites = Vec::new();
         for kind in KINDS {
             for (word, http2) in [("one", false), ("two", true), ("three", false)] {
-                let options = Options { chunks: CHUNKS, record_bodies: false, ..Options::default() };
-                let provider = Arc::new(Provider::start(options).await?);
+                let provider = Arc::new(Provider::start(options(CHUNKS, Duration::ZERO)).await?);
                 sites.push(Site { channel: format!("{kind}-{word}"), kind, http2, provider });
             }
         }

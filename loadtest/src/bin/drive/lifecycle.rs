@@ -7,6 +7,7 @@
 
 use crate::answer::{Answer, Ended, Manner};
 use crate::arguments::Arguments;
+use crate::fleet::options;
 use crate::gateway::Gateway;
 use crate::question::{Operation, Question};
 use crate::{http1, http2};
@@ -18,7 +19,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
-use tollgate_loadtest::{Options, Provider};
+use tollgate_loadtest::Provider;
 
 /// What the clients of one phase saw.
 #[derive(Debug, Default)]
@@ -277,10 +278,6 @@ async fn direct(provider: SocketAddr, operation: Operation) -> io::Result<Vec<u8
 
 fn question(operation: Operation, model: &'static str) -> Question {
     Question { number: 0, operation, model, key: KEY, session: 0, length: 500 }
-}
-
-fn options(chunks: usize, pace: Duration) -> Options {
-    Options { chunks, pace, record_bodies: false, ..Options::default() }
 }
 
 #[expect(clippy::disallowed_methods, reason = "the driver is an edge, and times are what it reports")]

@@ -6,7 +6,7 @@
 
 use crate::answer::{Answer, Ended, Manner};
 use crate::arguments::Arguments;
-use crate::fleet::WRONG_KEY;
+use crate::fleet::{WRONG_KEY, options};
 use crate::gateway::Gateway;
 use crate::question::{Dialect, Operation, Question};
 use crate::{http1, http2};
@@ -14,7 +14,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::task::JoinSet;
-use tollgate_loadtest::{Options, Provider};
+use tollgate_loadtest::Provider;
 
 /// Runs it and says what was asked.
 pub(crate) async fn run(arguments: &Arguments) -> io::Result<String> {
@@ -132,10 +132,6 @@ impl Client {
 
 fn place(dialect: Dialect) -> usize {
     GROUPS.iter().position(|group| *group == dialect).unwrap_or_default()
-}
-
-fn options(chunks: usize, pace: Duration) -> Options {
-    Options { chunks, pace, record_bodies: false, ..Options::default() }
 }
 
 /// Each group has one channel over HTTP/1.1 that answers at once, and one over HTTP/2 that takes its time.
