@@ -1,8 +1,9 @@
 //! A provider that costs next to nothing, for `loadtest/run`: it throws bodies away and answers with a kibibyte, or with a
 //! stream of so many events, each of them a chunk and a write of its own.
 //!
-//! `cargo run --release --example provider -- 127.0.0.1:0 [EVENTS [WAIT_MS]]` says its address and serves until it is killed. The
-//! fake provider of the tests reads and checks every byte, which takes more time than forwarding it.
+//! `cargo run --release --example provider -- 127.0.0.1:0 [EVENTS [WAIT_MS [PACE_MS]]]` says its address and serves until it is
+//! killed. `WAIT_MS` pass before each answer, `PACE_MS` before each event. The fake provider of the tests reads and checks every
+//! byte, which takes more time than forwarding it.
 
 use memchr::memmem;
 use std::io::{self, Write as _};
@@ -16,6 +17,7 @@ struct Story {
     whole: Vec<u8>,
     events: usize,
     wait: Duration,
+    pace: Duration,
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -23,9 +25,10 @@ async fn main() -> io::Result<()> {
     let mut words = std::env::args().skip(1);
     let listener = TcpListener::bind(words.next().unwrap_or_else(|| "127.0.0.1:0".to_owned())).await?;
     let events = words.next().and_then(|word| word.parse().ok()).unwrap_or(100);
-    let wait = Duration::from_millis(words.next().and_then(|word| word.parse().ok()).unwrap_or(0));
+    let mut pause = || Duration::from_millis(words.next().and_then(|word| word.parse().ok()).unwrap_or(0));
+    let (wait, pace) = (pause(), pause());
     writeln!(io::stdout(), "listen={}", listener.local_addr()?)?;
-    let story = Arc::new(Story { whole: whole(), events, wait });
+    let story = Arc::new(Story { whole: whole(), events, wait, pace });
     loop {
         let (client, _) = listener.accept().await?;
         client.set_nodelay(true)?;
@@ -55,7 +58,7 @@ async fn serve(mut client: TcpStream, story: &Story) -> io::Result<()> {
         if !story.wait.is_zero() {
             tokio::time::sleep(story.wait).await;
         }
-        if streams { say(&mut client, story.events).await? } else { client.write_all(&story.whole).await? }
+        if streams { say(&mut client, story).await? } else { client.write_all(&story.whole).await? }
     }
     Ok(())
 }
@@ -76,15 +79,19 @@ async fn head(client: &mut TcpStream, held: &mut Vec<u8>) -> io::Result<Option<u
     }
 }
 
-async fn say(client: &mut TcpStream, events: usize) -> io::Result<()> {
+async fn say(client: &mut TcpStream, story: &Story) -> io::Result<()> {
     let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
     client.write_all(head.as_bytes()).await?;
     let chunk = |event: &str| format!("{:x}\r\n{event}\r\n", event.len());
     let delta = chunk(DELTA);
-    for _ in 0..events {
+    for _ in 0..story.events {
+        if story.pace.is_zero() {
+            // Others get their turn, so that what follows is a packet of its own.
+            tokio::task::yield_now().await;
+        } else {
+            tokio::time::sleep(story.pace).await;
+        }
         client.write_all(delta.as_bytes()).await?;
-        // Others get their turn, so that what follows is a packet of its own.
-        tokio::task::yield_now().await;
     }
     let last = chunk(LAST) + &chunk("data: [DONE]\n\n") + "0\r\n\r\n";
     client.write_all(last.as_bytes()).await

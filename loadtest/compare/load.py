@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import time
+import typing
 
 from targets import KEY, pinned
 
@@ -24,13 +25,25 @@ def message(stream):
     return body(600, stream)[:-1] + ',"max_tokens":1000}'
 
 
-# name, body, connections, events per answer
+class Workload(typing.NamedTuple):
+    """What is asked in a closed loop."""
+
+    title: str
+    text: str
+    connections: int
+    # How many an answer has; 0: it is no stream.
+    events: int = 0
+    # So long apart; 0: each follows the one before at once, and a slow reader finds several in one read.
+    pace_ms: int = 0
+
+
 WORKLOADS = {
-    "small": ("small chat, 600 B in, 1 KiB out", body(600), 64, 0),
-    "256k": ("256 KiB, model last", body(256 << 10), 16, 0),
-    "2m-last": ("2 MiB, model last", body(2 << 20), 8, 0),
-    "2m-first": ("2 MiB, model first", body(2 << 20, first=True), 8, 0),
-    "stream": (f"stream of {EVENTS} events, per event", body(600, stream=True), 64, EVENTS),
+    "small": Workload("small chat, 600 B in, 1 KiB out", body(600), 64),
+    "256k": Workload("256 KiB, model last", body(256 << 10), 16),
+    "2m-last": Workload("2 MiB, model last", body(2 << 20), 8),
+    "2m-first": Workload("2 MiB, model first", body(2 << 20, first=True), 8),
+    "stream": Workload(f"stream of {EVENTS} events at once, per event", body(600, stream=True), 64, EVENTS),
+    "paced": Workload("stream of 50 events, 10 ms apart, per event", body(600, stream=True), 128, 50, 10),
 }
 
 

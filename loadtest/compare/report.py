@@ -35,7 +35,7 @@ def cpu_rows(samples, targets):
     """CPU per answer or event, and in brackets how many times that of bare Pingora."""
     lines = ["| CPU µs (× bare Pingora) | " + " | ".join(targets) + " |", "|---|" + "--:|" * len(targets)]
     ratios = {}
-    for key, (title, *_rest) in WORKLOADS.items():
+    for key, workload in WORKLOADS.items():
         floor = samples.get((key, "pingora"))
         cells = []
         for target in targets:
@@ -52,14 +52,14 @@ def cpu_rows(samples, targets):
                     ratios[key, target] = statistics.median(pairs)
                     cells[-1] += f" ({ratios[key, target]:.2f})"
         if any(cell != "–" for cell in cells):
-            lines.append(f"| {title} | " + " | ".join(cells) + " |")
+            lines.append(f"| {workload.title} | " + " | ".join(cells) + " |")
     return lines, ratios
 
 
 def all_rows(samples, direct="direct"):
     lines = ["| workload | | answers/s | p50 ms | p99 ms | first byte p50 ms | CPU µs | failed |", "|---|---|--:|--:|--:|--:|--:|--:|"]
     for (key, target), rounds in samples.items():
-        name = WORKLOADS[key][0] if key in WORKLOADS else key
+        name = WORKLOADS[key].title if key in WORKLOADS else key
         cpu = "" if target == direct or not answered(rounds) else short(median(rounds, "cpu_us"))
         lines.append(
             f"| {name} | {target} | {short(median(rounds, 'requests_per_second'))} | {median(rounds, 'p50_ms'):.2f} |"
@@ -91,7 +91,7 @@ def plot(ratios, targets):
         out.append(f'<text x="{x:.0f}" y="{top - 16}" text-anchor="middle" fill="#495057">{name}</text>')
     y = top
     for key in keys:
-        out.append(f'<text x="10" y="{y + 12}">{WORKLOADS[key][0]}</text>')
+        out.append(f'<text x="10" y="{y + 12}">{WORKLOADS[key].title}</text>')
         for target in shown:
             if (key, target) in ratios:
                 ratio = ratios[key, target]

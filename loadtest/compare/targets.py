@@ -106,8 +106,8 @@ def answers(port):
         return False
 
 
-def provider(args, folder, name="provider", events=100, wait_ms=0):
-    words = [os.path.join(args.examples, "provider"), "127.0.0.1:0", str(events), str(wait_ms)]
+def provider(args, folder, name="provider", events=100, wait_ms=0, pace_ms=0):
+    words = [os.path.join(args.examples, "provider"), "127.0.0.1:0", *map(str, (events, wait_ms, pace_ms))]
     return Server(name, words, folder, core=1, says=r"listen=[\d.]+:(\d+)")
 
 
