@@ -118,14 +118,16 @@ impl Reply<'_> {
     pub(super) fn client_head(&mut self, upstream: &mut AnswerHead, length: Option<usize>) -> AnswerHead {
         let mut headers = std::mem::take(&mut upstream.headers);
         hide(&mut headers);
-        headers.remove(CONTENT_LENGTH);
         let mut head = AnswerHead { status: upstream.status, headers };
         match length {
             Some(length) => {
                 self.exchange.left = Some(length as u64);
                 head.headers.set_number(CONTENT_LENGTH, length);
             }
-            None => self.frame(&mut head),
+            None => {
+                head.headers.remove(CONTENT_LENGTH);
+                self.frame(&mut head);
+            }
         }
         self.identify_answer(&mut head.headers);
         head

@@ -38,7 +38,7 @@ impl Upstream {
                 let headers = sign(aws, (channel, &outgoing), self.unix());
                 let headers = headers.ok_or_else(|| no_word("the request cannot be signed"))?;
                 for (name, value) in &headers {
-                    outgoing.headers.set(name, value.expose());
+                    outgoing.headers.replace(name, value.expose());
                 }
                 let mut secrets = aws.account.secrets();
                 secrets.push(credential.clone());

@@ -6,7 +6,7 @@
 //! Invariants: names are in lower case; the mark of every name that stands here is set; a value has no control byte but the tab, so that one field is always one line; what
 //! is not removed keeps its order.
 
-mod octets;
+pub(in crate::protocol) mod octets;
 
 pub use self::octets::has_control;
 
@@ -20,7 +20,7 @@ pub struct Fields {
     /// Every line as it is written, also those that were removed.
     text: Vec<u8>,
     lines: Vec<Line>,
-    /// Of every name that was ever among these its [`mark`]; others may have the same.
+    /// Of every name that is among these its [`mark`]; others may have the same, and it may be of one that was.
     marks: u64,
 }
 
@@ -77,9 +77,10 @@ impl Fields {
     /// Adds one behind the others. What cannot be a name or a value is left out: nobody may write two lines with one.
     pub fn append(&mut self, name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) {
         let (name, value) = (name.as_ref(), value.as_ref());
-        if octets::is_name(name)
+        let written = octets::name(name);
+        if written != octets::Name::None
             && !has_control(value)
-            && let Some(line) = write_line(&mut self.text, name, value)
+            && let Some(line) = write_line(&mut self.text, (name, written == octets::Name::Mixed), value)
         {
             self.marks |= mark(&self.text[line.name()]);
             self.lines.push(line);
@@ -99,22 +100,43 @@ impl Fields {
                     .extend_from_slice(&others.text[std::mem::replace(&mut run, whole.start..whole.start)]);
             }
             let Ok(begins) = u32::try_from(self.text.len() + run.len()) else { break };
+            self.marks |= mark(&others.text[line.name()]);
             self.lines.push(Line { begins, ..*line });
             run.end = whole.end;
         }
         self.text.extend_from_slice(&others.text[run]);
-        self.marks |= others.marks;
     }
 
     /// Puts one in the place of all of its name.
-    pub fn set(&mut self, name: &str, value: impl AsRef<[u8]>) {
+    pub fn replace(&mut self, name: &str, value: impl AsRef<[u8]>) {
         self.remove(name);
         self.append(name, value);
     }
 
+    /// The same under a name of ours, in small letters.
+    #[inline]
+    pub fn set(&mut self, name: &'static str, value: impl AsRef<[u8]>) {
+        self.remove(name);
+        let value = value.as_ref();
+        if !has_control(value) {
+            self.add(name, value);
+        }
+    }
+
     /// The same with a number.
-    pub fn set_number(&mut self, name: &str, number: impl itoa::Integer) {
-        self.set(name, itoa::Buffer::new().format(number));
+    #[inline]
+    pub fn set_number(&mut self, name: &'static str, number: impl itoa::Integer) {
+        self.remove(name);
+        self.add(name, itoa::Buffer::new().format(number).as_bytes());
+    }
+
+    /// Nobody has to look at a name that is written in this program.
+    fn add(&mut self, name: &'static str, value: &[u8]) {
+        debug_assert_eq!(octets::name(name.as_bytes()), octets::Name::Small, "{name}");
+        if let Some(line) = write_line(&mut self.text, (name.as_bytes(), false), value) {
+            self.marks |= mark(name.as_bytes());
+            self.lines.push(line);
+        }
     }
 
     /// Adds one where there is none of its name.
@@ -125,36 +147,51 @@ impl Fields {
     }
 
     /// Takes away all of this name.
+    #[inline]
     pub fn remove(&mut self, name: &str) {
         if self.may_have(name) {
-            let Self { text, lines, .. } = self;
-            lines.retain(|line| !is_named(text, *line, name));
+            self.take_away(name);
         }
+    }
+
+    fn take_away(&mut self, name: &str) {
+        let Self { text, lines, .. } = self;
+        lines.retain(|line| !is_named(text, *line, name));
     }
 
     /// Keeps those of which this says so, by name and value.
     pub fn retain(&mut self, mut keep: impl FnMut(&[u8], &[u8]) -> bool) {
-        let Self { text, lines, .. } = self;
-        lines.retain(|line| keep(&text[line.name()], &text[line.value()]));
+        let Self { text, lines, marks } = self;
+        *marks = 0;
+        lines.retain(|line| {
+            let name = &text[line.name()];
+            let keeps = keep(name, &text[line.value()]);
+            *marks |= if keeps { mark(name) } else { 0 };
+            keeps
+        });
     }
 
     /// The first value of this name.
+    #[inline]
     pub fn get(&self, name: &str) -> Option<&[u8]> {
-        if !self.may_have(name) {
-            return None;
-        }
+        if self.may_have(name) { self.find(name) } else { None }
+    }
+
+    fn find(&self, name: &str) -> Option<&[u8]> {
         let line = self.lines.iter().find(|line| is_named(&self.text, **line, name))?;
         Some(&self.text[line.value()])
     }
 
     /// The first value of this name, where it is printable ASCII.
+    #[inline]
     pub fn text(&self, name: &str) -> Option<&str> {
         self.get(name).and_then(printable)
     }
 
     /// Whether there is one of this name.
+    #[inline]
     pub fn has(&self, name: &str) -> bool {
-        self.may_have(name) && self.lines.iter().any(|line| is_named(&self.text, *line, name))
+        self.may_have(name) && self.find(name).is_some()
     }
 
     /// Every value of this name, in order.
@@ -229,26 +266,39 @@ impl Index {
         Self { lines: Vec::with_capacity(lines), ..Self::default() }
     }
 
+    /// Adds a line that is as it is written here, large letters in its name aside.
+    #[inline]
+    pub(in crate::protocol) fn add_plain(
+        &mut self,
+        begins: usize,
+        has_large: bool,
+        (name, value): (&[u8], &[u8]),
+    ) {
+        let lengths = (u32::try_from(begins), u32::try_from(value.len()), u16::try_from(name.len()));
+        let (Ok(begins), Ok(value_length), Ok(name_length), false) =
+            (lengths.0, lengths.1, lengths.2, has_large)
+        else {
+            return self.add_anew(name, value);
+        };
+        self.marks |= mark(name);
+        self.lines.push(Line { begins, value: value_length, name: name_length });
+    }
+
+    fn add_anew(&mut self, name: &[u8], value: &[u8]) {
+        let written = write_line(&mut self.anew, (name, octets::has_large(name)), value);
+        self.marks |= written.map_or(0, |line| mark(&self.anew[line.name()]));
+        self.lines.extend(written.map(|line| Line { begins: line.begins | ANEW, ..line }));
+    }
+
     /// Adds what a parser has found to be a field; `begins` is where its line, which has no end here, begins behind the first line.
     pub(in crate::protocol) fn add(&mut self, begins: usize, line: &[u8], (name, value): (&[u8], &[u8])) {
         let is_as_written = line.len() == name.len() + SEPARATOR.len() + value.len()
-            && line[name.len()..].starts_with(SEPARATOR)
-            && !octets::has_large(name);
-        let added = if is_as_written {
-            let lengths = (u32::try_from(value.len()), u16::try_from(name.len()));
-            u32::try_from(begins).ok().zip(lengths.0.ok().zip(lengths.1.ok())).map(
-                |(begins, (value, name))| {
-                    self.marks |= mark(&line[..usize::from(name)]);
-                    Line { begins, value, name }
-                },
-            )
+            && line[name.len()..].starts_with(SEPARATOR);
+        if is_as_written {
+            self.add_plain(begins, octets::has_large(name), (name, value));
         } else {
-            write_line(&mut self.anew, name, value).map(|written| {
-                self.marks |= mark(&self.anew[written.name()]);
-                Line { begins: written.begins | ANEW, ..written }
-            })
-        };
-        self.lines.extend(added);
+            self.add_anew(name, value);
+        }
     }
 
     /// The fields; `head` is all that was read behind the first line, `room` for how many bytes more there shall be.
@@ -295,11 +345,11 @@ impl fmt::Debug for Fields {
 
 /// A value as text, where every byte of it is printable ASCII, a blank or a tab.
 pub fn printable(value: &[u8]) -> Option<&str> {
-    if value.is_ascii() && !has_control(value) { std::str::from_utf8(value).ok() } else { None }
+    if octets::is_printable(value) { std::str::from_utf8(value).ok() } else { None }
 }
 
 /// Writes a field as it is written here; `None`: it is longer than any.
-fn write_line(text: &mut Vec<u8>, name: &[u8], value: &[u8]) -> Option<Line> {
+fn write_line(text: &mut Vec<u8>, (name, has_large): (&[u8], bool), value: &[u8]) -> Option<Line> {
     let begins = text.len();
     let line = Line {
         begins: u32::try_from(begins).ok()?,
@@ -309,7 +359,7 @@ fn write_line(text: &mut Vec<u8>, name: &[u8], value: &[u8]) -> Option<Line> {
     // Once, so that none of the copies below has to look for room.
     text.reserve(name.len() + value.len() + SEPARATOR.len() + LINE_END.len());
     text.extend_from_slice(name);
-    if octets::has_large(name) {
+    if has_large {
         text[begins..].make_ascii_lowercase();
     }
     text.extend_from_slice(SEPARATOR);
@@ -324,10 +374,35 @@ fn is_named(text: &[u8], line: Line, name: &str) -> bool {
 
 /// One of 64 bits for a name, by its length and its ends.
 #[inline]
-fn mark(name: &[u8]) -> u64 {
+const fn mark(name: &[u8]) -> u64 {
     let (Some(first), Some(last)) = (name.first(), name.last()) else { return 0 };
     let length = name.len().to_le_bytes()[0];
     1 << ((length.wrapping_mul(7) ^ first.wrapping_mul(3) ^ last.wrapping_mul(11)) % 64)
+}
+
+/// A list of names that are looked for; most names that come are not among them, which a look at their marks says of nearly all.
+#[derive(Debug)]
+pub(in crate::protocol) struct Listed<const COUNT: usize> {
+    names: [&'static str; COUNT],
+    marks: u64,
+}
+
+impl<const COUNT: usize> Listed<COUNT> {
+    /// These.
+    pub(in crate::protocol) const fn of(names: [&'static str; COUNT]) -> Self {
+        let (mut marks, mut at) = (0, 0);
+        while at < COUNT {
+            marks |= mark(names[at].as_bytes());
+            at += 1;
+        }
+        Self { names, marks }
+    }
+
+    /// Whether a name is among them.
+    #[inline]
+    pub(in crate::protocol) fn has(&self, name: &[u8]) -> bool {
+        self.marks & mark(name) != 0 && self.names.iter().any(|listed| listed.as_bytes() == name)
+    }
 }
 
 const SEPARATOR: &[u8] = b": ";
@@ -402,6 +477,8 @@ mod tests {
         assert_eq!(fields, Fields::of(&[("a", "5"), ("c", "8")]), "what was removed makes no difference");
         assert_ne!(fields, Fields::of(&[("c", "8"), ("a", "5")]), "the order does");
         assert_eq!(written(&Fields::default()), "");
+        fields.set("a", "6\nb: 7");
+        assert_eq!(written(&fields), "c: 8\r\n", "what cannot be a value takes no place");
     }
 
     #[test]
@@ -436,7 +513,7 @@ mod tests {
             for (step, name, value) in steps {
                 match step {
                     0 | 1 => fields.append(&name, &value),
-                    2 => fields.set(&name, &value),
+                    2 => fields.replace(&name, &value),
                     3 => fields.remove(&name),
                     _ => fields.set_if_missing(&name, &value),
                 }
@@ -456,8 +533,14 @@ mod tests {
             let mut kept = Fields::of(&[("before", "1")]);
             kept.extend_from(&fields, |name, _| name != asked.as_bytes());
             let expected = expected.filter(|(name, _)| *name != asked.as_bytes());
-            prop_assert!(kept.iter().skip(1).eq(expected));
+            prop_assert!(kept.iter().skip(1).eq(expected.clone()));
             prop_assert!(!kept.has(&asked) && kept.has("before"));
+            fields.retain(|name, _| name != asked.as_bytes());
+            prop_assert!(fields.iter().eq(expected));
+            // What stands there is found: its mark is set.
+            for all in [&kept, &fields] {
+                prop_assert!(all.iter().all(|(name, _)| all.has(std::str::from_utf8(name).unwrap())));
+            }
         }
 
         #[test]

@@ -3,7 +3,7 @@
 //! Invariant: a value that is found wrong is never repeated in what is said about it. Every place a key may
 //! stand in is also a place that is stripped before the upstream, whether or not the key there was used.
 
-use crate::protocol::fields::{Fields, names, printable};
+use crate::protocol::fields::{Fields, Listed, names, printable};
 use crate::secret::Secret;
 
 /// What a request presents as its key.
@@ -61,6 +61,10 @@ impl Found {
     fn take(&mut self, form: Result<&str, &'static str>) {
         match form {
             Ok(key) if self.keys.len() < KEYS_MAX && self.keys.iter().all(|known| known.expose() != key) => {
+                if self.keys.is_empty() {
+                    // Few programs send more.
+                    self.keys = Vec::with_capacity(1);
+                }
                 self.keys.push(Secret::new(key));
             }
             Ok(_) => {}
@@ -70,8 +74,8 @@ impl Found {
 }
 
 /// Headers a key may stand in; all are stripped before the upstream.
-pub const CREDENTIAL_HEADERS: &[&str] =
-    &["authorization", "x-api-key", "x-goog-api-key", "api-key", "sec-websocket-protocol"];
+pub const CREDENTIAL_HEADERS: [&str; 5] =
+    ["authorization", "x-api-key", "x-goog-api-key", "api-key", "sec-websocket-protocol"];
 
 /// How subprotocols of a WebSocket begin that say who pays: the key, and whose account at the provider.
 pub const SOCKET_CREDENTIALS: [&str; 3] =
@@ -80,24 +84,23 @@ pub const SOCKET_CREDENTIALS: [&str; 3] =
 /// Request headers that never go to an upstream. `accept-encoding`, `content-encoding`, `content-length` and
 /// `host` are set anew by who forwards.
 pub fn is_stripped(name: &[u8]) -> bool {
-    is_hop_by_hop(name)
-        || CREDENTIAL_HEADERS.iter().any(|credential| credential.as_bytes() == name)
-        || name.starts_with(b"x-forwarded-")
-        || matches!(
-            name,
-            b"cookie"
-                | b"forwarded"
-                | b"x-real-ip"
-                | b"via"
-                | b"openai-organization"
-                | b"openai-project"
-                | b"expect"
-                | b"host"
-                | b"content-length"
-                | b"content-encoding"
-                | b"accept-encoding"
-        )
+    is_hop_by_hop(name) || STRIPPED.has(name) || CREDENTIALS.has(name) || name.starts_with(b"x-forwarded-")
 }
+
+const CREDENTIALS: Listed<{ CREDENTIAL_HEADERS.len() }> = Listed::of(CREDENTIAL_HEADERS);
+const STRIPPED: Listed<11> = Listed::of([
+    "cookie",
+    "forwarded",
+    "x-real-ip",
+    "via",
+    "openai-organization",
+    "openai-project",
+    "expect",
+    "host",
+    "content-length",
+    "content-encoding",
+    "accept-encoding",
+]);
 
 /// The headers a message's own `Connection` names as its business only.
 pub fn nominated(headers: &Fields) -> Vec<Vec<u8>> {
@@ -115,58 +118,50 @@ fn is_of_connection(word: &[u8]) -> bool {
 /// provider's own edge, or one connection, or are orders to a proxy before us (`x-accel-redirect`) or to a browser about
 /// our own origin (`clear-site-data`). `retry-after` is not among them; who relays decides.
 pub fn is_hidden(name: &[u8]) -> bool {
-    is_hop_by_hop(name)
-        || [
-            &b"x-ratelimit-"[..],
-            b"anthropic-ratelimit-",
-            b"ratelimit",
-            b"cf-",
-            b"access-control-",
-            b"x-accel-",
-        ]
-        .iter()
-        .any(|prefix| name.starts_with(prefix))
-        || matches!(
-            name,
-            b"set-cookie"
-                | b"set-cookie2"
-                | b"location"
-                | b"refresh"
-                | b"clear-site-data"
-                | b"service-worker-allowed"
-                | b"public-key-pins"
-                | b"expect-ct"
-                | b"reporting-endpoints"
-                | b"openai-organization"
-                | b"openai-project"
-                | b"anthropic-organization-id"
-                | b"server"
-                | b"x-powered-by"
-                | b"x-sendfile"
-                | b"alt-svc"
-                | b"strict-transport-security"
-                | b"www-authenticate"
-                | b"report-to"
-                | b"nel"
-                | b"via"
-                | b"x-request-id"
-                | b"request-id"
-        )
+    is_hop_by_hop(name) || HIDDEN.has(name) || HIDDEN_BEGINS.iter().any(|begins| name.starts_with(begins))
 }
 
+const HIDDEN_BEGINS: [&[u8]; 6] =
+    [b"x-ratelimit-", b"anthropic-ratelimit-", b"ratelimit", b"cf-", b"access-control-", b"x-accel-"];
+const HIDDEN: Listed<23> = Listed::of([
+    "set-cookie",
+    "set-cookie2",
+    "location",
+    "refresh",
+    "clear-site-data",
+    "service-worker-allowed",
+    "public-key-pins",
+    "expect-ct",
+    "reporting-endpoints",
+    "openai-organization",
+    "openai-project",
+    "anthropic-organization-id",
+    "server",
+    "x-powered-by",
+    "x-sendfile",
+    "alt-svc",
+    "strict-transport-security",
+    "www-authenticate",
+    "report-to",
+    "nel",
+    "via",
+    "x-request-id",
+    "request-id",
+]);
+
 fn is_hop_by_hop(name: &[u8]) -> bool {
-    name.starts_with(b"proxy-")
-        || matches!(
-            name,
-            b"connection"
-                | b"keep-alive"
-                | b"te"
-                | b"trailer"
-                | b"transfer-encoding"
-                | b"upgrade"
-                | b"http2-settings"
-        )
+    HOP_BY_HOP.has(name) || name.starts_with(b"proxy-")
 }
+
+const HOP_BY_HOP: Listed<7> = Listed::of([
+    "connection",
+    "keep-alive",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "http2-settings",
+]);
 
 fn bearer(value: &[u8]) -> Result<&str, &'static str> {
     let text = ascii(value)?;
@@ -356,6 +351,18 @@ mod tests {
             ("www-authenticate", false, true),
             ("x-request-id", false, true),
             ("request-id", false, true),
+            ("set-cookie2", false, true),
+            ("location", false, true),
+            ("refresh", false, true),
+            ("clear-site-data", false, true),
+            ("service-worker-allowed", false, true),
+            ("public-key-pins", false, true),
+            ("expect-ct", false, true),
+            ("reporting-endpoints", false, true),
+            ("report-to", false, true),
+            ("nel", false, true),
+            ("access-control-allow-origin", false, true),
+            ("http2-settings", true, true),
             ("retry-after", false, false),
             ("openai-processing-ms", false, false),
         ] {

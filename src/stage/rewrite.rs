@@ -73,9 +73,10 @@ pub fn rewrite(original: &Original<'_>, attempt: &Attempt) -> Outgoing {
     let batch = if is_renamed { repeated(original) } else { Vec::new() };
     for field in model.into_iter().chain(&batch) {
         // Gemini's bodies may repeat the path's model, with the path's prefix.
-        let prefix = if field.name.starts_with(RESOURCE) { RESOURCE } else { "" };
-        let name = [prefix, attempt.model_upstream.as_str()].concat();
-        splice::insert(&mut edits, field.edit(&name));
+        let name = attempt.model_upstream.as_str();
+        let is_prefixed = field.name.starts_with(RESOURCE);
+        let edit = if is_prefixed { field.edit(&[RESOURCE, name].concat()) } else { field.edit(name) };
+        splice::insert(&mut edits, edit);
     }
     for edit in original.capped.iter().chain(original.ask_usage).chain(original.task) {
         splice::insert(&mut edits, edit.clone());
@@ -157,7 +158,7 @@ pub fn forwarded(headers: &Fields, channel: &Channel) -> Fields {
             && !channel.remove_headers.iter().any(|removed| removed.as_bytes() == name)
     });
     for (name, value) in &channel.set_headers {
-        kept.set(name, value.expose());
+        kept.replace(name, value.expose());
     }
     kept
 }

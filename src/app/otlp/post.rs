@@ -122,7 +122,7 @@ impl Post {
         let endpoint = &self.otlp.collector.endpoint;
         let mut headers = Fields::default();
         for (name, value) in &self.otlp.headers {
-            headers.set(name.as_str(), value.expose());
+            headers.replace(name.as_str(), value.expose());
         }
         headers.set(names::HOST, &endpoint.authority);
         headers.set(names::CONTENT_TYPE, "application/x-protobuf");

@@ -3,31 +3,69 @@
 //! Heads are many short texts: a loop over bytes costs more than all else that is done with them, and one over registers of sixteen has
 //! most of them in its rest. The tests hold these against the plain loops.
 
-/// Whether a name is one, and none that ends before its end.
-pub(super) fn is_name(name: &[u8]) -> bool {
-    !name.is_empty() && !any_byte(name, |word| below(word, b'!') | is(word, b':') | is(word, 0x7f) | word)
+/// What is no name, or ends before its end, is [`Name::None`].
+pub(super) fn name(name: &[u8]) -> Name {
+    let found = of_all(name, |word| {
+        let other = below(word, b'!') | is(word, b':') | is(word, 0x7f) | word;
+        other & HIGH | (large(word) & HIGH) >> 1
+    });
+    match (found & HIGH, found) {
+        (0, 0) if !name.is_empty() => Name::Small,
+        (0, 1..) => Name::Mixed,
+        _ => Name::None,
+    }
+}
+
+/// How a name is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Name {
+    /// It is none.
+    None,
+    /// In small letters.
+    Small,
+    /// With large ones.
+    Mixed,
 }
 
 /// Whether a name has large letters.
 pub(super) fn has_large(name: &[u8]) -> bool {
-    any_byte(name, |word| {
-        // What is no ASCII stands in no name. A letter from `A` on reaches the highest bit by the one sum, one behind `Z` by
-        // the other.
-        let word = word & !HIGH;
-        (word + all(0x80 - b'A')) & !(word + all(0x80 - (b'Z' + 1)))
-    })
+    any_byte(name, large)
+}
+
+/// Sets the highest bit of large letters. What is no ASCII stands in no name.
+#[inline]
+fn large(word: u64) -> u64 {
+    // A letter from `A` on reaches the highest bit by the one sum, one behind `Z` by the other.
+    let word = word & !HIGH;
+    (word + all(0x80 - b'A')) & !(word + all(0x80 - (b'Z' + 1)))
 }
 
 /// Whether a value has a byte that may stand in none (RFC 9110 section 5.5).
 pub fn has_control(value: &[u8]) -> bool {
     // A tab is one that may, and that hardly any value has.
-    any_byte(value, |word| below(word, b' ') | is(word, 0x7f))
-        && value.iter().any(|byte| (*byte < b' ' && *byte != b'\t') || *byte == 0x7f)
+    any_byte(value, controls) && value.iter().any(|byte| (*byte < b' ' && *byte != b'\t') || *byte == 0x7f)
 }
 
-/// Whether the highest bit of any byte is set by this, for all bytes eight by eight.
+/// Whether a value is ASCII and has no such byte.
+pub(super) fn is_printable(value: &[u8]) -> bool {
+    !any_byte(value, |word| controls(word) | word) || (value.is_ascii() && !has_control(value))
+}
+
+/// Sets the highest bit of the first control byte, tabs among them; of bytes behind it, and the lower bits, say nothing.
+#[inline]
+pub(in crate::protocol) fn controls(word: u64) -> u64 {
+    below(word, b' ') | is(word, 0x7f)
+}
+
+/// Whether the highest bit of any byte is set by this.
 #[inline]
 fn any_byte(bytes: &[u8], found: impl Fn(u64) -> u64) -> bool {
+    of_all(bytes, found) & HIGH != 0
+}
+
+/// Every bit that this sets for any bytes, eight by eight.
+#[inline]
+fn of_all(bytes: &[u8], found: impl Fn(u64) -> u64) -> u64 {
     let (words, rest) = bytes.as_chunks::<8>();
     let mut all = words.iter().fold(0, |all, word| all | found(u64::from_le_bytes(*word)));
     if let Some(last) = bytes.last_chunk().filter(|_| !rest.is_empty()) {
@@ -39,7 +77,7 @@ fn any_byte(bytes: &[u8], found: impl Fn(u64) -> u64) -> bool {
         last[..rest.len()].copy_from_slice(rest);
         all |= found(u64::from_le_bytes(last));
     }
-    all & HIGH != 0
+    all
 }
 
 /// Sets the highest bit of a byte below this, which is below 128; of bytes above such a one perhaps too.
@@ -55,11 +93,12 @@ fn is(word: u64, byte: u8) -> u64 {
 }
 
 /// The same byte eight times.
-const fn all(byte: u8) -> u64 {
+pub(in crate::protocol) const fn all(byte: u8) -> u64 {
     u64::from_le_bytes([byte; 8])
 }
 
-const HIGH: u64 = all(0x80);
+/// The highest bit of each byte.
+pub(in crate::protocol) const HIGH: u64 = all(0x80);
 
 #[cfg(test)]
 mod tests {
@@ -73,10 +112,13 @@ mod tests {
         ) {
             let controls = bytes.iter().any(|byte| (*byte < b' ' && *byte != b'\t') || *byte == 0x7f);
             prop_assert_eq!(has_control(&bytes), controls);
-            let name = !bytes.is_empty() && bytes.iter().all(|byte| byte.is_ascii_graphic() && *byte != b':');
-            prop_assert_eq!(is_name(&bytes), name);
-            if name {
-                prop_assert_eq!(has_large(&bytes), bytes.iter().any(u8::is_ascii_uppercase));
+            prop_assert_eq!(is_printable(&bytes), !controls && bytes.is_ascii());
+            let is_name = !bytes.is_empty() && bytes.iter().all(|byte| byte.is_ascii_graphic() && *byte != b':');
+            let is_mixed = bytes.iter().any(u8::is_ascii_uppercase);
+            let expected = if !is_name { Name::None } else if is_mixed { Name::Mixed } else { Name::Small };
+            prop_assert_eq!(name(&bytes), expected);
+            if is_name {
+                prop_assert_eq!(has_large(&bytes), is_mixed);
             }
         }
 
@@ -84,7 +126,7 @@ mod tests {
         fn a_single_odd_byte_is_found_wherever_it_stands(byte: u8, before in 0usize..20, behind in 0usize..20) {
             let bytes = [vec![b'a'; before], vec![byte], vec![b'a'; behind]].concat();
             prop_assert_eq!(has_control(&bytes), (byte < b' ' && byte != b'\t') || byte == 0x7f);
-            prop_assert_eq!(is_name(&bytes), byte.is_ascii_graphic() && byte != b':');
+            prop_assert_eq!(name(&bytes) != Name::None, byte.is_ascii_graphic() && byte != b':');
         }
     }
 }

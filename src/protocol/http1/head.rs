@@ -1,6 +1,6 @@
 //! The head of a provider's answer, line by line as it arrives.
 //!
-//! Invariants: every byte is looked at once, however the input is cut; what was read says without doubt where its body ends.
+//! Invariants: no byte is looked at more often because the input is cut; what was read says without doubt where its body ends.
 
 use super::line::{self, LINE_END};
 use super::{Framing, Garbled, HEAD_BYTES_MAX, Head};
@@ -30,7 +30,23 @@ impl HeadReader {
         if !VERSION_BEGINS.starts_with(prefix) {
             return Err(Garbled("it does not begin like HTTP/1"));
         }
-        while let Some(found) = memchr::memchr(b'\n', &input[self.at..]) {
+        loop {
+            // Not where some of the line was looked at before.
+            if (1..=HEADERS_MAX).contains(&self.lines)
+                && self.at == self.line
+                && let Some(plain) = line::plain(&input[self.line..])
+            {
+                let begins = self.line;
+                self.line += plain.length + LINE_END;
+                (self.at, self.lines) = (self.line, self.lines + 1);
+                if self.at > HEAD_BYTES_MAX {
+                    break;
+                }
+                let line::Field { name, value, .. } = plain.field;
+                self.index.add_plain(begins - self.begins, plain.has_large, (name, value));
+                continue;
+            }
+            let Some(found) = memchr::memchr(b'\n', &input[self.at..]) else { break };
             let end = self.at + found;
             if end == 0 || input[end - 1] != b'\r' {
                 return Err(Garbled("a line of the head ends without a carriage return"));

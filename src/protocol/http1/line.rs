@@ -1,12 +1,15 @@
 //! One line of a head, whoever sent it: a name, a colon, a value (RFC 9112 section 5).
 //!
+//! Most lines are plain: letters and dashes, a colon and a blank, a printable value. Those are read eight bytes at a time, end of the
+//! line included; whatever else there is, is looked for byte by byte in all others.
 //! Invariants: what is a [`Field`] has a name of token characters right before its colon, so that a folded line, a blank before the
-//! colon and an empty name are none; a value has no blank at its ends.
+//! colon and an empty name are none; a value has no blank at its ends; a line that is [`plain`] is the same to [`field`].
 
 use crate::protocol::fields::has_control;
+use crate::protocol::fields::octets::{self, HIGH, all};
 
 /// A line taken apart.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Field<'a> {
     /// As it was written.
     pub name: &'a [u8],
@@ -16,6 +19,73 @@ pub(super) struct Field<'a> {
     pub begins: usize,
     /// What kinds of bytes the name has.
     pub seen: u8,
+}
+
+/// A line that is plain, its end included.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Plain<'a> {
+    /// What stands in it.
+    pub field: Field<'a>,
+    /// Whether the name has large letters.
+    pub has_large: bool,
+    /// Where its end begins.
+    pub length: usize,
+}
+
+/// The line that `input` begins with; `None`: it is not plain, or not whole with a few bytes behind it.
+#[inline]
+pub(super) fn plain(input: &[u8]) -> Option<Plain<'_>> {
+    let (mut colon, mut large) = (0, 0);
+    loop {
+        let word = word_at(input, colon)?;
+        let (letters, other) = in_name(word);
+        // What stands before the first other byte.
+        let before = (other & other.wrapping_neg()).wrapping_sub(1);
+        // A small letter has the bit that is two below the highest.
+        large |= letters & !(word << 2) & before;
+        if other != 0 {
+            colon += other.trailing_zeros() as usize / 8;
+            break;
+        }
+        colon += size_of::<u64>();
+    }
+    let begins = colon + 2;
+    if colon == 0 || input.get(colon..begins)? != b": " {
+        return None;
+    }
+    let mut end = begins;
+    loop {
+        let controls = octets::controls(word_at(input, end)?) & HIGH;
+        if controls != 0 {
+            end += controls.trailing_zeros() as usize / 8;
+            break;
+        }
+        end += size_of::<u64>();
+    }
+    let (name, value) = (&input[..colon], &input[begins..end]);
+    let ends = input.get(end..end + LINE_END)? == b"\r\n";
+    let (Some(first), Some(last)) = (value.first(), value.last()) else { return None };
+    if !ends || *first == b' ' || *last == b' ' {
+        return None;
+    }
+    Some(Plain { field: Field { name, value, begins, seen: IN_TOKEN }, has_large: large != 0, length: end })
+}
+
+#[inline]
+fn word_at(input: &[u8], at: usize) -> Option<u64> {
+    input.get(at..)?.first_chunk().map(|word| u64::from_le_bytes(*word))
+}
+
+/// Sets the highest bit of each byte: that is a letter; that is neither one nor a dash.
+#[inline]
+fn in_name(word: u64) -> (u64, u64) {
+    // No sum goes beyond its byte then.
+    let low = word & !HIGH;
+    let small = low | all(0x20);
+    let letters = (small + all(0x80 - b'a')) & !(small + all(0x80 - (b'z' + 1))) & !word & HIGH;
+    let differs = low ^ all(b'-');
+    let dashes = !(differs + all(0x7f)) & !word & HIGH;
+    (letters, !(letters | dashes) & HIGH)
 }
 
 /// The field in a line that has no line's end; `None`: there is none.
@@ -81,3 +151,81 @@ pub(super) const LINE_END: usize = 2;
 const IN_TOKEN: u8 = 1;
 /// An underscore.
 pub(super) const UNDERSCORE: u8 = 2;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// What the readers of heads make of a line when it is not looked at eight bytes at a time, and its length.
+    fn slowly(input: &[u8]) -> Option<(Field<'_>, usize)> {
+        let length = memchr::memchr(b'\n', input)?.checked_sub(1).filter(|at| input[*at] == b'\r')?;
+        Some((field(&input[..length]).filter(Field::is_sound)?, length))
+    }
+
+    fn agree(input: &[u8]) -> bool {
+        let Some(Plain { field: found, has_large, length }) = plain(input) else { return false };
+        assert_eq!(Some((found, length)), slowly(input), "{input:?}");
+        assert_eq!(has_large, found.name.iter().any(u8::is_ascii_uppercase), "{input:?}");
+        true
+    }
+
+    #[test]
+    fn lines_as_they_are_sent_are_plain() {
+        for line in [
+            "host: 127.0.0.1:8080",
+            "Authorization: Bearer sk-client-0123456789abcdef",
+            "a: b",
+            "anthropic-beta: a-2025-01-01,b=\"c d\"",
+            "x-stainless-runtime-version: v20.11.1",
+            "content-type: text/event-stream; charset=\u{fc}tf-8",
+        ] {
+            assert!(agree(format!("{line}\r\nhost: a\r\n").as_bytes()), "{line}");
+        }
+        for line in [
+            "",
+            "a:b",
+            "a: ",
+            "a:  b",
+            "a: b ",
+            "a: b\tc",
+            " a: b",
+            "a : b",
+            "a_b: c",
+            "a",
+            ": b",
+            "a: b\u{7f}",
+            "a: b\n",
+        ] {
+            assert!(!agree(format!("{line}\r\nhost: a\r\n").as_bytes()), "{line}");
+        }
+    }
+
+    #[test]
+    fn every_byte_is_seen_wherever_it_stands() {
+        let line = b"Content-Language: de-DE, en;q=0.5\r\nhost: a\r\n";
+        for at in 0..line.len() {
+            agree(&line[..at]);
+            for byte in 0..=u8::MAX {
+                let mut changed = line.to_vec();
+                changed[at] = byte;
+                agree(&changed);
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_plain_is_the_same_byte_by_byte(
+            name in "[a-zA-Z-]{0,24}", colon in "(: |:|: {2}|.)", value in "[ -~]{0,24}", end in "(\r\n|\n|\r|\r\n\r\n)",
+            odd: u8, at in 0usize..60, behind in prop::collection::vec(any::<u8>(), 0..20),
+        ) {
+            let mut input = [name.as_bytes(), colon.as_bytes(), value.as_bytes(), end.as_bytes(), &behind].concat();
+            agree(&input);
+            if let Some(byte) = input.get_mut(at) {
+                *byte = odd;
+                agree(&input);
+            }
+        }
+    }
+}

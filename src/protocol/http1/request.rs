@@ -4,7 +4,7 @@
 //! is made of it: a proxy before us, our parser and a provider may then disagree on nothing. Stricter than RFC 9112:
 //! both framings at once, a repeated length, a transfer coding other than `chunked` alone, bytes outside of ASCII in a
 //! target, and names that a gateway which reads `_` as `-` (CGI, WSGI) would take for others.
-//! Invariants: every byte is looked at once, however the input is cut; a head that was found fit says without doubt
+//! Invariants: no byte is looked at more often because the input is cut; a head that was found fit says without doubt
 //! where its body ends.
 
 use super::Framing;
@@ -81,7 +81,18 @@ impl RequestHead {
         if input.first().is_some_and(|byte| !is_token(*byte)) {
             return Err(Unfit::Malformed);
         }
-        while let Some(found) = memchr::memchr(b'\n', &input[self.at..]) {
+        loop {
+            // Not where some of the line was looked at before.
+            if (1..=HEADERS_MAX).contains(&self.lines)
+                && self.at == self.line
+                && let Some(plain) = line::plain(&input[self.line..])
+            {
+                self.facts.plain(&plain, self.line)?;
+                self.line += plain.length + LINE_END;
+                (self.at, self.lines) = (self.line, self.lines + 1);
+                continue;
+            }
+            let Some(found) = memchr::memchr(b'\n', &input[self.at..]) else { break };
             let end = self.at + found;
             if end == 0 || input[end - 1] != b'\r' {
                 return Err(Unfit::Malformed);
@@ -188,6 +199,17 @@ impl Facts {
         }
         self.lines.add(line.start - self.begins, text, (field.name, field.value));
         self.weigh(&field, line.start)
+    }
+
+    /// The same of one that is plain, in which nothing can be that must not; `begins` is where it stands.
+    fn plain(&mut self, plain: &line::Plain<'_>, begins: usize) -> Result<(), Unfit> {
+        let line::Field { name, value, .. } = plain.field;
+        let is_long = plain.length > VALUE_BYTES_MAX + NAME_BYTES_MAX;
+        if is_long || name.len() > NAME_BYTES_MAX || value.len() > VALUE_BYTES_MAX {
+            return Err(Unfit::TooLong);
+        }
+        self.lines.add_plain(begins - self.begins, plain.has_large, (name, value));
+        self.weigh(&plain.field, begins)
     }
 
     /// Keeps what decides the framing and whom it is for.
@@ -360,6 +382,33 @@ mod tests {
     }
 
     #[test]
+    fn a_line_that_is_too_long_is_so_wherever_it_is_cut() {
+        for (name, value, fits) in [
+            (1, VALUE_BYTES_MAX, true),
+            (1, VALUE_BYTES_MAX + 1, false),
+            (NAME_BYTES_MAX, 1, true),
+            (NAME_BYTES_MAX + 1, 1, false),
+            (NAME_BYTES_MAX - 2, VALUE_BYTES_MAX, true),
+            (NAME_BYTES_MAX - 1, VALUE_BYTES_MAX, false),
+            (NAME_BYTES_MAX, VALUE_BYTES_MAX - 1, false),
+            (NAME_BYTES_MAX, VALUE_BYTES_MAX, false),
+        ] {
+            let line = format!("{}: {}\r\n", "n".repeat(name), "v".repeat(value));
+            let head = format!("POST /v1/x HTTP/1.1\r\n{line}host: a\r\ncontent-length: 7\r\n\r\n");
+            let end = head.len() - "host: a\r\ncontent-length: 7\r\n\r\n".len();
+            let expected =
+                if fits { Ok(Some((head.len(), Framing::Length(7)))) } else { Err(Unfit::TooLong) };
+            assert_eq!(whole(&head), expected, "{name} {value}");
+            for cut in end - 12..end {
+                let mut reader = RequestHead::default();
+                let first = reader.read(&head.as_bytes()[..cut]);
+                let read = if first == Ok(None) { reader.read(head.as_bytes()) } else { first };
+                assert_eq!(read, expected, "{name} {value}, cut at {cut}");
+            }
+        }
+    }
+
+    #[test]
     fn its_parts_are_what_it_says() {
         let head = "POST /v1/x?a=1 HTTP/1.1\r\nHost: a\r\nX-A:\t b c \r\nx-a:\r\nContent-Length: 7\r\n\r\n";
         let head = Bytes::from_static(head.as_bytes());
@@ -370,6 +419,7 @@ mod tests {
         assert_eq!((parts.uri.path(), parts.uri.query()), ("/v1/x", Some("a=1")));
         let expected = [("host", "a"), ("x-a", "b c"), ("x-a", ""), ("content-length", "7")];
         assert_eq!(parts.headers, Fields::of(&expected));
+        assert!(expected.iter().all(|(name, _)| parts.headers.has(name)));
     }
 
     proptest! {
