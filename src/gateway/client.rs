@@ -6,6 +6,7 @@ mod http1;
 
 pub use self::http1::Http1;
 
+use crate::gateway::guard::clock::Clock;
 use crate::gateway::guard::{self, BodyFault, Guarded, Read};
 use crate::gateway::wire::AnswerHead;
 use crate::protocol::parts::Parts;
@@ -86,6 +87,21 @@ impl Client<'_> {
             Self::Pingora(session, _) => {
                 session.stream().and_then(|stream| (**stream).as_any().downcast_ref())
             }
+        }
+    }
+
+    /// What times the answer, to be brought back where the connection answers one request after the other.
+    pub fn take_clock(&mut self) -> Clock {
+        match self {
+            Self::Http1(request) => std::mem::take(request.clock()),
+            Self::Pingora(..) => Clock::default(),
+        }
+    }
+
+    /// Brings it back.
+    pub fn return_clock(&mut self, clock: Clock) {
+        if let Self::Http1(request) = self {
+            *request.clock() = clock;
         }
     }
 

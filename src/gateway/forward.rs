@@ -19,7 +19,7 @@ pub use self::translated::Made;
 use crate::config::snapshot::Channel;
 use crate::failure::{Failure, FailureKind, Sent};
 use crate::gateway::exchange::Tried;
-use crate::gateway::guard::clock::within;
+use crate::gateway::guard::clock::{Clock, within};
 use crate::gateway::peer::Upstream;
 use crate::gateway::reply::Reply;
 use crate::gateway::rewritten::Rewritten;
@@ -212,9 +212,9 @@ pub enum Reading {
 
 /// Makes the attempt; a client that leaves ends it at once, unless its answer shall be read on without it.
 pub async fn attempt(upstream: &Upstream, target: &Target<'_>, reply: &mut Reply<'_>) -> Attempted {
-    let mut link = Link::default();
+    let (mut link, mut clock) = (Link::default(), reply.client.take_clock());
     let outcome = {
-        let mut run = pin!(run(upstream, target, &mut link));
+        let mut run = pin!(run(upstream, target, (&mut link, &mut clock)));
         let mut silence = Silence::new(None, target.early_ping);
         loop {
             match reply.meanwhile(run.as_mut(), silence.wait()).await {
@@ -235,19 +235,24 @@ pub async fn attempt(upstream: &Upstream, target: &Target<'_>, reply: &mut Reply
             }
         }
     };
+    reply.client.return_clock(clock);
     Attempted { outcome, link }
 }
 
-async fn run(upstream: &Upstream, target: &Target<'_>, link: &mut Link) -> Outcome {
+async fn run(upstream: &Upstream, target: &Target<'_>, (link, clock): (&mut Link, &mut Clock)) -> Outcome {
     let outgoing = &target.rewritten.outgoing;
     if target.channel.identities.is_empty() {
-        return carry(upstream, target, (outgoing, link)).await;
+        return carry(upstream, target, outgoing, (link, clock)).await;
     }
-    Box::pin(run_signed(upstream, target, link)).await
+    Box::pin(run_signed(upstream, target, (link, clock))).await
 }
 
 /// The same, as somebody who has to say more than a key; where that was out of date it is said anew, once.
-async fn run_signed(upstream: &Upstream, target: &Target<'_>, link: &mut Link) -> Outcome {
+async fn run_signed(
+    upstream: &Upstream,
+    target: &Target<'_>,
+    (link, clock): (&mut Link, &mut Clock),
+) -> Outcome {
     let mut again = true;
     loop {
         let channel = (target.channel, target.credential);
@@ -256,7 +261,8 @@ async fn run_signed(upstream: &Upstream, target: &Target<'_>, link: &mut Link) -
             Err(failure) => return Outcome::Failed(failure),
         };
         let secrets = &signed.secrets;
-        let outcome = carry(upstream, &Target { secrets, ..*target }, (&signed.outgoing, &mut *link)).await;
+        let target = Target { secrets, ..*target };
+        let outcome = carry(upstream, &target, &signed.outgoing, (&mut *link, &mut *clock)).await;
         if again && upstream.was_out_of_date(&signed, &outcome) {
             (again, *link) = (false, Link::default());
             continue;
@@ -268,7 +274,8 @@ async fn run_signed(upstream: &Upstream, target: &Target<'_>, link: &mut Link) -
 async fn carry(
     upstream: &Upstream,
     target: &Target<'_>,
-    (outgoing, link): (&Outgoing, &mut Link),
+    outgoing: &Outgoing,
+    (link, clock): (&mut Link, &mut Clock),
 ) -> Outcome {
     let channel = (target.channel, target.credential);
     loop {
@@ -281,7 +288,7 @@ async fn carry(
             Err(failure) => return Outcome::Failed(failure),
         };
         let began = upstream.now();
-        let lost = match exchange(upstream, wire, (target, outgoing)).await {
+        let lost = match exchange(upstream, wire, (target, outgoing), clock).await {
             Ok(answer) => return judge::judge(upstream, answer, target).await,
             Err(NoAnswer::Failed(failure)) => return Outcome::Failed(failure),
             Err(NoAnswer::Lost(lost)) => lost,
@@ -303,6 +310,7 @@ async fn exchange(
     upstream: &Upstream,
     mut wire: Wire,
     (target, outgoing): (&Target<'_>, &Outgoing),
+    clock: &mut Clock,
 ) -> Result<Box<Answer>, NoAnswer> {
     let timeouts = &target.channel.timeouts;
     let limit = if target.streams() { timeouts.first_byte } else { timeouts.response };
@@ -311,9 +319,11 @@ async fn exchange(
     // After a send that broke, an answer is either there or never comes.
     let wait = if early.is_some() || wire.is_sent() { limit } else { limit.min(AFTER_BROKEN_SEND) };
     let deadline = upstream.now().saturating_add(u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX));
-    let mut head = match early {
-        Some(head) => head,
-        None => timeout(wait, wire.head()).await.map_err(|_| NoAnswer::late(&wire, target.streams()))??,
+    let mut head = if let Some(head) = early {
+        head
+    } else {
+        let head = clock.within(wait, wire.head()).await;
+        head.ok_or_else(|| NoAnswer::late(&wire, target.streams()))??
     };
     if !wire.is_sent() && !head.status.is_success() {
         wire.stop_sending();

@@ -23,6 +23,7 @@ pub use self::input::Read;
 pub use self::pace::{Pace, Rate};
 pub use self::plain::Plain;
 
+use self::clock::Clock;
 use self::end::End;
 use self::input::Input;
 use crate::gateway::client::Client;
@@ -84,6 +85,8 @@ pub struct Guarded {
     cut: AtomicBool,
     /// From when on nobody waits for its client to take anything.
     end: End,
+    /// Times the answers to its requests, one after the other: a timer that is already running costs a look at it.
+    pub clock: Clock,
 }
 
 impl Guarded {
@@ -104,8 +107,8 @@ impl Guarded {
         let (next, cut) = (AtomicBool::new(false), AtomicBool::new(false));
         let born = clock::now();
         let turned_away = AtomicU32::new(0);
-        let end = End::default();
-        Self { inner, rules, born, input, writing: Pace::default(), next, turned_away, cut, end }
+        let (end, clock) = (End::default(), Clock::default());
+        Self { inner, rules, born, input, writing: Pace::default(), next, turned_away, cut, end, clock }
     }
 
     /// The same connection as it was before Pingora's session had it.

@@ -6,6 +6,7 @@
 //! was not ended no end is written; a connection serves again only where both directions are complete.
 
 use crate::gateway::client::Gone;
+use crate::gateway::guard::clock::Clock;
 use crate::gateway::guard::{Guarded, Read};
 use crate::gateway::wire::AnswerHead;
 use crate::protocol::fields::names::{CONNECTION, CONTENT_LENGTH, DATE, TRANSFER_ENCODING};
@@ -81,6 +82,11 @@ impl Http1 {
         &self.guarded
     }
 
+    /// What times its answer.
+    pub(super) fn clock(&mut self) -> &mut Clock {
+        &mut self.guarded.clock
+    }
+
     /// Nothing follows its answer.
     pub fn make_last(&mut self) {
         self.stays = false;
@@ -132,7 +138,12 @@ impl Http1 {
         }
         head.headers.remove(CONNECTION);
         head.headers.remove(DATE);
-        self.out.reserve(head.headers.bytes() + HEAD_CAPACITY);
+        let room = head.headers.bytes() + HEAD_CAPACITY;
+        if self.out.is_empty() {
+            self.out = BytesMut::with_capacity(room);
+        } else {
+            self.out.reserve(room);
+        }
         let out = &mut self.out;
         put(out, &[b"HTTP/1.1 ", head.status.as_str().as_bytes(), b" "]);
         put(out, &[head.status.canonical_reason().unwrap_or_default().as_bytes(), b"\r\n"]);

@@ -27,6 +27,17 @@ impl Clock {
         }
         false
     }
+
+    /// Does this within so much time; `None`: it took longer.
+    pub async fn within<T>(&mut self, limit: Duration, work: impl Future<Output = T>) -> Option<T> {
+        let (mut work, deadline) = (pin!(work), now() + limit);
+        poll_fn(|context| match work.as_mut().poll(context) {
+            Poll::Ready(done) => Poll::Ready(Some(done)),
+            Poll::Pending if self.has_struck(deadline, context) => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        })
+        .await
+    }
 }
 
 /// Does this within so much time, which begins where it has to be waited for: most that can be done at once is, and needs
@@ -81,5 +92,10 @@ mod tests {
         let began = now();
         assert!(within(SECOND, pending::<()>()).await.is_err());
         assert!(now() - began >= SECOND);
+        let mut clock = Clock::default();
+        assert_eq!(clock.within(60 * SECOND, sleep_until(now() + SECOND)).await, Some(()));
+        let began = now();
+        assert_eq!(clock.within(SECOND, pending::<()>()).await, None);
+        assert!(now() - began >= SECOND && now() - began < 2 * SECOND);
     }
 }
