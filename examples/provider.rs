@@ -85,13 +85,12 @@ async fn say(client: &mut TcpStream, story: &Story) -> io::Result<()> {
     let chunk = |event: &str| format!("{:x}\r\n{event}\r\n", event.len());
     let delta = chunk(DELTA);
     for _ in 0..story.events {
-        if story.pace.is_zero() {
-            // Others get their turn, so that what follows is a packet of its own.
-            tokio::task::yield_now().await;
-        } else {
+        if !story.pace.is_zero() {
             tokio::time::sleep(story.pace).await;
         }
         client.write_all(delta.as_bytes()).await?;
+        // Others get their turn, so that what follows is a packet of its own.
+        tokio::task::yield_now().await;
     }
     let last = chunk(LAST) + &chunk("data: [DONE]\n\n") + "0\r\n\r\n";
     client.write_all(last.as_bytes()).await

@@ -293,8 +293,10 @@ impl Exchange {
             let known = [attempt.credential.expose()];
             self.record.upstream_error = Some(Excerpt::new(&failure.detail, &known));
         }
-        // Most need one.
-        self.record.attempts.reserve_exact(1);
+        if self.record.attempts.is_empty() {
+            // Most need one.
+            self.record.attempts = Vec::with_capacity(1);
+        }
         self.record.attempts.push(AttemptRecord {
             channel: attempt.channel.id.clone(),
             model_upstream: model.clone(),

@@ -47,6 +47,9 @@ impl Seen {
         let cost = piece.len() + PIECE_OVERHEAD;
         self.open &= self.bytes + cost <= self.most && self.share.grow(cost);
         if self.open {
+            if self.pieces.is_empty() {
+                self.pieces = Vec::with_capacity(1);
+            }
             self.bytes += cost;
             self.pieces.push(piece.clone());
         }

@@ -47,6 +47,10 @@ impl Gateway {
         let held = self.held(exchange, key, (operation, plan, amount)).await;
         let held = held.inspect_err(|_| permit.refund())?;
         let charge = self.reserved(&live, key, permit, (requested, amount)).await?;
+        if exchange.charges.is_empty() {
+            // Its channel's comes beside it.
+            exchange.charges = Vec::with_capacity(2);
+        }
         exchange.charges.push(charge);
         exchange.quotas = held;
         Ok(())

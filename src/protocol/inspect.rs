@@ -23,6 +23,7 @@ pub use self::wording::Wording;
 
 use self::peek::{Odd, Peek};
 pub(super) use self::peek::{each, fields};
+use super::plain::plain_len;
 use super::splice::Edit;
 use super::{Grammar, Operation, task};
 use crate::code::Code;
@@ -206,7 +207,10 @@ fn check_object(body: &[u8]) -> Result<(), Refusal> {
 
 fn model_field(raw: &RawValue, body: &[u8]) -> Result<ModelField, Refusal> {
     let not_text = || invalid("`model` must be a string.").param("model");
-    let name: String = serde_json::from_str(raw.get()).map_err(|_| not_text())?;
+    let plain = raw.get().strip_prefix('"').and_then(|text| text.strip_suffix('"'));
+    let plain = plain.filter(|text| plain_len(text.as_bytes()) == text.len());
+    let name = plain.map_or_else(|| serde_json::from_str(raw.get()), |text| Ok(text.to_owned()));
+    let name = name.map_err(|_| not_text())?;
     if name.is_empty() {
         return Err(invalid("`model` is empty. Name the model to use.").param("model"));
     }

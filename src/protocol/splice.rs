@@ -2,6 +2,7 @@
 //!
 //! Invariant: every byte outside the edited ranges is the byte that was sent, and of a large body none is copied.
 
+use super::plain::plain_len;
 use bytes::Bytes;
 use std::ops::Range;
 
@@ -88,8 +89,12 @@ pub fn concat_len(pieces: &[Bytes]) -> usize {
 /// The text as a JSON string token, quotes included.
 pub fn json_string(text: &str) -> Bytes {
     // Models' names, most of the time, with nothing to escape in them.
-    if text.bytes().all(|byte| byte >= b' ' && !matches!(byte, b'"' | b'\\')) {
-        return [b"\"", text.as_bytes(), b"\""].concat().into();
+    if plain_len(text.as_bytes()) == text.len() {
+        let mut token = Vec::with_capacity(text.len() + 2);
+        token.push(b'"');
+        token.extend_from_slice(text.as_bytes());
+        token.push(b'"');
+        return token.into();
     }
     Bytes::from(serde_json::Value::from(text).to_string())
 }

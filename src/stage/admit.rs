@@ -72,11 +72,14 @@ pub fn reserve(
             Denied::Refused(refuse(&whose(key, OF_MODEL, requested), shut, names))
         })?;
     }
-    let gates = [Some(&state.gate), Some(live.group(key.group.index)), model];
-    let gates: Vec<_> = gates.into_iter().flatten().collect();
-    Charge::take(&gates, amount, now).map_err(|(at, lack)| {
+    let (own, group) = (&state.gate, live.group(key.group.index));
+    let gates: &[_] = match model {
+        Some(model) => &[own, group, model],
+        None => &[own, group],
+    };
+    Charge::take(gates, amount, now).map_err(|(at, lack)| {
         let first = match lack {
-            Lack::Ask => return Denied::Borrow(Loan::of(&gates, Wish::Tokens(amount), now)),
+            Lack::Ask => return Denied::Borrow(Loan::of(gates, Wish::Tokens(amount), now)),
             Lack::Empty(empty) => (at, empty),
             Lack::Unknown => {
                 permit.refund();
@@ -84,7 +87,7 @@ pub fn reserve(
             }
         };
         permit.refund();
-        Denied::Refused(short_of_tokens(&gates, amount, first, now, |at| whose(key, at, requested)))
+        Denied::Refused(short_of_tokens(gates, amount, first, now, |at| whose(key, at, requested)))
     })
 }
 

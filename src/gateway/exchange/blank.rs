@@ -17,7 +17,7 @@ pub(super) fn blank(id: ExchangeId, unix_ms: u64) -> Record {
         user_agent: None,
         dialect: Dialect::OpenAi,
         operation: None,
-        path: Path::received(""),
+        path: Path::default(),
         key: None,
         model_requested: None,
         model_upstream: None,

@@ -252,7 +252,11 @@ impl Input {
         let mut piece = [const { MaybeUninit::uninit() }; READ_BYTES];
         let mut read = ReadBuf::uninit(&mut piece);
         ready!(Pin::new(inner).poll_read(context, &mut read))?;
-        self.held.extend_from_slice(read.filled());
+        if self.held.capacity() == 0 {
+            self.held = BytesMut::from(read.filled());
+        } else {
+            self.held.extend_from_slice(read.filled());
+        }
         Poll::Ready(Ok(read.filled().len()))
     }
 

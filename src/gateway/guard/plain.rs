@@ -74,6 +74,9 @@ impl AsyncWrite for Plain {
         pieces: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let length: usize = pieces.iter().map(|piece| piece.len()).sum();
+        if let Some(whole) = pieces.iter().find(|piece| piece.len() == length) {
+            return Pin::new(&mut self.tcp).poll_write(context, whole);
+        }
         if length > GATHERED_MAX {
             return Pin::new(&mut self.tcp).poll_write_vectored(context, pieces);
         }

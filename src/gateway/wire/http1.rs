@@ -202,7 +202,9 @@ impl Http1 {
 
     /// Reads what is there; more room where the last read filled all it had.
     fn poll_fill(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        if self.inbox.capacity() - self.inbox.len() < READ_ROOM_LEAST {
+        if self.body.is_none() && self.inbox.capacity() == 0 {
+            self.inbox = BytesMut::with_capacity(self.room);
+        } else if self.inbox.capacity() - self.inbox.len() < READ_ROOM_LEAST {
             self.inbox.reserve(self.room);
         }
         let room = self.inbox.capacity() - self.inbox.len();

@@ -6,7 +6,7 @@
 
 mod json;
 
-use self::json::{Json, key};
+use self::json::{Json, key, text, word};
 use crate::code::Code;
 use crate::id::{ChannelId, ProfileId, TraceId};
 use crate::protocol::Protocol;
@@ -29,31 +29,31 @@ const LINE_BYTES_USUAL: usize = 1_280;
 
 fn client(record: &Record, json: &mut Json) {
     key!(json, "ts").timestamp(record.ts_unix_ms);
-    key!(json, "request_id").text(record.request_id.as_str());
-    key!(json, "trace_id").text_or_null(record.trace_id.as_ref().map(TraceId::as_str));
+    text!(json, "request_id", Some(record.request_id.as_str()));
+    text!(json, "trace_id", record.trace_id.as_ref().map(TraceId::as_str));
     key!(json, "client_ip").ip(record.client_ip);
-    key!(json, "user_agent").text_or_null(record.user_agent.as_ref().map(Text::as_str));
-    key!(json, "entry").word(record.dialect.word());
-    key!(json, "path").text(record.path.as_str());
+    text!(json, "user_agent", record.user_agent.as_ref().map(Text::as_str));
+    word!(json, "entry", Some(record.dialect.word()));
+    text!(json, "path", Some(record.path.as_str()));
 }
 
 fn key(record: &Record, json: &mut Json) {
     let key = record.key.as_ref();
-    key!(json, "key").text_or_null(key.map(|key| key.id.as_str()));
-    key!(json, "key_last4").text_or_null(key.map(|key| key.last4.as_str()));
-    key!(json, "owner").text_or_null(key.and_then(|key| key.owner.as_deref()));
-    key!(json, "project").text_or_null(key.and_then(|key| key.project.as_deref()));
-    key!(json, "group").text_or_null(key.map(|key| key.group.as_str()));
-    key!(json, "profile").text_or_null(key.and_then(|key| key.profile.as_ref()).map(ProfileId::as_str));
+    text!(json, "key", key.map(|key| key.id.as_str()));
+    text!(json, "key_last4", key.map(|key| key.last4.as_str()));
+    text!(json, "owner", key.and_then(|key| key.owner.as_deref()));
+    text!(json, "project", key.and_then(|key| key.project.as_deref()));
+    text!(json, "group", key.map(|key| key.group.as_str()));
+    text!(json, "profile", key.and_then(|key| key.profile.as_ref()).map(ProfileId::as_str));
 }
 
 fn answer(record: &Record, json: &mut Json) {
-    key!(json, "model_requested").text_or_null(record.model_requested.as_ref().map(Text::as_str));
-    key!(json, "model_upstream").text_or_null(record.model_upstream.as_ref().map(Text::as_str));
-    key!(json, "channel").text_or_null(record.channel.as_ref().map(ChannelId::as_str));
+    text!(json, "model_requested", record.model_requested.as_ref().map(Text::as_str));
+    text!(json, "model_upstream", record.model_upstream.as_ref().map(Text::as_str));
+    text!(json, "channel", record.channel.as_ref().map(ChannelId::as_str));
     key!(json, "attempts").array(record.attempts.iter(), attempt);
     key!(json, "status").number(u64::from(record.status));
-    key!(json, "code").word_or_null(record.code.map(Code::word));
+    word!(json, "code", record.code.map(Code::word));
     key!(json, "stream").flag(record.stream);
     key!(json, "bytes_in").number(record.bytes_in);
     key!(json, "bytes_out").number(record.bytes_out);
@@ -61,40 +61,40 @@ fn answer(record: &Record, json: &mut Json) {
     key!(json, "ttfb_ms").millis_or_null(record.ttfb);
     key!(json, "overhead_us").number(u64::try_from(record.overhead.total().as_micros()).unwrap_or(u64::MAX));
     key!(json, "tokens").object(|json| counts(json, record.usage.by_type()));
-    key!(json, "usage_source").word(record.usage_source.word());
+    word!(json, "usage_source", Some(record.usage_source.word()));
     match record.cost.nanos() {
         Some(nanos) => key!(json, "cost_usd").dollars(nanos),
         None => key!(json, "cost_usd").null(),
     }
     key!(json, "charged").flag(record.charged);
-    key!(json, "session_id").text_or_null(record.session_id.as_ref().map(Text::as_str));
-    key!(json, "end").word(record.end.word());
+    text!(json, "session_id", record.session_id.as_ref().map(Text::as_str));
+    word!(json, "end", Some(record.end.word()));
 }
 
 fn attempt(attempt: &AttemptRecord, json: &mut Json) {
     json.object(|json| {
-        key!(json, "channel").text(attempt.channel.as_str());
+        text!(json, "channel", Some(attempt.channel.as_str()));
         key!(json, "status").number_or_null(attempt.status.map(u64::from));
-        key!(json, "code").word_or_null(attempt.failure.map(|failure| failure.code.word()));
+        word!(json, "code", attempt.failure.map(|failure| failure.code.word()));
         key!(json, "ms").millis(attempt.took);
-        key!(json, "reason").word_or_null(attempt.failure.map(|failure| failure.reason));
-        key!(json, "model_upstream").text_or_null(attempt.model_upstream.as_ref().map(Text::as_str));
+        word!(json, "reason", attempt.failure.map(|failure| failure.reason));
+        text!(json, "model_upstream", attempt.model_upstream.as_ref().map(Text::as_str));
         key!(json, "reused").flag(attempt.over == Over::Kept);
         key!(json, "resent").flag(attempt.over == Over::Second);
         key!(json, "connect_ms").millis_or_null(attempt.connect);
-        key!(json, "translated").word_or_null(attempt.translated.map(Protocol::word));
+        word!(json, "translated", attempt.translated.map(Protocol::word));
     });
 }
 
 /// What stands after the contract's fields.
 fn more(record: &Record, json: &mut Json) {
     let last = record.attempts.last();
-    key!(json, "api").word(record.api());
-    key!(json, "limit_hit").word_or_null(record.limit_hit);
+    word!(json, "api", Some(record.api()));
+    word!(json, "limit_hit", record.limit_hit);
     key!(json, "labels").object(|json| {
         record.labels.iter().for_each(|(name, value)| json.foreign_key(name).text(value));
     });
-    key!(json, "upstream_error").text_or_null(record.upstream_error.as_ref().map(Excerpt::as_str));
+    text!(json, "upstream_error", record.upstream_error.as_ref().map(Excerpt::as_str));
     key!(json, "thinking_stripped").number(last.map_or(0, |last| u64::from(last.thinking_stripped)));
     key!(json, "usage_asked").flag(last.is_some_and(|last| last.usage_asked));
     key!(json, "queued_ms").millis_or_null(record.queued);
@@ -103,8 +103,8 @@ fn more(record: &Record, json: &mut Json) {
     key!(json, "usage_detail")
         .object(|json| counts(json, apart.iter().copied().filter(|(_, count)| *count > 0)));
     key!(json, "output_cap").number_or_null(record.output_cap);
-    key!(json, "bill").word(record.bill().word());
-    key!(json, "translated").word_or_null(last.and_then(|last| last.translated).map(Protocol::word));
+    word!(json, "bill", Some(record.bill().word()));
+    word!(json, "translated", last.and_then(|last| last.translated).map(Protocol::word));
     match &record.span {
         Some(span) => key!(json, "span").object(|json| {
             key!(json, "trace_id").text(&format!("{:032x}", span.trace));

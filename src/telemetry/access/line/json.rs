@@ -25,6 +25,33 @@ macro_rules! key {
 }
 pub(super) use key;
 
+/// A member with a text, or `null`: name, quote and `null` in one piece.
+macro_rules! text {
+    ($json:ident, $name:literal, $text:expr) => {
+        match $text {
+            Some(text) => $json.opened(concat!(",\"", $name, "\":\""), text),
+            None => $json.raw(concat!(",\"", $name, "\":null")),
+        }
+    };
+}
+pub(super) use text;
+
+/// The same with a word of ours, which needs no escapes.
+macro_rules! word {
+    ($json:ident, $name:literal, $word:expr) => {
+        match $word {
+            Some(word) => {
+                let word: &'static str = word;
+                $json.raw(concat!(",\"", $name, "\":\""));
+                $json.raw(word);
+                $json.raw("\"");
+            }
+            None => $json.raw(concat!(",\"", $name, "\":null")),
+        }
+    };
+}
+pub(super) use word;
+
 impl Json {
     pub(super) fn with_capacity(bytes: usize) -> Self {
         Self { out: Vec::with_capacity(bytes) }
@@ -84,15 +111,13 @@ impl Json {
         self
     }
 
-    /// A word of ours, which needs no escapes.
-    pub(super) fn word(&mut self, word: &'static str) {
-        self.out.push(b'"');
-        self.raw(word);
-        self.out.push(b'"');
+    pub(super) fn text(&mut self, text: &str) {
+        self.opened("\"", text);
     }
 
-    pub(super) fn text(&mut self, text: &str) {
-        self.out.push(b'"');
+    /// A text behind a piece of ours that ends with its quote.
+    pub(super) fn opened(&mut self, piece: &'static str, text: &str) {
+        self.raw(piece);
         let mut rest = text.as_bytes();
         loop {
             let (plain, behind) = rest.split_at(plain_len(rest));
@@ -164,14 +189,6 @@ impl Json {
 
     pub(super) fn null(&mut self) {
         self.raw("null");
-    }
-
-    pub(super) fn text_or_null(&mut self, text: Option<&str>) {
-        if let Some(text) = text { self.text(text) } else { self.null() }
-    }
-
-    pub(super) fn word_or_null(&mut self, word: Option<&'static str>) {
-        if let Some(word) = word { self.word(word) } else { self.null() }
     }
 
     pub(super) fn number_or_null(&mut self, number: Option<u64>) {
@@ -270,13 +287,16 @@ mod tests {
                 key!(json, "objects").array([1, 2].into_iter(), |number, json| {
                     json.object(|json| key!(json, "n").number(number));
                 });
-                key!(json, "word").word("w");
+                word!(json, "word", Some("w"));
+                text!(json, "text", Some("\"t"));
+                word!(json, "no_word", None::<&str>);
+                text!(json, "no_text", None);
                 json.foreign_key("x\"y").text("z");
             });
         });
         assert_eq!(
             text,
-            r#"{"none":[],"some":[1,2],"empty":{},"objects":[{"n":1},{"n":2}],"word":"w","x\"y":"z"}"#
+            r#"{"none":[],"some":[1,2],"empty":{},"objects":[{"n":1},{"n":2}],"word":"w","text":"\"t","no_word":null,"no_text":null,"x\"y":"z"}"#
         );
     }
 
