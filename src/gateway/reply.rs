@@ -119,15 +119,12 @@ impl Reply<'_> {
         let mut headers = std::mem::take(&mut upstream.headers);
         hide(&mut headers);
         let mut head = AnswerHead { status: upstream.status, headers };
-        match length {
-            Some(length) => {
-                self.exchange.left = Some(length as u64);
-                head.headers.set_number(CONTENT_LENGTH, length);
-            }
-            None => {
-                head.headers.remove(CONTENT_LENGTH);
-                self.frame(&mut head);
-            }
+        if let Some(length) = length {
+            self.exchange.left = Some(length as u64);
+            head.headers.set_number(CONTENT_LENGTH, length);
+        } else {
+            head.headers.remove(CONTENT_LENGTH);
+            self.frame(&mut head);
         }
         self.identify_answer(&mut head.headers);
         head
