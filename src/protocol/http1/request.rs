@@ -111,7 +111,8 @@ impl RequestHead {
         let unended = input.len() - self.line;
         match self.lines {
             0 if unended > TARGET_BYTES_MAX + METHOD_BYTES_MAX => Err(too_long_a_line(&input[self.line..])),
-            1.. if unended > VALUE_BYTES_MAX + NAME_BYTES_MAX => Err(Unfit::TooLong),
+            // Its carriage return may be there already.
+            1.. if unended > VALUE_BYTES_MAX + NAME_BYTES_MAX + 1 => Err(Unfit::TooLong),
             _ => Ok(None),
         }
     }
