@@ -104,13 +104,15 @@ def plot(ratios, targets):
 
 def write(args, samples, extra, missing):
     base = os.path.join(args.out, f"{datetime.date.today().isoformat()}-{platform.machine()}-{os.cpu_count()}cores")
+    # Before the first file is written, which would make the tree another one.
+    commit = revision()
     targets = [target for target in COLOURS if any(found == target for _, found in samples)]
     ratios_table, ratios = cpu_rows(samples, targets)
     lines = [
         f"# Load test, {datetime.date.today().isoformat()}",
         "",
         f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores; {args.rounds} interleaved rounds of {args.seconds} s, medians;"
-        f" commit `{revision()}`; command `{args.words}`. Load average before: {args.load_before:.2f}. One worker on core 0; provider"
+        f" commit `{commit}`; command `{args.words}`. Load average before: {args.load_before:.2f}. One worker on core 0; provider"
         " (`examples/provider.rs`) and oha on core 1. Tollgate checks the key and its limits, finds the model and sends another name, counts"
         " tokens and cost, and writes metrics and its access log; the others do none of it, but LiteLLM and Portkey. HTTP/1.1 on both sides"
         " and no TLS, where a row does not say otherwise. CPU is user and system time of the process named, with its children, per answer (of streams per event).",
@@ -130,5 +132,5 @@ def write(args, samples, extra, missing):
     open(f"{base}.md", "w").write(text)
     open(f"{base}.svg", "w").write(plot(ratios, targets))
     raw = [{"workload": key, "target": target, "rounds": rounds} for (key, target), rounds in samples.items()]
-    json.dump({"commit": revision(), "samples": raw, "also": extra, "not_measured": missing}, open(f"{base}.json", "w"), indent=1)
+    json.dump({"commit": commit, "samples": raw, "also": extra, "not_measured": missing}, open(f"{base}.json", "w"), indent=1)
     print(text)
