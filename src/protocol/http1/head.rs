@@ -1,6 +1,6 @@
 //! The head of a provider's answer, line by line as it arrives.
 //!
-//! Invariants: no byte is looked at more often because the input is cut; what was read says without doubt where its body ends.
+//! Invariants: a byte is looked at a few times at most, however the input is cut; what was read says without doubt where its body ends.
 
 use super::line::{self, LINE_END};
 use super::{Framing, Garbled, HEAD_BYTES_MAX, Head};

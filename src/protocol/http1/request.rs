@@ -4,7 +4,7 @@
 //! is made of it: a proxy before us, our parser and a provider may then disagree on nothing. Stricter than RFC 9112:
 //! both framings at once, a repeated length, a transfer coding other than `chunked` alone, bytes outside of ASCII in a
 //! target, and names that a gateway which reads `_` as `-` (CGI, WSGI) would take for others.
-//! Invariants: no byte is looked at more often because the input is cut; a head that was found fit says without doubt
+//! Invariants: a byte is looked at a few times at most, however the input is cut; a head that was found fit says without doubt
 //! where its body ends.
 
 use super::Framing;
