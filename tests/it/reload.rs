@@ -157,6 +157,29 @@ async fn series_of_a_removed_key_are_removed_and_its_requests_refused() {
     assert_eq!(Speaks::OpenAi.ask(gateway.addr(), KEY, "m").await.status, 200);
 }
 
+#[tokio::test]
+async fn a_connection_that_has_presented_a_key_is_let_in_by_what_it_presents_now() {
+    let upstream = provider().await;
+    let base = channels(&upstream, "[\"m\"]") + &key();
+    let gateway = Gateway::start(&(base.clone() + &key_named("bob", BOB, ""))).await;
+    let mut client = Kept::open(&gateway).await;
+    let nearly = BOB.replace('9', "8");
+    let asked = [(BOB, 200), (BOB, 200), (&nearly, 401), (KEY, 200), (BOB, 200), ("sk-bob", 401), (BOB, 200)];
+    for (key, status) in asked {
+        let answer = client.ask(&Speaks::OpenAi.request(key, "m", false, &[])).await;
+        assert_eq!(answer.status, status, "{key}");
+    }
+    gateway.reload("", &base).expect("it loads");
+    for (key, status) in [(BOB, 401), (KEY, 200), (KEY, 200), (BOB, 401)] {
+        let answer = client.ask(&Speaks::OpenAi.request(key, "m", false, &[])).await;
+        assert_eq!(answer.status, status, "{key}");
+    }
+    let lines = gateway.log.lines(11).await;
+    let whose: Vec<_> = lines.iter().map(|line| line["key"].as_str().unwrap_or("-")).collect();
+    let expected = ["bob", "bob", "-", "alice", "bob", "-", "bob", "-", "alice", "alice", "-"];
+    assert_eq!(whose, expected);
+}
+
 /// What a client of the mixed load saw.
 #[derive(Default)]
 struct Load {
