@@ -3,14 +3,15 @@
 //! Invariant: no `Text<N>` is longer than N characters; an `Excerpt` shows no credential it was told about and
 //! none whose form is known; a `Path` ends where the query began, because keys travel there.
 
+use smol_str::SmolStr;
 use std::fmt;
 
 /// At most `CHARS_MAX` characters of somebody else's text; a cut is marked with `…`.
 ///
 /// C0 controls stay (JSON escapes them), DEL and the C1 controls, which JSON lets through and terminals obey,
-/// become U+FFFD.
+/// become U+FFFD. Names of models, tools and paths are short, most of them: up to 23 bytes lie in the record itself.
 #[derive(Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Text<const CHARS_MAX: usize>(Box<str>);
+pub struct Text<const CHARS_MAX: usize>(SmolStr);
 
 impl<const CHARS_MAX: usize> Text<CHARS_MAX> {
     /// Keeps what fits.
@@ -23,7 +24,7 @@ impl<const CHARS_MAX: usize> Text<CHARS_MAX> {
         }
         let shown = |c: char| if matches!(c, '\u{7f}'..='\u{9f}') { '\u{fffd}' } else { c };
         if raw.chars().nth(CHARS_MAX).is_none() {
-            return Self(raw.chars().map(shown).collect::<String>().into());
+            return Self(raw.chars().map(shown).collect());
         }
         let mut cut: String = raw.chars().take(CHARS_MAX.saturating_sub(1)).map(shown).collect();
         cut.push('…');
