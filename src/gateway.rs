@@ -385,9 +385,9 @@ impl Gateway {
         if matches!(answer.reading, Reading::Socket) {
             return self.open_socket(client, exchange, (accepted, attempt, answer)).await;
         }
+        let is_renamed = accepted.rename(&attempt).is_some();
         let relayed = Relayed {
             operation: accepted.entry.operation,
-            rename: accepted.rename(&attempt).map(str::to_owned),
             binding: accepted.binding(exchange, &attempt),
             keeping: self.keeping(exchange, &accepted, &attempt),
             tab: accepted.task.as_ref().and_then(|of| of.task.tab.clone()),
@@ -395,9 +395,9 @@ impl Gateway {
             streams: self.registry.streams(),
             share: self.registry.bodies().share(),
             request_tokens: accepted.request_tokens,
+            // From the first byte on nothing is sent again: the body's memory goes now.
+            rename: Some(accepted.into_requested()).filter(|_| is_renamed),
         };
-        // From the first byte on nothing is sent again: the body's memory goes now.
-        drop(accepted);
         exchange.slot = attempt.slot.take();
         exchange.charges.extend(attempt.charge.take());
         let sent = self.reply(client, exchange).relay(answer, relayed).await;

@@ -186,6 +186,11 @@ impl Accepted {
         differs.then_some(&*self.requested)
     }
 
+    /// The model by the client's name; all else goes.
+    pub fn into_requested(self: Box<Self>) -> String {
+        self.requested
+    }
+
     /// Whether it creates something at the provider: then it is not sent twice once it may have begun.
     pub fn creates(&self) -> bool {
         self.entry.operation.creates() || self.inspection.background

@@ -163,6 +163,8 @@ pub struct Link {
     pub connect: Option<Duration>,
     /// Whether the request was sent once more, on another connection.
     pub resent: bool,
+    /// From when on it could be sent.
+    pub since: Nanos,
 }
 
 /// An answer that has begun.
@@ -287,7 +289,6 @@ async fn carry(
             Ok(wire) => wire,
             Err(failure) => return Outcome::Failed(failure),
         };
-        let began = upstream.now();
         let lost = match exchange(upstream, wire, (target, outgoing), clock).await {
             Ok(answer) => return judge::judge(upstream, answer, target).await,
             Err(NoAnswer::Failed(failure)) => return Outcome::Failed(failure),
@@ -295,7 +296,7 @@ async fn carry(
         };
         let now = upstream.now();
         let again = !link.resent
-            && resend::may_resend(lost.stage, link.origin, now.saturating_sub(began), target.creates)
+            && resend::may_resend(lost.stage, link.origin, now.saturating_sub(link.since), target.creates)
             && target.plan.pays_resend(now);
         if !again {
             let (kind, sent) = resend::failure(lost.stage);

@@ -80,7 +80,7 @@ impl Upstream {
             if !link.resent
                 && let Some(wire) = self.lines.kept_http1((channel, credential), *address, began)
             {
-                *link = Link { origin: Origin::Idle, connect: None, ..*link };
+                *link = Link { origin: Origin::Idle, connect: None, since: began, ..*link };
                 return Ok(wire);
             }
             let mut peer = peer(channel, credential, *address);
@@ -90,8 +90,10 @@ impl Upstream {
             peer.options.total_connection_timeout = Some(share);
             match self.lines.open(peer, channel, !link.resent).await {
                 Ok((wire, origin)) => {
-                    let took = Duration::from_nanos(self.world.now().saturating_sub(began));
-                    *link = Link { origin, connect: (origin == Origin::New).then_some(took), ..*link };
+                    let since = self.world.now();
+                    let took = Duration::from_nanos(since.saturating_sub(began));
+                    let connect = (origin == Origin::New).then_some(took);
+                    *link = Link { origin, connect, since, ..*link };
                     return Ok(wire);
                 }
                 Err(error) => last = Some(error),

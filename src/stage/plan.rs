@@ -308,12 +308,15 @@ impl Plan {
         now: Nanos,
     ) -> impl Iterator<Item = usize> + 'a {
         let state = live.channel(channel.index);
-        let (rests, model) = (&state.credentials, channel.upstream_model(&self.model));
+        let (rests, refused) = (&state.credentials, &state.health.refused);
+        // Most channels refuse nobody anything: then nobody asks what the model is called there.
+        let model = (!refused.is_empty()).then(|| channel.upstream_model(&self.model));
+        let refuses = move |one: &Secret| model.is_some_and(|model| refused.at(one, model, now).is_some());
         (0..channel.credentials.len())
             .filter(move |index| self.only.is_none_or(|only| only == *index))
             .filter(move |index| !self.spent.contains(&Spent::Credential(channel.index, *index)))
             .filter(move |index| rests.get(*index).is_some_and(|rest| rest.at(now).is_none()))
-            .filter(move |index| state.health.refused.at(&channel.credentials[*index], model, now).is_none())
+            .filter(move |index| !refuses(&channel.credentials[*index]))
     }
 
     /// Books a failed attempt: who rests, and what is not asked again in this exchange. Where the fault lies

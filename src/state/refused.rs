@@ -112,7 +112,8 @@ impl Refused {
         self.lock().iter().filter_map(resting).collect()
     }
 
-    fn is_empty(&self) -> bool {
+    /// Whether nobody is refused anything.
+    pub fn is_empty(&self) -> bool {
         self.count.load(Ordering::Acquire) == 0
     }
 
