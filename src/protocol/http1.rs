@@ -15,7 +15,7 @@ pub mod request;
 pub use self::body::{BodyReader, Step};
 pub use self::head::HeadReader;
 
-use crate::protocol::fields::Fields;
+use crate::protocol::fields::{Fields, octets};
 use http::{Method, StatusCode};
 
 /// Bytes that are no HTTP/1.1 answer, or one that could be understood in two ways; says why.
@@ -60,7 +60,7 @@ pub fn write_request_head(method: &Method, target: &str, headers: &Fields, out: 
 
 /// Whether a target can stand in a request line: no byte that ends it or the line.
 pub fn is_sound_target(target: &str) -> bool {
-    target.bytes().all(|byte| byte > b' ' && byte != 0x7f)
+    !octets::has_blank(target.as_bytes())
 }
 
 /// Twice what the largest providers send with every cookie and policy of theirs.

@@ -51,6 +51,16 @@ pub(super) fn is_printable(value: &[u8]) -> bool {
     !any_byte(value, |word| controls(word) | word) || (value.is_ascii() && !has_control(value))
 }
 
+/// Whether a byte of a target ends it: blanks and control bytes.
+pub(in crate::protocol) fn has_blank(target: &[u8]) -> bool {
+    any_byte(target, |word| below(word, b'!') | is(word, 0x7f))
+}
+
+/// Whether a target has a byte that no request of a client may have in it: beside those, a hash and what is no ASCII.
+pub(in crate::protocol) fn is_odd_target(target: &[u8]) -> bool {
+    any_byte(target, |word| below(word, b'!') | is(word, 0x7f) | is(word, b'#') | word)
+}
+
 /// Sets the highest bit of the first control byte, tabs among them; of bytes behind it, and the lower bits, say nothing.
 #[inline]
 pub(in crate::protocol) fn controls(word: u64) -> u64 {
@@ -71,13 +81,21 @@ fn of_all(bytes: &[u8], found: impl Fn(u64) -> u64) -> u64 {
     if let Some(last) = bytes.last_chunk().filter(|_| !rest.is_empty()) {
         // Some of it was looked at before.
         all |= found(u64::from_le_bytes(*last));
-    } else if !rest.is_empty() {
-        // A letter, which nothing here looks for.
-        let mut last = [b'a'; 8];
-        last[..rest.len()].copy_from_slice(rest);
-        all |= found(u64::from_le_bytes(last));
+    } else if let Some(word) = short(rest) {
+        all |= found(word);
     }
     all
+}
+
+/// Every byte of fewer than eight, some of them twice, and letters, which nothing here looks for; `None`: there is none.
+#[inline]
+fn short(bytes: &[u8]) -> Option<u64> {
+    if let (Some(first), Some(last)) = (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
+        return Some(u64::from(u32::from_le_bytes(*first)) | u64::from(u32::from_le_bytes(*last)) << 32);
+    }
+    let (first, last) = (*bytes.first()?, *bytes.last()?);
+    let middle = bytes[bytes.len() / 2];
+    Some(u64::from_le_bytes([first, middle, last, b'a', b'a', b'a', b'a', b'a']))
 }
 
 /// Sets the highest bit of a byte below this, which is below 128; of bytes above such a one perhaps too.
@@ -113,6 +131,9 @@ mod tests {
             let controls = bytes.iter().any(|byte| (*byte < b' ' && *byte != b'\t') || *byte == 0x7f);
             prop_assert_eq!(has_control(&bytes), controls);
             prop_assert_eq!(is_printable(&bytes), !controls && bytes.is_ascii());
+            prop_assert_eq!(has_blank(&bytes), bytes.iter().any(|byte| *byte <= b' ' || *byte == 0x7f));
+            let is_odd = |byte: &u8| !byte.is_ascii_graphic() || *byte == b'#';
+            prop_assert_eq!(is_odd_target(&bytes), bytes.iter().any(is_odd));
             let is_name = !bytes.is_empty() && bytes.iter().all(|byte| byte.is_ascii_graphic() && *byte != b':');
             let is_mixed = bytes.iter().any(u8::is_ascii_uppercase);
             let expected = if !is_name { Name::None } else if is_mixed { Name::Mixed } else { Name::Small };
@@ -127,6 +148,8 @@ mod tests {
             let bytes = [vec![b'a'; before], vec![byte], vec![b'a'; behind]].concat();
             prop_assert_eq!(has_control(&bytes), (byte < b' ' && byte != b'\t') || byte == 0x7f);
             prop_assert_eq!(name(&bytes) != Name::None, byte.is_ascii_graphic() && byte != b':');
+            prop_assert_eq!(has_blank(&bytes), byte <= b' ' || byte == 0x7f);
+            prop_assert_eq!(is_odd_target(&bytes), !byte.is_ascii_graphic() || byte == b'#');
         }
     }
 }

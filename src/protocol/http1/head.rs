@@ -34,6 +34,7 @@ impl HeadReader {
             // Not where some of the line was looked at before.
             if (1..=HEADERS_MAX).contains(&self.lines)
                 && self.at == self.line
+                && !input[self.line..].starts_with(b"\r")
                 && let Some(plain) = line::plain(&input[self.line..])
             {
                 let begins = self.line;
@@ -46,8 +47,7 @@ impl HeadReader {
                 self.index.add_plain(begins - self.begins, plain.has_large, (name, value));
                 continue;
             }
-            let Some(found) = memchr::memchr(b'\n', &input[self.at..]) else { break };
-            let end = self.at + found;
+            let Some(end) = line::end(input, self.at) else { break };
             if end == 0 || input[end - 1] != b'\r' {
                 return Err(Garbled("a line of the head ends without a carriage return"));
             }
@@ -137,6 +137,10 @@ fn length(headers: &Fields) -> Result<Option<u64>, Garbled> {
 }
 
 fn asks_to_close(headers: &Fields) -> bool {
+    // As nearly all say it, where they say anything.
+    if headers.all(names::CONNECTION).all(|value| value == b"keep-alive") {
+        return false;
+    }
     headers.words(names::CONNECTION).any(|word| word.eq_ignore_ascii_case(b"close"))
 }
 

@@ -35,9 +35,9 @@ pub(super) struct Plain<'a> {
 /// The line that `input` begins with; `None`: it is not plain, or not whole with a few bytes behind it.
 #[inline]
 pub(super) fn plain(input: &[u8]) -> Option<Plain<'_>> {
-    let (mut colon, mut large) = (0, 0);
+    let (mut colon, mut large, mut rest) = (0, 0, input);
     loop {
-        let word = word_at(input, colon)?;
+        let (word, behind) = word_of(rest)?;
         let (letters, other) = in_name(word);
         // What stands before the first other byte.
         let before = (other & other.wrapping_neg()).wrapping_sub(1);
@@ -47,20 +47,22 @@ pub(super) fn plain(input: &[u8]) -> Option<Plain<'_>> {
             colon += other.trailing_zeros() as usize / 8;
             break;
         }
-        colon += size_of::<u64>();
+        (colon, rest) = (colon + size_of::<u64>(), behind);
     }
     let begins = colon + 2;
     if colon == 0 || input.get(colon..begins)? != b": " {
         return None;
     }
     let mut end = begins;
+    rest = &input[begins..];
     loop {
-        let controls = octets::controls(word_at(input, end)?) & HIGH;
+        let (word, behind) = word_of(rest)?;
+        let controls = octets::controls(word) & HIGH;
         if controls != 0 {
             end += controls.trailing_zeros() as usize / 8;
             break;
         }
-        end += size_of::<u64>();
+        (end, rest) = (end + size_of::<u64>(), behind);
     }
     let (name, value) = (&input[..colon], &input[begins..end]);
     let ends = input.get(end..end + LINE_END)? == b"\r\n";
@@ -71,9 +73,20 @@ pub(super) fn plain(input: &[u8]) -> Option<Plain<'_>> {
     Some(Plain { field: Field { name, value, begins, seen: IN_TOKEN }, has_large: large != 0, length: end })
 }
 
+/// Where the next line feed is, from here on; the one of an empty line is found at once.
 #[inline]
-fn word_at(input: &[u8], at: usize) -> Option<u64> {
-    input.get(at..)?.first_chunk().map(|word| u64::from_le_bytes(*word))
+pub(super) fn end(input: &[u8], from: usize) -> Option<usize> {
+    let rest = &input[from..];
+    if rest.starts_with(b"\r\n") {
+        return Some(from + 1);
+    }
+    memchr::memchr(b'\n', rest).map(|found| from + found)
+}
+
+/// The first eight bytes, and what stands behind them.
+#[inline]
+fn word_of(input: &[u8]) -> Option<(u64, &[u8])> {
+    input.split_first_chunk().map(|(word, behind)| (u64::from_le_bytes(*word), behind))
 }
 
 /// Sets the highest bit of each byte: that is a letter; that is neither one nor a dash.
@@ -108,7 +121,12 @@ pub(super) fn field(line: &[u8]) -> Option<Field<'_>> {
     // Form feed, which `trim_ascii` takes for a blank too, is none here.
     let blanks = rest.iter().take_while(|byte| is_blank(**byte)).count();
     let end = rest.iter().rposition(|byte| !is_blank(*byte)).map_or(blanks, |last| last + 1);
-    Some(Field { name, value: &rest[blanks..end], begins: colon + 1 + blanks, seen })
+    Some(Field {
+        name,
+        value: &rest[blanks..end],
+        begins: colon + 1 + blanks,
+        seen: seen & (IN_TOKEN | UNDERSCORE),
+    })
 }
 
 impl Field<'_> {
@@ -127,6 +145,11 @@ pub(super) fn is_token(byte: u8) -> bool {
     CLASSES[usize::from(byte)] & IN_TOKEN != 0
 }
 
+/// Whether a byte may stand in the name or the address of a host.
+pub(super) fn is_in_host(byte: u8) -> bool {
+    CLASSES[usize::from(byte)] & IN_HOST != 0
+}
+
 /// What a byte is in a name; one look instead of a dozen comparisons.
 const CLASSES: [u8; 256] = {
     let mut classes = [0; 256];
@@ -134,7 +157,7 @@ const CLASSES: [u8; 256] = {
     while byte < 128 {
         #[expect(clippy::cast_possible_truncation, reason = "below 128")]
         let letter = byte as u8;
-        classes[byte] = if letter.is_ascii_alphanumeric() { IN_TOKEN } else { 0 };
+        classes[byte] = if letter.is_ascii_alphanumeric() { IN_TOKEN | IN_HOST } else { 0 };
         byte += 1;
     }
     let (marks, mut at) = (b"!#$%&'*+-.^_`|~", 0);
@@ -142,7 +165,10 @@ const CLASSES: [u8; 256] = {
         classes[marks[at] as usize] = IN_TOKEN;
         at += 1;
     }
-    classes[b'_' as usize] |= UNDERSCORE;
+    classes[b'_' as usize] |= UNDERSCORE | IN_HOST;
+    classes[b'-' as usize] |= IN_HOST;
+    classes[b'.' as usize] |= IN_HOST;
+    classes[b':' as usize] |= IN_HOST;
     classes
 };
 /// A carriage return and a line feed.
@@ -151,6 +177,8 @@ pub(super) const LINE_END: usize = 2;
 const IN_TOKEN: u8 = 1;
 /// An underscore.
 pub(super) const UNDERSCORE: u8 = 2;
+/// It may stand in a host.
+const IN_HOST: u8 = 4;
 
 #[cfg(test)]
 mod tests {

@@ -8,8 +8,8 @@
 //! where its body ends.
 
 use super::Framing;
-use super::line::{self, LINE_END, UNDERSCORE, is_token};
-use crate::protocol::fields::Index;
+use super::line::{self, LINE_END, UNDERSCORE, is_in_host, is_token};
+use crate::protocol::fields::{Index, octets};
 use crate::protocol::parts::Parts;
 use bytes::Bytes;
 use http::{Method, Uri, Version};
@@ -85,6 +85,7 @@ impl RequestHead {
             // Not where some of the line was looked at before.
             if (1..=HEADERS_MAX).contains(&self.lines)
                 && self.at == self.line
+                && !input[self.line..].starts_with(b"\r")
                 && let Some(plain) = line::plain(&input[self.line..])
             {
                 self.facts.plain(&plain, self.line)?;
@@ -92,8 +93,7 @@ impl RequestHead {
                 (self.at, self.lines) = (self.line, self.lines + 1);
                 continue;
             }
-            let Some(found) = memchr::memchr(b'\n', &input[self.at..]) else { break };
-            let end = self.at + found;
+            let Some(end) = line::end(input, self.at) else { break };
             if end == 0 || input[end - 1] != b'\r' {
                 return Err(Unfit::Malformed);
             }
@@ -141,12 +141,12 @@ fn too_long_a_line(line: &[u8]) -> Unfit {
 impl Facts {
     fn request_line(&mut self, input: &[u8], line: Range<usize>) -> Result<(), Unfit> {
         let text = &input[line.clone()];
-        let method = memchr::memchr(b' ', text).ok_or(Unfit::Malformed)?;
-        let target = memchr::memchr(b' ', &text[method + 1..]).ok_or(Unfit::Malformed)?;
-        let (target, version) = (method + 1..method + 1 + target, &text[method + 2 + target..]);
-        if method == 0 || method > METHOD_BYTES_MAX || !text[..method].iter().all(|byte| is_token(*byte)) {
+        let method = text.iter().position(|byte| !is_token(*byte)).ok_or(Unfit::Malformed)?;
+        if method == 0 || method > METHOD_BYTES_MAX || text[method] != b' ' {
             return Err(Unfit::Malformed);
         }
+        let target = memchr::memchr(b' ', &text[method + 1..]).ok_or(Unfit::Malformed)?;
+        let (target, version) = (method + 1..method + 1 + target, &text[method + 2 + target..]);
         if target.len() > TARGET_BYTES_MAX {
             return Err(Unfit::TargetTooLong);
         }
@@ -168,7 +168,7 @@ impl Facts {
 
     /// Origin form, or absolute form for this very gateway; `begins` is where it stands in the head.
     fn check_target(&mut self, target: &[u8], begins: usize) -> Result<(), Unfit> {
-        if !target.iter().all(|byte| matches!(byte, b'!'..=b'~') && *byte != b'#') {
+        if octets::is_odd_target(target) {
             return Err(Unfit::Malformed);
         }
         if target.first() == Some(&b'/') {
@@ -312,19 +312,18 @@ fn is_host(host: &[u8]) -> bool {
             }
             (&rest[..end], &rest[end + 1..])
         }
-        None => host.split_at(memchr::memchr(b':', host).unwrap_or(host.len())),
+        None => host.split_at(host.iter().position(|byte| *byte == b':').unwrap_or(host.len())),
     };
-    let in_name = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b':');
     let port_fits = match port {
         [] => true,
         [b':', digits @ ..] => {
             (1..=5).contains(&digits.len())
                 && digits.iter().all(u8::is_ascii_digit)
-                && std::str::from_utf8(digits).is_ok_and(|digits| digits.parse::<u16>().is_ok())
+                && digits.iter().fold(0, |port, digit| port * 10 + u32::from(digit - b'0')) <= PORT_MAX
         }
         _ => false,
     };
-    !name.is_empty() && name.len() <= HOST_BYTES_MAX && name.iter().all(in_name) && port_fits
+    !name.is_empty() && name.len() <= HOST_BYTES_MAX && name.iter().all(|byte| is_in_host(*byte)) && port_fits
 }
 
 /// The longest that any registry knows has 17 bytes.
@@ -340,6 +339,7 @@ pub const NAME_BYTES_MAX: usize = 256;
 pub const VALUE_BYTES_MAX: usize = 16 << 10;
 /// Names in the DNS have 253.
 const HOST_BYTES_MAX: usize = 255;
+const PORT_MAX: u32 = 65_535;
 /// A petabyte, beyond every limit of ours.
 const LENGTH_DIGITS_MAX: usize = 15;
 
@@ -368,6 +368,33 @@ mod tests {
         assert_eq!(whole(absolute), Ok(Some((absolute.len(), Framing::Empty))));
         let old = "GET / HTTP/1.0\r\n\r\n";
         assert_eq!(whole(old), Ok(Some((old.len(), Framing::Empty))));
+    }
+
+    #[test]
+    fn whom_it_is_for_has_a_name_and_perhaps_a_port() {
+        let with = |host: &str| whole(&format!("GET / HTTP/1.1\r\nhost: {host}\r\n\r\n"));
+        for host in ["a", "a-b.c_d:0", "1.2.3.4:65535", "[::1]", "[::1]:80", "a:00080"] {
+            assert!(with(host).is_ok(), "{host}");
+        }
+        for host in [
+            "a:65536", "a:99999", "a:", "a:000080", "a:+80", "a:8 0", "a:b:80", ":80", "a/b", "[a]",
+            "[::1]80",
+        ] {
+            assert_eq!(with(host), Err(Unfit::Host), "{host}");
+        }
+    }
+
+    #[test]
+    fn a_method_is_a_short_word() {
+        let long = "M".repeat(METHOD_BYTES_MAX);
+        assert!(whole(&format!("{long} / HTTP/1.1\r\nhost: a\r\n\r\n")).is_ok());
+        for line in [&format!("{long}M /"), "G(T /", "GET\t/", "GET", "GET/", "/ GET", "G\u{e9}T /"] {
+            assert_eq!(
+                whole(&format!("{line} HTTP/1.1\r\nhost: a\r\n\r\n")),
+                Err(Unfit::Malformed),
+                "{line}"
+            );
+        }
     }
 
     #[test]
