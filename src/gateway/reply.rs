@@ -117,13 +117,12 @@ impl Reply<'_> {
     /// The head the client gets: the provider's, without what is nobody's business, with our ids.
     pub(super) fn client_head(&mut self, upstream: &mut AnswerHead, length: Option<usize>) -> AnswerHead {
         let mut headers = std::mem::take(&mut upstream.headers);
-        hide(&mut headers);
+        key_forms::hide(&mut headers, &[CONTENT_LENGTH]);
         let mut head = AnswerHead { status: upstream.status, headers };
         if let Some(length) = length {
             self.exchange.left = Some(length as u64);
             head.headers.set_number(CONTENT_LENGTH, length);
         } else {
-            head.headers.remove(CONTENT_LENGTH);
             self.frame(&mut head);
         }
         self.identify_answer(&mut head.headers);
@@ -325,12 +324,6 @@ enum Unread {
     Large,
     /// It waits for our word before it comes, or has stopped coming: this answer is the word.
     Withheld,
-}
-
-/// Takes off a provider's headers what is nobody's business.
-pub(super) fn hide(headers: &mut Fields) {
-    let nominated = key_forms::nominated(headers);
-    headers.retain(|name, _| !key_forms::is_hidden(name) && nominated.iter().all(|other| other != name));
 }
 
 /// Keeps a limit if none that counts the same has less left.

@@ -15,13 +15,14 @@ use crate::failure::{Failure, FailureKind, Sent as FailureSent};
 use crate::gateway::client::{Client, body_fault};
 use crate::gateway::exchange::{Exchange, Tried, Tunnel};
 use crate::gateway::peer::connect_failure;
-use crate::gateway::reply::{elapsed, hide};
+use crate::gateway::reply::elapsed;
 use crate::gateway::tunnel::line::Dial;
 use crate::gateway::wire::AnswerHead;
 use crate::gateway::{Gateway, Stop, body, forward, guard};
 use crate::protocol::entry::Entry;
 use crate::protocol::fields::{Fields, names};
 use crate::protocol::http1::HEAD_BYTES_MAX;
+use crate::protocol::key_forms;
 use crate::record::{End, Over};
 use crate::stage::plan;
 use crate::stage::route::Wanted;
@@ -117,7 +118,7 @@ impl Gateway {
         tunnel.status = Some(status);
         verdict::answered(&exchange.live, &mut tunnel.attempt, status);
         let mut kept = AnswerHead { status: head.status, headers: Fields::from(&head.headers) };
-        hide(&mut kept.headers);
+        key_forms::hide(&mut kept.headers, &[]);
         let mut reply = self.reply(client, exchange);
         if !kept.headers.has(names::CONTENT_LENGTH) {
             reply.frame(&mut kept);

@@ -6,8 +6,10 @@
 //! Invariants: names are in lower case; the mark of every name that stands here is set; a value has no control byte but the tab, so that one field is always one line; what
 //! is not removed keeps its order.
 
+mod listed;
 pub(in crate::protocol) mod octets;
 
+pub(in crate::protocol) use self::listed::{Listed, both};
 pub use self::octets::has_control;
 
 use bytes::BufMut;
@@ -20,7 +22,7 @@ pub struct Fields {
     /// Every line as it is written, also those that were removed.
     text: Vec<u8>,
     lines: Vec<Line>,
-    /// Of every name that is among these its [`mark`]; others may have the same, and it may be of one that was.
+    /// Of every name that is among these the [`bit`] of its mark; others may have the same, and it may be of one that was.
     marks: u64,
 }
 
@@ -30,6 +32,8 @@ struct Line {
     begins: u32,
     value: u32,
     name: u16,
+    /// The name's [`mark`].
+    mark: u8,
 }
 
 impl Line {
@@ -45,6 +49,11 @@ impl Line {
 
     fn whole(self) -> std::ops::Range<usize> {
         self.begins as usize..self.value().end + LINE_END.len()
+    }
+
+    /// Whether it stands under this name, whose mark is given too: hardly another name has the same.
+    fn is_named(self, text: &[u8], (name, mark): (&[u8], u8)) -> bool {
+        self.mark == mark && text[self.name()] == *name
     }
 }
 
@@ -82,8 +91,7 @@ impl Fields {
             && !has_control(value)
             && let Some(line) = write_line(&mut self.text, (name, written == octets::Name::Mixed), value)
         {
-            self.marks |= mark(&self.text[line.name()]);
-            self.lines.push(line);
+            self.push(line);
         }
     }
 
@@ -100,8 +108,7 @@ impl Fields {
                     .extend_from_slice(&others.text[std::mem::replace(&mut run, whole.start..whole.start)]);
             }
             let Ok(begins) = u32::try_from(self.text.len() + run.len()) else { break };
-            self.marks |= mark(&others.text[line.name()]);
-            self.lines.push(Line { begins, ..*line });
+            self.push(Line { begins, ..*line });
             run.end = whole.end;
         }
         self.text.extend_from_slice(&others.text[run]);
@@ -119,7 +126,7 @@ impl Fields {
         self.remove(name);
         let value = value.as_ref();
         if !has_control(value) {
-            self.add(name, value);
+            self.add(name, mark(name.as_bytes()), value);
         }
     }
 
@@ -127,16 +134,54 @@ impl Fields {
     #[inline]
     pub fn set_number(&mut self, name: &'static str, number: impl itoa::Integer) {
         self.remove(name);
-        self.add(name, itoa::Buffer::new().format(number).as_bytes());
+        self.add(name, mark(name.as_bytes()), itoa::Buffer::new().format(number).as_bytes());
     }
 
-    /// Nobody has to look at a name that is written in this program.
-    fn add(&mut self, name: &'static str, value: &[u8]) {
-        debug_assert_eq!(octets::name(name.as_bytes()), octets::Name::Small, "{name}");
-        if let Some(line) = write_line(&mut self.text, (name.as_bytes(), false), value) {
-            self.marks |= mark(name.as_bytes());
-            self.lines.push(line);
+    /// The same with a value of two parts, of which the first is ours.
+    pub fn set_joined(&mut self, name: &'static str, (begins, ends): (&'static str, &str)) {
+        self.remove(name);
+        debug_assert!(!has_control(begins.as_bytes()), "{begins}");
+        let Ok(length) = u32::try_from(begins.len() + ends.len()) else { return };
+        if has_control(ends.as_bytes()) {
+            return;
         }
+        self.text.reserve(name.len() + begins.len() + ends.len() + SEPARATOR.len() + LINE_END.len());
+        if let Some(line) = write_line(&mut self.text, (name.as_bytes(), false), begins.as_bytes()) {
+            self.text.truncate(line.value().end);
+            self.text.extend_from_slice(ends.as_bytes());
+            self.text.extend_from_slice(LINE_END);
+            self.push(Line { value: length, ..line });
+        }
+    }
+
+    /// Puts others in the place of all of their names.
+    pub fn set_all(&mut self, others: &Self) {
+        for line in &others.lines {
+            if self.marks & bit(line.mark) != 0 {
+                self.take_away(&others.text[line.name()], line.mark);
+            }
+        }
+        self.extend_from(others, |_, _| true);
+    }
+
+    /// Nobody has to look at a name that is written in this program, and its mark is known when that is compiled.
+    fn add(&mut self, name: &'static str, mark: u8, value: &[u8]) {
+        debug_assert_eq!(octets::name(name.as_bytes()), octets::Name::Small, "{name}");
+        let lengths = (u32::try_from(self.text.len()), u32::try_from(value.len()), u16::try_from(name.len()));
+        let (Ok(begins), Ok(value_length), Ok(name_length)) = lengths else { return };
+        // Once, so that none of the copies below has to look for room.
+        self.text.reserve(name.len() + value.len() + SEPARATOR.len() + LINE_END.len());
+        self.text.extend_from_slice(name.as_bytes());
+        self.text.extend_from_slice(SEPARATOR);
+        self.text.extend_from_slice(value);
+        self.text.extend_from_slice(LINE_END);
+        self.push(Line { begins, value: value_length, name: name_length, mark });
+    }
+
+    #[inline]
+    fn push(&mut self, line: Line) {
+        self.marks |= bit(line.mark);
+        self.lines.push(line);
     }
 
     /// Adds one where there is none of its name.
@@ -150,13 +195,13 @@ impl Fields {
     #[inline]
     pub fn remove(&mut self, name: &str) {
         if self.may_have(name) {
-            self.take_away(name);
+            self.take_away(name.as_bytes(), mark(name.as_bytes()));
         }
     }
 
-    fn take_away(&mut self, name: &str) {
+    fn take_away(&mut self, name: &[u8], mark: u8) {
         let Self { text, lines, .. } = self;
-        lines.retain(|line| !is_named(text, *line, name));
+        lines.retain(|line| !line.is_named(text, (name, mark)));
     }
 
     /// Keeps those of which this says so, by name and value.
@@ -164,9 +209,8 @@ impl Fields {
         let Self { text, lines, marks } = self;
         *marks = 0;
         lines.retain(|line| {
-            let name = &text[line.name()];
-            let keeps = keep(name, &text[line.value()]);
-            *marks |= if keeps { mark(name) } else { 0 };
+            let keeps = keep(&text[line.name()], &text[line.value()]);
+            *marks |= if keeps { bit(line.mark) } else { 0 };
             keeps
         });
     }
@@ -174,11 +218,11 @@ impl Fields {
     /// The first value of this name.
     #[inline]
     pub fn get(&self, name: &str) -> Option<&[u8]> {
-        if self.may_have(name) { self.find(name) } else { None }
+        if self.may_have(name) { self.find(name, mark(name.as_bytes())) } else { None }
     }
 
-    fn find(&self, name: &str) -> Option<&[u8]> {
-        let line = self.lines.iter().find(|line| is_named(&self.text, **line, name))?;
+    fn find(&self, name: &str, mark: u8) -> Option<&[u8]> {
+        let line = self.lines.iter().find(|line| line.is_named(&self.text, (name.as_bytes(), mark)))?;
         Some(&self.text[line.value()])
     }
 
@@ -191,20 +235,21 @@ impl Fields {
     /// Whether there is one of this name.
     #[inline]
     pub fn has(&self, name: &str) -> bool {
-        self.may_have(name) && self.find(name).is_some()
+        self.may_have(name) && self.find(name, mark(name.as_bytes())).is_some()
     }
 
     /// Every value of this name, in order.
     pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
         let lines = if self.may_have(name) { self.lines.as_slice() } else { &[] };
-        let of_name = lines.iter().filter(move |line| is_named(&self.text, **line, name));
+        let mark = mark(name.as_bytes());
+        let of_name = lines.iter().filter(move |line| line.is_named(&self.text, (name.as_bytes(), mark)));
         of_name.map(|line| &self.text[line.value()])
     }
 
     /// `false`: there is none of this name.
     #[inline]
     fn may_have(&self, name: &str) -> bool {
-        self.marks & mark(name.as_bytes()) != 0
+        self.marks & bit(mark(name.as_bytes())) != 0
     }
 
     /// The words between the commas of all values of this name.
@@ -236,6 +281,11 @@ impl Fields {
     /// How many bytes they take when written.
     pub fn bytes(&self) -> usize {
         self.lines.iter().map(|line| line.whole().len()).sum()
+    }
+
+    /// No fewer than that, known at once: what was removed is counted too.
+    pub fn bytes_at_most(&self) -> usize {
+        self.text.len()
     }
 
     /// As others keep them. What they refuse is left out.
@@ -280,13 +330,14 @@ impl Index {
         else {
             return self.add_anew(name, value);
         };
-        self.marks |= mark(name);
-        self.lines.push(Line { begins, value: value_length, name: name_length });
+        let mark = mark(name);
+        self.marks |= bit(mark);
+        self.lines.push(Line { begins, value: value_length, name: name_length, mark });
     }
 
     fn add_anew(&mut self, name: &[u8], value: &[u8]) {
         let written = write_line(&mut self.anew, (name, octets::has_large(name)), value);
-        self.marks |= written.map_or(0, |line| mark(&self.anew[line.name()]));
+        self.marks |= written.map_or(0, |line| bit(line.mark));
         self.lines.extend(written.map(|line| Line { begins: line.begins | ANEW, ..line }));
     }
 
@@ -351,60 +402,36 @@ pub fn printable(value: &[u8]) -> Option<&str> {
 /// Writes a field as it is written here; `None`: it is longer than any.
 fn write_line(text: &mut Vec<u8>, (name, has_large): (&[u8], bool), value: &[u8]) -> Option<Line> {
     let begins = text.len();
-    let line = Line {
-        begins: u32::try_from(begins).ok()?,
-        value: u32::try_from(value.len()).ok()?,
-        name: u16::try_from(name.len()).ok()?,
-    };
+    let (at, value_length) = (u32::try_from(begins).ok()?, u32::try_from(value.len()).ok()?);
+    let name_length = u16::try_from(name.len()).ok()?;
     // Once, so that none of the copies below has to look for room.
     text.reserve(name.len() + value.len() + SEPARATOR.len() + LINE_END.len());
     text.extend_from_slice(name);
     if has_large {
         text[begins..].make_ascii_lowercase();
     }
+    let mark = mark(&text[begins..]);
     text.extend_from_slice(SEPARATOR);
     text.extend_from_slice(value);
     text.extend_from_slice(LINE_END);
-    Some(line)
+    Some(Line { begins: at, value: value_length, name: name_length, mark })
 }
 
-fn is_named(text: &[u8], line: Line, name: &str) -> bool {
-    usize::from(line.name) == name.len() && text[line.name()] == *name.as_bytes()
-}
-
-/// One of 64 bits for a name, by its length and its ends.
+/// A number for a name, by its length and its ends; few of a head have the same.
 #[inline]
-const fn mark(name: &[u8]) -> u64 {
+const fn mark(name: &[u8]) -> u8 {
     let (Some(first), Some(last)) = (name.first(), name.last()) else { return 0 };
     let length = name.len().to_le_bytes()[0];
-    1 << ((length.wrapping_mul(7) ^ first.wrapping_mul(3) ^ last.wrapping_mul(11)) % 64)
+    length.wrapping_mul(7) ^ first.wrapping_mul(3) ^ last.wrapping_mul(11)
 }
 
-/// A list of names that are looked for; most names that come are not among them, which a look at their marks says of nearly all.
-#[derive(Debug)]
-pub(in crate::protocol) struct Listed<const COUNT: usize> {
-    names: [&'static str; COUNT],
-    marks: u64,
+/// One of [`MARKS`] bits for a mark.
+#[inline]
+const fn bit(mark: u8) -> u64 {
+    1 << (mark as usize % MARKS)
 }
 
-impl<const COUNT: usize> Listed<COUNT> {
-    /// These.
-    pub(in crate::protocol) const fn of(names: [&'static str; COUNT]) -> Self {
-        let (mut marks, mut at) = (0, 0);
-        while at < COUNT {
-            marks |= mark(names[at].as_bytes());
-            at += 1;
-        }
-        Self { names, marks }
-    }
-
-    /// Whether a name is among them.
-    #[inline]
-    pub(in crate::protocol) fn has(&self, name: &[u8]) -> bool {
-        self.marks & mark(name) != 0 && self.names.iter().any(|listed| listed.as_bytes() == name)
-    }
-}
-
+const MARKS: usize = 64;
 const SEPARATOR: &[u8] = b": ";
 const LINE_END: &[u8] = b"\r\n";
 
@@ -452,6 +479,7 @@ mod tests {
         let mut out = Vec::new();
         fields.write(&mut out);
         assert_eq!(out.len(), fields.bytes());
+        assert!(out.len() <= fields.bytes_at_most());
         String::from_utf8(out).unwrap()
     }
 
@@ -479,6 +507,30 @@ mod tests {
         assert_eq!(written(&Fields::default()), "");
         fields.set("a", "6\nb: 7");
         assert_eq!(written(&fields), "c: 8\r\n", "what cannot be a value takes no place");
+    }
+
+    #[test]
+    fn others_take_the_place_of_all_of_their_names() {
+        let mut fields = Fields::of(&[("a", "1"), ("b", "2"), ("a", "3"), ("c", "4")]);
+        let mut others = Fields::of(&[("a", "5"), ("d", "6"), ("x", "7"), ("c", "8")]);
+        others.remove("x");
+        fields.set_all(&others);
+        assert_eq!(written(&fields), "b: 2\r\na: 5\r\nd: 6\r\nc: 8\r\n");
+        assert!(["a", "b", "c", "d"].iter().all(|name| fields.has(name)));
+        fields.set_all(&Fields::default());
+        assert_eq!(fields.len(), 4);
+    }
+
+    #[test]
+    fn a_value_of_two_parts_is_one_value() {
+        let mut fields = Fields::of(&[("a", "1"), ("b", "2")]);
+        fields.set_joined("a", ("Bearer ", "key"));
+        fields.set_joined("c", ("", "3"));
+        fields.set("d", "4");
+        assert_eq!(written(&fields), "b: 2\r\na: Bearer key\r\nc: 3\r\nd: 4\r\n");
+        assert_eq!((fields.text("a"), fields.text("c")), (Some("Bearer key"), Some("3")));
+        fields.set_joined("b", ("2", "\r\nx: y"));
+        assert_eq!(written(&fields), "a: Bearer key\r\nc: 3\r\nd: 4\r\n");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! Invariant: a value that is found wrong is never repeated in what is said about it. Every place a key may
 //! stand in is also a place that is stripped before the upstream, whether or not the key there was used.
 
-use crate::protocol::fields::{Fields, Listed, names, printable};
+use crate::protocol::fields::{Fields, Listed, both, names, printable};
 use crate::secret::Secret;
 
 /// What a request presents as its key.
@@ -84,26 +84,41 @@ pub const SOCKET_CREDENTIALS: [&str; 3] =
 /// Request headers that never go to an upstream. `accept-encoding`, `content-encoding`, `content-length` and
 /// `host` are set anew by who forwards.
 pub fn is_stripped(name: &[u8]) -> bool {
-    is_hop_by_hop(name) || STRIPPED.has(name) || CREDENTIALS.has(name) || name.starts_with(b"x-forwarded-")
+    STRIPPED.has(name)
+        || match name.first() {
+            Some(b'p') => name.starts_with(b"proxy-"),
+            Some(b'x') => name.starts_with(b"x-forwarded-"),
+            _ => false,
+        }
 }
 
-const CREDENTIALS: Listed<{ CREDENTIAL_HEADERS.len() }> = Listed::of(CREDENTIAL_HEADERS);
-const STRIPPED: Listed<11> = Listed::of([
-    "cookie",
-    "forwarded",
-    "x-real-ip",
-    "via",
-    "openai-organization",
-    "openai-project",
-    "expect",
-    "host",
-    "content-length",
-    "content-encoding",
-    "accept-encoding",
-]);
+const STRIPPED: Listed<23> = Listed::of(both(CREDENTIAL_HEADERS, STRIPPED_BESIDE));
+const STRIPPED_BESIDE: [&str; 18] = both(
+    OF_CONNECTION,
+    [
+        "cookie",
+        "forwarded",
+        "x-real-ip",
+        "via",
+        "openai-organization",
+        "openai-project",
+        "expect",
+        "host",
+        "content-length",
+        "content-encoding",
+        "accept-encoding",
+    ],
+);
+/// Of one connection, with those that begin with `proxy-`.
+const OF_CONNECTION: [&str; 7] =
+    ["connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "http2-settings"];
 
 /// The headers a message's own `Connection` names as its business only.
 pub fn nominated(headers: &Fields) -> Vec<Vec<u8>> {
+    // Nearly every message names none.
+    if headers.all(names::CONNECTION).all(is_of_connection) {
+        return Vec::new();
+    }
     let named = headers.words(names::CONNECTION).filter(|name| !name.is_empty());
     // What it says of the connection itself is stripped everywhere.
     let named = named.filter(|name| !is_of_connection(name)).map(<[u8]>::to_ascii_lowercase);
@@ -111,57 +126,63 @@ pub fn nominated(headers: &Fields) -> Vec<Vec<u8>> {
 }
 
 fn is_of_connection(word: &[u8]) -> bool {
-    [&b"keep-alive"[..], b"close", b"upgrade"].iter().any(|known| word.eq_ignore_ascii_case(known))
+    word == b"keep-alive"
+        || [&b"keep-alive"[..], b"close", b"upgrade"].iter().any(|known| word.eq_ignore_ascii_case(known))
 }
 
 /// Response headers of a provider that never reach a client: they describe the operator's account, the
 /// provider's own edge, or one connection, or are orders to a proxy before us (`x-accel-redirect`) or to a browser about
 /// our own origin (`clear-site-data`). `retry-after` is not among them; who relays decides.
 pub fn is_hidden(name: &[u8]) -> bool {
-    is_hop_by_hop(name) || HIDDEN.has(name) || HIDDEN_BEGINS.iter().any(|begins| name.starts_with(begins))
+    HIDDEN.has(name)
+        || match name.first() {
+            Some(b'a') => name.starts_with(b"anthropic-ratelimit-") || name.starts_with(b"access-control-"),
+            Some(b'c') => name.starts_with(b"cf-"),
+            Some(b'p') => name.starts_with(b"proxy-"),
+            Some(b'r') => name.starts_with(b"ratelimit"),
+            Some(b'x') => name.starts_with(b"x-ratelimit-") || name.starts_with(b"x-accel-"),
+            _ => false,
+        }
 }
 
-const HIDDEN_BEGINS: [&[u8]; 6] =
-    [b"x-ratelimit-", b"anthropic-ratelimit-", b"ratelimit", b"cf-", b"access-control-", b"x-accel-"];
-const HIDDEN: Listed<23> = Listed::of([
-    "set-cookie",
-    "set-cookie2",
-    "location",
-    "refresh",
-    "clear-site-data",
-    "service-worker-allowed",
-    "public-key-pins",
-    "expect-ct",
-    "reporting-endpoints",
-    "openai-organization",
-    "openai-project",
-    "anthropic-organization-id",
-    "server",
-    "x-powered-by",
-    "x-sendfile",
-    "alt-svc",
-    "strict-transport-security",
-    "www-authenticate",
-    "report-to",
-    "nel",
-    "via",
-    "x-request-id",
-    "request-id",
-]);
-
-fn is_hop_by_hop(name: &[u8]) -> bool {
-    HOP_BY_HOP.has(name) || name.starts_with(b"proxy-")
+/// Takes off a provider's headers what is nobody's business, and what comes under these names too.
+pub fn hide(headers: &mut Fields, others: &[&str]) {
+    let nominated = nominated(headers);
+    headers.retain(|name, _| {
+        !is_hidden(name)
+            && others.iter().all(|other| other.as_bytes() != name)
+            && nominated.iter().all(|other| other != name)
+    });
 }
 
-const HOP_BY_HOP: Listed<7> = Listed::of([
-    "connection",
-    "keep-alive",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "http2-settings",
-]);
+const HIDDEN: Listed<30> = Listed::of(both(
+    OF_CONNECTION,
+    [
+        "set-cookie",
+        "set-cookie2",
+        "location",
+        "refresh",
+        "clear-site-data",
+        "service-worker-allowed",
+        "public-key-pins",
+        "expect-ct",
+        "reporting-endpoints",
+        "openai-organization",
+        "openai-project",
+        "anthropic-organization-id",
+        "server",
+        "x-powered-by",
+        "x-sendfile",
+        "alt-svc",
+        "strict-transport-security",
+        "www-authenticate",
+        "report-to",
+        "nel",
+        "via",
+        "x-request-id",
+        "request-id",
+    ],
+));
 
 fn bearer(value: &[u8]) -> Result<&str, &'static str> {
     let text = ascii(value)?;
@@ -170,7 +191,8 @@ fn bearer(value: &[u8]) -> Result<&str, &'static str> {
         return Err("The Authorization header must be `Bearer sk-…`.");
     }
     let key = key.trim_start_matches(' ');
-    if word(key).0.eq_ignore_ascii_case("bearer") {
+    let is_said_twice = key.get(..6).is_some_and(|begins| begins.eq_ignore_ascii_case("bearer"));
+    if is_said_twice && matches!(key.as_bytes().get(6), None | Some(b' ')) {
         return Err("The Authorization header says `Bearer` twice; the client adds the word itself.");
     }
     Ok(key)
@@ -341,6 +363,9 @@ mod tests {
             ("anthropic-ratelimit-requests-limit", false, true),
             ("anthropic-organization-id", false, true),
             ("cf-ray", false, true),
+            ("ratelimit-policy", false, true),
+            ("x-proxy", false, false),
+            ("rate", false, false),
             ("server", false, true),
             ("x-powered-by", false, true),
             ("x-accel-redirect", false, true),
@@ -369,7 +394,30 @@ mod tests {
             assert_eq!(is_stripped(header.as_bytes()), stripped, "stripped {header}");
             assert_eq!(is_hidden(header.as_bytes()), hidden, "hidden {header}");
         }
+    }
+
+    #[test]
+    fn only_what_is_the_message_s_own_business_is_nominated() {
         let fields = [("connection", "close, X-Internal"), ("connection", "keep-alive, x-two,")];
         assert_eq!(nominated(&Fields::of(&fields)), [b"x-internal".to_vec(), b"x-two".to_vec()]);
+        for none in ["keep-alive", "Keep-Alive", "CLOSE", "upgrade", "", "keep-alive, close"] {
+            assert!(nominated(&Fields::of(&[("connection", none)])).is_empty(), "{none}");
+        }
+        let mixed = [("connection", "keep-alive"), ("connection", "x-a")];
+        assert_eq!(nominated(&Fields::of(&mixed)), [b"x-a".to_vec()]);
+    }
+
+    #[test]
+    fn what_is_hidden_or_nominated_goes_and_what_is_named_beside_it() {
+        let mut headers = Fields::of(&[
+            ("content-type", "application/json"),
+            ("server", "s"),
+            ("connection", "X-Own"),
+            ("content-length", "7"),
+            ("x-own", "1"),
+            ("date", "d"),
+        ]);
+        hide(&mut headers, &["content-length", "retry-after"]);
+        assert_eq!(headers, Fields::of(&[("content-type", "application/json"), ("date", "d")]));
     }
 }

@@ -9,8 +9,11 @@ use std::time::Duration;
 use tollgate::id::{ChannelId, ExchangeId, GroupId, KeyId};
 use tollgate::limit::Amount;
 use tollgate::limit::quota::Spent;
-use tollgate::protocol::fields::Fields;
+use tollgate::protocol::fields::{Fields, names};
+use tollgate::protocol::http1::HeadReader;
+use tollgate::protocol::http1::request::RequestHead;
 use tollgate::protocol::inspect::inspect;
+use tollgate::protocol::key_forms;
 use tollgate::protocol::observe::StreamObserver;
 use tollgate::protocol::splice::{Edit, splice};
 use tollgate::protocol::{Dialect, Operation, entry};
@@ -41,6 +44,8 @@ fn step(name: &'static str, rounds: u32, work: impl FnMut() + 'static) -> Step {
 /// All of them, in the order of an exchange.
 pub(crate) fn all() -> Vec<Step> {
     vec![
+        asked(),
+        answered(),
         inspecting("inspect 600 B", 600, 100),
         inspecting("inspect 100 KiB", 100 * 1024, 5),
         identifying(),
@@ -55,6 +60,43 @@ pub(crate) fn all() -> Vec<Step> {
         metrics(),
     ]
 }
+
+/// A client's head as it comes, taken apart.
+fn asked() -> Step {
+    let mut head = b"POST /v1/chat/completions HTTP/1.1\r\n".to_vec();
+    client_headers("sk-client-000000-0123456789").write(&mut head);
+    head.extend_from_slice(b"\r\n");
+    let head = Bytes::from(head);
+    step("read a client's head", 100, move || {
+        let mut reader = RequestHead::default();
+        reader.read(black_box(&head)).expect("fit").expect("whole");
+        black_box(reader.parts(&head).expect("a head"));
+    })
+}
+
+/// A provider's head as it comes, and without what is nobody's business.
+fn answered() -> Step {
+    step("read a provider's head and hide", 100, move || {
+        let read = HeadReader::default().read(black_box(ANSWER)).expect("sound").expect("whole");
+        let mut headers = read.1.headers;
+        key_forms::hide(&mut headers, &[names::CONTENT_LENGTH]);
+        black_box(headers);
+    })
+}
+
+/// What a large provider sends, in short.
+const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\n\
+    date: Sun, 22 Nov 2026 12:00:00 GMT\r\n\
+    content-type: application/json\r\n\
+    content-length: 1024\r\n\
+    connection: keep-alive\r\n\
+    server: cloudflare\r\n\
+    openai-organization: org-0123456789\r\n\
+    openai-processing-ms: 417\r\n\
+    openai-version: 2020-10-01\r\n\
+    x-ratelimit-limit-requests: 10000\r\n\
+    x-request-id: req_0123456789abcdef\r\n\
+    \r\n";
 
 fn inspecting(name: &'static str, bytes: usize, rounds: u32) -> Step {
     let body = body(bytes);
