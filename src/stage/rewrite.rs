@@ -20,6 +20,7 @@ use crate::stage::hosted::{self, Hosted};
 use crate::stage::plan::Attempt;
 use bytes::Bytes;
 use http::Method;
+use std::borrow::Cow;
 
 /// A request ready to be sent.
 #[derive(Debug, Clone)]
@@ -122,9 +123,11 @@ pub fn target(entry: &Entry, channel: &Channel, (model, stream): (&str, bool)) -
         return target;
     }
     let deployed = place.naming == Naming::Deployment && has_deployment(entry.operation);
-    let below = if deployed { entry::encoded(model) } else { String::new() };
-    let deployment = if deployed { "/deployments/" } else { "" };
-    let base_path = [place.base_path.as_str(), deployment, &below].concat();
+    let base_path = if deployed {
+        Cow::from(format!("{}/deployments/{}", place.base_path, entry::encoded(model)))
+    } else {
+        Cow::from(&place.base_path)
+    };
     let Some(version) = &place.api_version else {
         return entry::upstream_path(entry, &base_path, place.version.as_deref(), model);
     };
@@ -151,7 +154,7 @@ const API_VERSION: &str = "api-version=";
 /// The client's headers without what is never passed on, and with the channel's own changes.
 pub fn forwarded(headers: &Fields, channel: &Channel) -> Fields {
     let nominated = key_forms::nominated(headers);
-    let mut kept = Fields::with_capacity(headers.len() + FIELDS_ADDED, headers.bytes() + BYTES_ADDED);
+    let mut kept = Fields::with_capacity(headers.len() + FIELDS_ADDED, headers.bytes_at_most() + BYTES_ADDED);
     kept.extend_from(headers, |name, _| {
         !key_forms::is_stripped(name)
             && !nominated.iter().any(|nominated| nominated == name)
@@ -165,9 +168,7 @@ pub fn forwarded(headers: &Fields, channel: &Channel) -> Fields {
 
 /// Says where it goes and who pays: `Host`, the channel's credential, and plain text back.
 pub fn address(headers: &mut Fields, channel: &Channel, operation: Operation, credential: &Secret) {
-    headers.set(names::HOST, &channel.endpoint.authority);
-    // Usage is read and models are renamed in the answer, so it has to come as plain text.
-    headers.set(names::ACCEPT_ENCODING, "identity");
+    headers.set_all(&channel.endpoint.fields);
     let form = channel.place_of(operation).credential;
     let (name, scheme) = match form {
         CredentialForm::Bearer | CredentialForm::ClaudeToken => (names::AUTHORIZATION, "Bearer "),
@@ -178,7 +179,7 @@ pub fn address(headers: &mut Fields, channel: &Channel, operation: Operation, cr
     };
     let text = credential.expose();
     if !text.is_empty() {
-        headers.set(name, [scheme, text].concat());
+        headers.set_joined(name, (scheme, text));
     }
     if form == CredentialForm::ClaudeToken {
         with_beta(headers, OAUTH_BETA);

@@ -2,6 +2,7 @@
 
 use super::{ChannelTls, EgressProxy, Identity, Limits, Patterns, Place, Places};
 use crate::id::{ChannelId, GroupId};
+use crate::protocol::fields::{Fields, names};
 use crate::protocol::{Dialect, Operation, Protocol};
 use crate::secret::{KeyDigest, Secret};
 use crate::spread::Map;
@@ -202,6 +203,8 @@ pub struct Endpoint {
     pub port: u16,
     /// `host` with the port where it is not the scheme's own: the `Host` header.
     pub authority: String,
+    /// What every request to it says: that, and that the answer shall be plain text.
+    pub fields: Fields,
     /// What the base URL's path puts before the operation's own path: no trailing slash, no version.
     pub base_path: String,
     /// The API version the base URL names (`v1`, `v1beta`); `None`: the operation's usual one.
@@ -209,6 +212,12 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
+    /// The [`Endpoint::fields`] of this authority.
+    pub fn fields_of(authority: &str) -> Fields {
+        // Usage is read and models are renamed in the answer, so it has to come as plain text.
+        Fields::of(&[(names::HOST, authority), (names::ACCEPT_ENCODING, "identity")])
+    }
+
     /// The base URL, in the one form of all it can be written in.
     pub fn base_url(&self) -> String {
         let scheme = if self.tls { "https" } else { "http" };
@@ -352,6 +361,7 @@ mod tests {
                 host: host.to_owned(),
                 port: 443,
                 authority: host.to_owned(),
+                fields: Endpoint::fields_of(host),
                 base_path: String::new(),
                 version: None,
             };

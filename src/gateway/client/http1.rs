@@ -145,17 +145,20 @@ impl Http1 {
             self.out.reserve(room);
         }
         let out = &mut self.out;
-        put(out, &[b"HTTP/1.1 ", head.status.as_str().as_bytes(), b" "]);
-        put(out, &[head.status.canonical_reason().unwrap_or_default().as_bytes(), b"\r\n"]);
+        if head.status == StatusCode::OK {
+            out.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
+        } else {
+            let reason = head.status.canonical_reason().unwrap_or_default();
+            put(out, &[b"HTTP/1.1 ", head.status.as_str().as_bytes(), b" ", reason.as_bytes(), b"\r\n"]);
+        }
         head.headers.write(out);
-        put(out, &[b"date: ", get_cached_date().as_bytes(), b"\r\n"]);
         // Said in HTTP/1.1 too: some clients and many people look for it.
-        let connection = match head.status {
-            StatusCode::SWITCHING_PROTOCOLS => "Upgrade",
-            _ if self.stays => "keep-alive",
-            _ => "close",
+        let connection: &[u8] = match head.status {
+            StatusCode::SWITCHING_PROTOCOLS => b"\r\nconnection: Upgrade\r\n\r\n",
+            _ if self.stays => b"\r\nconnection: keep-alive\r\n\r\n",
+            _ => b"\r\nconnection: close\r\n\r\n",
         };
-        put(out, &[b"connection: ", connection.as_bytes(), b"\r\n\r\n"]);
+        put(out, &[b"date: ", get_cached_date().as_bytes(), connection]);
     }
 
     /// How the body behind this head ends (RFC 9112 section 6.3).
@@ -261,6 +264,9 @@ impl Http1 {
 
 /// Whether a client means to ask again on its connection.
 fn is_persistent(head: &Parts) -> bool {
+    if !head.headers.has(CONNECTION) {
+        return head.version == Version::HTTP_11;
+    }
     let says = |word: &[u8]| head.headers.words(CONNECTION).any(|said| said.eq_ignore_ascii_case(word));
     !says(b"close") && (head.version == Version::HTTP_11 || says(b"keep-alive"))
 }

@@ -87,7 +87,7 @@ impl Http1 {
         }
         let body: usize = outgoing.body.iter().map(Bytes::len).sum();
         let together = body <= TOGETHER_MAX;
-        let room = outgoing.headers.bytes() + outgoing.target.len() + HEAD_CAPACITY;
+        let room = outgoing.headers.bytes_at_most() + outgoing.target.len() + HEAD_CAPACITY;
         let mut head = Vec::with_capacity(room + if together { body } else { 0 });
         http1::write_request_head(&outgoing.method, &outgoing.target, &outgoing.headers, &mut head);
         if together {
