@@ -11,6 +11,12 @@ pub fn plain_len(text: &[u8]) -> usize {
     if near < NEAR_BYTES { near } else { NEAR_BYTES + by_blocks(&text[NEAR_BYTES..]) }
 }
 
+/// Whether a JSON string can have all of these bytes as they are.
+#[inline]
+pub fn are_plain(words: [[u8; WORD]; 2]) -> bool {
+    specials(words[0]) | specials(words[1]) == 0
+}
+
 /// Whether a JSON string cannot have this byte as it is.
 #[inline]
 fn is_special(byte: u8) -> bool {
@@ -43,14 +49,20 @@ fn by_blocks(text: &[u8]) -> usize {
 /// The place of the first special byte of a word.
 #[inline]
 fn first_special(word: [u8; WORD]) -> Option<usize> {
+    let special = specials(word);
+    (special != 0).then(|| special.trailing_zeros() as usize / WORD)
+}
+
+/// The high bit of the first special byte of a word; those behind it may be wrong.
+#[inline]
+fn specials(word: [u8; WORD]) -> u64 {
     let word = u64::from_le_bytes(word);
     // With this bit turned over a quote stands right above the control characters, and no other byte comes below it.
     let turned = word ^ (EACH * 0x02);
     let escapes = word ^ (EACH * u64::from(b'\\'));
     // A byte below the subtrahend borrows: its own high bit tells, and only those above it can tell wrongly.
     let low = turned.wrapping_sub(EACH * 0x21) & !turned | escapes.wrapping_sub(EACH) & !escapes;
-    let special = low & HIGH;
-    (special != 0).then(|| special.trailing_zeros() as usize / WORD)
+    low & HIGH
 }
 
 const WORD: usize = 8;
@@ -85,6 +97,17 @@ mod tests {
         for byte in 0..=u8::MAX {
             let special = matches!(byte, 0..=0x1f | b'"' | b'\\');
             assert_eq!((is_special(byte), plain_len(&[byte; 9])), (special, if special { 0 } else { 9 }));
+        }
+    }
+
+    #[test]
+    fn words_are_looked_at_whole() {
+        for byte in 0..=u8::MAX {
+            for at in 0..16 {
+                let mut words = [[b'#'; WORD]; 2];
+                words[at / WORD][at % WORD] = byte;
+                assert_eq!(are_plain(words), !is_special(byte), "{byte} at {at}");
+            }
         }
     }
 

@@ -5,16 +5,35 @@
 //! is nothing to say), so that a line can be read by eye and by column; what this version adds comes after them.
 
 mod json;
+mod room;
 
-use self::json::{Json, key, text, word};
+use self::json::{Json, Name, name};
 use crate::code::Code;
 use crate::id::{ChannelId, ProfileId, TraceId};
 use crate::protocol::Protocol;
 use crate::record::{AttemptRecord, Excerpt, Over, Record, Text};
+use crate::usage::Usage;
 
 /// The line, with its newline.
 pub fn line(record: &Record) -> Vec<u8> {
-    let mut json = Json::with_capacity(LINE_BYTES_USUAL);
+    let mut room = LINE_BYTES_USUAL;
+    loop {
+        if let Some(mut line) = written(record, room) {
+            if room > LINE_BYTES_USUAL {
+                // It may wait in the queue, with many of its kind.
+                line.shrink_to_fit();
+            }
+            return line;
+        }
+        room *= 2;
+    }
+}
+
+/// The line; `None`: there was not room for all of it. No part of the loop, out of which the compiler would take whatever is the
+/// same in each round, and keep it all aside.
+#[inline(never)]
+fn written(record: &Record, room: usize) -> Option<Vec<u8>> {
+    let mut json = Json::new(room);
     json.object(|json| {
         client(record, json);
         key(record, json);
@@ -24,102 +43,124 @@ pub fn line(record: &Record) -> Vec<u8> {
     json.line()
 }
 
-/// Most lines fit; a longer one grows the buffer once or twice.
+/// Nearly every line fits; a longer one is written once more.
 const LINE_BYTES_USUAL: usize = 1_280;
 
 fn client(record: &Record, json: &mut Json) {
-    key!(json, "ts").timestamp(record.ts_unix_ms);
-    text!(json, "request_id", Some(record.request_id.as_str()));
-    text!(json, "trace_id", record.trace_id.as_ref().map(TraceId::as_str));
-    key!(json, "client_ip").ip(record.client_ip);
-    text!(json, "user_agent", record.user_agent.as_ref().map(Text::as_str));
-    word!(json, "entry", Some(record.dialect.word()));
-    text!(json, "path", Some(record.path.as_str()));
+    json.timestamp(name!("ts"), record.ts_unix_ms);
+    json.text(name!("request_id"), Some(record.request_id.as_str()));
+    json.text(name!("trace_id"), record.trace_id.as_ref().map(TraceId::as_str));
+    json.ip(name!("client_ip"), record.client_ip);
+    json.text(name!("user_agent"), record.user_agent.as_ref().map(Text::as_str));
+    json.text(name!("entry"), Some(record.dialect.word()));
+    json.text(name!("path"), Some(record.path.as_str()));
 }
 
 fn key(record: &Record, json: &mut Json) {
     let key = record.key.as_ref();
-    text!(json, "key", key.map(|key| key.id.as_str()));
-    text!(json, "key_last4", key.map(|key| key.last4.as_str()));
-    text!(json, "owner", key.and_then(|key| key.owner.as_deref()));
-    text!(json, "project", key.and_then(|key| key.project.as_deref()));
-    text!(json, "group", key.map(|key| key.group.as_str()));
-    text!(json, "profile", key.and_then(|key| key.profile.as_ref()).map(ProfileId::as_str));
+    json.text(name!("key"), key.map(|key| key.id.as_str()));
+    json.text(name!("key_last4"), key.map(|key| key.last4.as_str()));
+    json.text(name!("owner"), key.and_then(|key| key.owner.as_deref()));
+    json.text(name!("project"), key.and_then(|key| key.project.as_deref()));
+    json.text(name!("group"), key.map(|key| key.group.as_str()));
+    json.text(name!("profile"), key.and_then(|key| key.profile.as_ref()).map(ProfileId::as_str));
 }
 
 fn answer(record: &Record, json: &mut Json) {
-    text!(json, "model_requested", record.model_requested.as_ref().map(Text::as_str));
-    text!(json, "model_upstream", record.model_upstream.as_ref().map(Text::as_str));
-    text!(json, "channel", record.channel.as_ref().map(ChannelId::as_str));
-    key!(json, "attempts").array(record.attempts.iter(), attempt);
-    key!(json, "status").number(u64::from(record.status));
-    word!(json, "code", record.code.map(Code::word));
-    key!(json, "stream").flag(record.stream);
-    key!(json, "bytes_in").number(record.bytes_in);
-    key!(json, "bytes_out").number(record.bytes_out);
-    key!(json, "duration_ms").millis(record.duration);
-    key!(json, "ttfb_ms").millis_or_null(record.ttfb);
-    key!(json, "overhead_us").number(u64::try_from(record.overhead.total().as_micros()).unwrap_or(u64::MAX));
-    key!(json, "tokens").object(|json| counts(json, record.usage.by_type()));
-    word!(json, "usage_source", Some(record.usage_source.word()));
+    json.text(name!("model_requested"), record.model_requested.as_ref().map(Text::as_str));
+    json.text(name!("model_upstream"), record.model_upstream.as_ref().map(Text::as_str));
+    json.text(name!("channel"), record.channel.as_ref().map(ChannelId::as_str));
+    json.key(name!("attempts")).array(record.attempts.iter(), attempt);
+    json.number(name!("status"), u64::from(record.status));
+    json.text(name!("code"), record.code.map(Code::word));
+    json.flag(name!("stream"), record.stream);
+    json.number(name!("bytes_in"), record.bytes_in);
+    json.number(name!("bytes_out"), record.bytes_out);
+    json.millis(name!("duration_ms"), record.duration);
+    json.millis_or_null(name!("ttfb_ms"), record.ttfb);
+    json.number(name!("overhead_us"), u64::try_from(record.overhead.total().as_micros()).unwrap_or(u64::MAX));
+    json.key(name!("tokens")).object(|json| tokens(&record.usage, json));
+    json.text(name!("usage_source"), Some(record.usage_source.word()));
     match record.cost.nanos() {
-        Some(nanos) => key!(json, "cost_usd").dollars(nanos),
-        None => key!(json, "cost_usd").null(),
+        Some(nanos) => json.dollars(name!("cost_usd"), nanos),
+        None => json.null(name!("cost_usd")),
     }
-    key!(json, "charged").flag(record.charged);
-    text!(json, "session_id", record.session_id.as_ref().map(Text::as_str));
-    word!(json, "end", Some(record.end.word()));
+    json.flag(name!("charged"), record.charged);
+    json.text(name!("session_id"), record.session_id.as_ref().map(Text::as_str));
+    json.text(name!("end"), Some(record.end.word()));
 }
 
 fn attempt(attempt: &AttemptRecord, json: &mut Json) {
     json.object(|json| {
-        text!(json, "channel", Some(attempt.channel.as_str()));
-        key!(json, "status").number_or_null(attempt.status.map(u64::from));
-        word!(json, "code", attempt.failure.map(|failure| failure.code.word()));
-        key!(json, "ms").millis(attempt.took);
-        word!(json, "reason", attempt.failure.map(|failure| failure.reason));
-        text!(json, "model_upstream", attempt.model_upstream.as_ref().map(Text::as_str));
-        key!(json, "reused").flag(attempt.over == Over::Kept);
-        key!(json, "resent").flag(attempt.over == Over::Second);
-        key!(json, "connect_ms").millis_or_null(attempt.connect);
-        word!(json, "translated", attempt.translated.map(Protocol::word));
+        json.text(name!("channel"), Some(attempt.channel.as_str()));
+        json.number_or_null(name!("status"), attempt.status.map(u64::from));
+        json.text(name!("code"), attempt.failure.map(|failure| failure.code.word()));
+        json.millis(name!("ms"), attempt.took);
+        json.text(name!("reason"), attempt.failure.map(|failure| failure.reason));
+        json.text(name!("model_upstream"), attempt.model_upstream.as_ref().map(Text::as_str));
+        json.flag(name!("reused"), attempt.over == Over::Kept);
+        json.flag(name!("resent"), attempt.over == Over::Second);
+        json.millis_or_null(name!("connect_ms"), attempt.connect);
+        json.text(name!("translated"), attempt.translated.map(Protocol::word));
     });
 }
 
 /// What stands after the contract's fields.
 fn more(record: &Record, json: &mut Json) {
     let last = record.attempts.last();
-    word!(json, "api", Some(record.api()));
-    word!(json, "limit_hit", record.limit_hit);
-    key!(json, "labels").object(|json| {
-        record.labels.iter().for_each(|(name, value)| json.foreign_key(name).text(value));
-    });
-    text!(json, "upstream_error", record.upstream_error.as_ref().map(Excerpt::as_str));
-    key!(json, "thinking_stripped").number(last.map_or(0, |last| u64::from(last.thinking_stripped)));
-    key!(json, "usage_asked").flag(last.is_some_and(|last| last.usage_asked));
-    key!(json, "queued_ms").millis_or_null(record.queued);
-    // What was counted beside the types, where there was any.
-    let apart = record.usage.apart();
-    key!(json, "usage_detail")
-        .object(|json| counts(json, apart.iter().copied().filter(|(_, count)| *count > 0)));
-    key!(json, "output_cap").number_or_null(record.output_cap);
-    word!(json, "bill", Some(record.bill().word()));
-    word!(json, "translated", last.and_then(|last| last.translated).map(Protocol::word));
-    match &record.span {
-        Some(span) => key!(json, "span").object(|json| {
-            key!(json, "trace_id").text(&format!("{:032x}", span.trace));
-            key!(json, "span_id").text(&format!("{:016x}", span.id));
-            key!(json, "sampled").flag(span.is_sampled());
-        }),
-        None => key!(json, "span").null(),
+    json.text(name!("api"), Some(record.api()));
+    json.text(name!("limit_hit"), record.limit_hit);
+    if record.labels.is_empty() {
+        json.empty(name!("labels"), *b"{}");
+    } else {
+        json.key(name!("labels")).object(|json| {
+            record.labels.iter().for_each(|(name, value)| json.foreign_key(name).string(value));
+        });
     }
-    let losses = if record.losses.is_empty() { Vec::new() } else { record.losses.words() };
-    key!(json, "losses").array(losses.iter(), |word, json| json.text(word));
-    key!(json, "sample_rate").millionths(record.sample_rate);
+    json.text(name!("upstream_error"), record.upstream_error.as_ref().map(Excerpt::as_str));
+    json.number(name!("thinking_stripped"), last.map_or(0, |last| u64::from(last.thinking_stripped)));
+    json.flag(name!("usage_asked"), last.is_some_and(|last| last.usage_asked));
+    json.millis_or_null(name!("queued_ms"), record.queued);
+    if record.usage.apart().iter().any(|(_, count)| *count > 0) {
+        json.key(name!("usage_detail")).object(|json| apart(&record.usage, json));
+    } else {
+        json.empty(name!("usage_detail"), *b"{}");
+    }
+    json.number_or_null(name!("output_cap"), record.output_cap);
+    json.text(name!("bill"), Some(record.bill().word()));
+    json.text(name!("translated"), last.and_then(|last| last.translated).map(Protocol::word));
+    match &record.span {
+        Some(span) => json.key(name!("span")).object(|json| {
+            json.text(name!("trace_id"), Some(&format!("{:032x}", span.trace)));
+            json.text(name!("span_id"), Some(&format!("{:016x}", span.id)));
+            json.flag(name!("sampled"), span.is_sampled());
+        }),
+        None => json.null(name!("span")),
+    }
+    if record.losses.is_empty() {
+        json.empty(name!("losses"), *b"[]");
+    } else {
+        json.key(name!("losses")).array(record.losses.words().iter(), |word, json| json.string(word));
+    }
+    json.millionths(name!("sample_rate"), record.sample_rate);
 }
 
-fn counts(json: &mut Json, counts: impl IntoIterator<Item = (&'static str, u64)>) {
-    counts.into_iter().for_each(|(name, count)| json.named(name).number(count));
+/// The types, as [`Usage::by_type`] has them.
+fn tokens(usage: &Usage, json: &mut Json) {
+    json.number(name!("input"), usage.input);
+    json.number(name!("output"), usage.output);
+    json.number(name!("cache_read"), usage.cache_read);
+    json.number(name!("cache_write"), usage.cache_write);
+    json.number(name!("reasoning"), usage.reasoning);
+}
+
+/// What was counted beside the types, where there was any.
+fn apart(usage: &Usage, json: &mut Json) {
+    for (name, count) in usage.apart() {
+        if count > 0 {
+            json.named(name).count(count);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -127,7 +168,6 @@ mod tests {
     use super::*;
     use crate::record::tests::sample;
     use crate::record::{Cost, End, Path};
-    use crate::usage::Usage;
     use serde_json::Value;
 
     /// Contract 8, in its order.
@@ -181,6 +221,41 @@ mod tests {
         ] {
             check(&record, pointer, &expected);
         }
+    }
+
+    #[test]
+    fn a_line_that_is_longer_than_usual_is_whole() {
+        let said = |text: &str| Record { upstream_error: Some(Excerpt::new(text, &[])), ..sample() };
+        let long = "\u{e9}\"".repeat(512);
+        let whole = line(&said(&long));
+        assert!(whole.len() > LINE_BYTES_USUAL + 1_024, "{}", whole.len());
+        check(&said(&long), "/upstream_error", &Value::from(long));
+        let mut lengths = Vec::new();
+        for chars in 0..1_000 {
+            let text = ".".repeat(chars);
+            let record = said(&text);
+            check(&record, "/upstream_error", &Value::from(text));
+            let whole = line(&record);
+            assert!(whole.ends_with(b"}\n"));
+            lengths.push(whole.len());
+        }
+        // One takes all the room there is, and the next one a byte more.
+        let bound = LINE_BYTES_USUAL + room::PIECE_BYTES_MAX;
+        assert!(lengths.contains(&bound) && lengths.contains(&(bound + 1)), "{lengths:?}");
+    }
+
+    #[test]
+    fn every_type_of_token_is_written_under_its_name() {
+        let usage = Usage {
+            input: 1,
+            output: 23,
+            cache_read: 456,
+            cache_write: 7_890,
+            reasoning: 12_345,
+            ..Usage::default()
+        };
+        let by_type = usage.by_type().map(|(name, count)| (name.to_owned(), Value::from(count)));
+        check(&Record { usage, ..sample() }, "/tokens", &Value::Object(by_type.into_iter().collect()));
     }
 
     #[test]
