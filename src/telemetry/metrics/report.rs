@@ -8,6 +8,7 @@ use crate::id::ChannelId;
 use crate::protocol::{Operation, Protocol};
 use crate::record::{AttemptRecord, Cost, ModelName, Over, Record, Text};
 use crate::usage::UsageSource;
+use prometheus::IntCounter;
 use std::sync::Arc;
 
 impl Metrics {
@@ -35,7 +36,7 @@ impl Metrics {
     fn count_request(&self, record: &Record) {
         let families = &self.families;
         let api = record.api();
-        let series = self.common.api(api);
+        let series = self.common.api(record.operation);
         let answers = |status: &str| families.requests_total.with_label_values(&[api, status]);
         match record.status {
             200 => series.answered.get_or_init(|| answers("200")).inc(),
@@ -80,9 +81,8 @@ impl Metrics {
         }
         if record.usage_source != UsageSource::None {
             for (series, (kind, count)) in series.tokens.iter().zip(record.usage.by_type()) {
-                series
-                    .get_or_init(|| families.key_tokens_total.with_label_values(&[key, kind]))
-                    .inc_by(count);
+                let tokens = series.get_or_init(|| families.key_tokens_total.with_label_values(&[key, kind]));
+                add(tokens, count);
             }
         }
     }
@@ -158,12 +158,19 @@ impl Metrics {
             for (series, (kind, count)) in series.tokens.iter().zip(record.usage.by_type()) {
                 let tokens =
                     series.get_or_init(|| families.tokens_total.with_label_values(&[channel, model, kind]));
-                tokens.inc_by(count);
+                add(tokens, count);
             }
         }
         if record.usage_source != UsageSource::Reported && is_usage_missing(record) {
             families.usage_missing_total.with_label_values(&[channel]).inc();
         }
+    }
+}
+
+/// Most exchanges have none of most types of token, and an addition of nothing waits like any other for what other threads add.
+fn add(counter: &IntCounter, count: u64) {
+    if count > 0 {
+        counter.inc_by(count);
     }
 }
 
@@ -178,7 +185,13 @@ struct Place<'a> {
 impl<'a> Place<'a> {
     fn of(names: &'a Names, channel: &'a ChannelId, model: Option<&'a ModelName>) -> Self {
         let (channel, series) = names.channel_series(channel.as_str());
-        let model = names.model(model.map(Text::as_str));
-        Self { channel, series, model, of_model: series.model(model) }
+        let model = model.map(Text::as_str);
+        // What was counted before under these names need not be asked for once more.
+        let counted = model.and_then(|model| Some((model, series.known(model)?)));
+        let (model, of_model) = counted.unwrap_or_else(|| {
+            let model = names.model(model);
+            (model, series.known(model).unwrap_or_else(|| series.model(model)))
+        });
+        Self { channel, series, model, of_model }
     }
 }

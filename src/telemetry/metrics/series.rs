@@ -4,6 +4,7 @@
 //! counted for the first time under a configuration; from then on counting is one addition.
 //! Invariant: what is kept here is what the registry has under the same labels, as long as the names are in force.
 
+use crate::protocol::Operation;
 use crate::spread::Map;
 use arc_swap::ArcSwap;
 use prometheus::{Counter, Histogram, IntCounter};
@@ -43,48 +44,54 @@ pub(super) struct ModelSeries {
 }
 
 impl ChannelSeries {
+    /// Those of one model, where something was counted under it before; then the names know it.
+    pub(super) fn known(&self, model: &str) -> Option<Arc<ModelSeries>> {
+        self.models.load().get(model).map(Arc::clone)
+    }
+
     /// Those of one model, which the names know.
     pub(super) fn model(&self, model: &str) -> Arc<ModelSeries> {
-        if let Some(series) = self.models.load().get(model) {
-            return Arc::clone(series);
-        }
         // Another thread may add one at the same time: whoever comes second takes that one.
         self.models.rcu(|models| {
             let mut models = Map::clone(models);
             models.entry(model.to_owned()).or_default();
             models
         });
-        self.models.load().get(model).map(Arc::clone).unwrap_or_default()
+        self.known(model).unwrap_or_default()
     }
 }
 
 /// What is counted of every exchange.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct CommonSeries {
-    /// By the word of the operation, with status 200; others are looked up.
-    apis: ArcSwap<Map<&'static str, Arc<ApiSeries>>>,
+    /// By the operation, of which a byte tells all apart.
+    apis: Box<[ApiSeries; 256]>,
+    /// Of what is no operation.
+    unknown: ApiSeries,
     pub(super) overhead: [OnceLock<Histogram>; 2],
 }
 
-/// What is counted by operation.
+const _: () = assert!(size_of::<Operation>() == 1, "a byte tells all operations apart");
+
+/// What is counted by operation; those that share a word share what is behind this.
 #[derive(Debug, Default)]
 pub(super) struct ApiSeries {
+    /// With status 200; others are looked up.
     pub(super) answered: OnceLock<IntCounter>,
     /// Wholes, then streams.
     pub(super) duration: [OnceLock<Histogram>; 2],
 }
 
+impl Default for CommonSeries {
+    fn default() -> Self {
+        let apis = Box::new(std::array::from_fn(|_| ApiSeries::default()));
+        Self { apis, unknown: ApiSeries::default(), overhead: Default::default() }
+    }
+}
+
 impl CommonSeries {
     /// Those of one operation.
-    pub(super) fn api(&self, api: &'static str) -> Arc<ApiSeries> {
-        if let Some(series) = self.apis.load().get(api) {
-            return Arc::clone(series);
-        }
-        self.apis.rcu(|apis| {
-            let mut apis = Map::clone(apis);
-            apis.entry(api).or_default();
-            apis
-        });
-        self.apis.load().get(api).map(Arc::clone).unwrap_or_default()
+    pub(super) fn api(&self, operation: Option<Operation>) -> &ApiSeries {
+        operation.map_or(&self.unknown, |operation| &self.apis[usize::from(operation as u8)])
     }
 }

@@ -68,6 +68,28 @@ fn a_model_without_a_price_is_counted_and_costs_no_number() {
 }
 
 #[test]
+fn operations_count_under_their_words_and_types_without_a_token_are_there() {
+    let metrics = metrics();
+    let usage = Usage { input: 3, ..Usage::default() };
+    for operation in [Operation::Files, Operation::Uploads, Operation::Messages] {
+        for _ in 0..2 {
+            metrics.report(&Record { operation: Some(operation), usage, ..sample() });
+        }
+    }
+    check(
+        &metrics,
+        &[
+            r#"requests_total{api="files",code="200"} 4"#,
+            r#"requests_total{api="messages",code="200"} 2"#,
+            r#"request_duration_seconds_count{api="files",stream="true"} 4"#,
+            r#"tokens_total{channel="second",model="gpt-4.1-2025-04-14",type="input"} 18"#,
+            r#"tokens_total{channel="second",model="gpt-4.1-2025-04-14",type="reasoning"} 0"#,
+            r#"key_tokens_total{key="alice-laptop",type="cache_read"} 0"#,
+        ],
+    );
+}
+
+#[test]
 fn a_refusal_counts_by_its_status_and_word_and_by_the_limit_it_hit() {
     let metrics = metrics();
     let refused = Record {
