@@ -14,7 +14,7 @@ use tollgate::protocol::http1::HeadReader;
 use tollgate::protocol::http1::request::RequestHead;
 use tollgate::protocol::inspect::inspect;
 use tollgate::protocol::key_forms;
-use tollgate::protocol::observe::StreamObserver;
+use tollgate::protocol::observe::{StreamObserver, answer};
 use tollgate::protocol::splice::{Edit, splice};
 use tollgate::protocol::{Dialect, Operation, entry};
 use tollgate::record::{
@@ -56,6 +56,7 @@ pub(crate) fn all() -> Vec<Step> {
         splicing(),
         observing("observe 8 events", None),
         observing("observe 8 events, another name shown", Some("gpt-4.1")),
+        observing_whole(),
         line(),
         metrics(),
     ]
@@ -209,6 +210,13 @@ fn observing(name: &'static str, rename: Option<&'static str>) -> Step {
     })
 }
 
+fn observing_whole() -> Step {
+    let body = answer_of(1024);
+    step("observe a whole answer of 1 KiB", 100, move || {
+        black_box(answer(Operation::ChatCompletions, black_box(&body)));
+    })
+}
+
 fn line() -> Step {
     let record = record();
     step("access line", 100, move || {
@@ -303,3 +311,14 @@ fn record() -> Record {
 
 const NOW: u64 = 1_000_000_000;
 const NOW_UNIX: u64 = 1_800_000_000;
+
+/// A whole answer to a chat, so many bytes of it, as OpenAI writes one.
+fn answer_of(bytes: usize) -> Vec<u8> {
+    let frame = |text: &str| {
+        format!(
+            r#"{{"id":"chatcmpl-0123456789","object":"chat.completion","created":1760000000,"model":"gpt-4.1-2025-04-14","choices":[{{"index":0,"message":{{"role":"assistant","content":"{text}"}},"finish_reason":"stop"}}],"usage":{{"prompt_tokens":150,"completion_tokens":200,"total_tokens":350,"prompt_tokens_details":{{"cached_tokens":0}},"completion_tokens_details":{{"reasoning_tokens":0}}}}}}"#
+        )
+    };
+    let text = "x".repeat(bytes.saturating_sub(frame("").len()));
+    frame(&text).into_bytes()
+}
