@@ -141,8 +141,7 @@ pub fn inspect(operation: Operation, body: &[u8]) -> Result<Inspection, Refusal>
     let wording = Wording::of(operation, peek.words);
     let output_cap = OutputCap::of(wording.operation(operation), &peek, body)?;
     let session = session::of(operation, peek.metadata, peek.prompt_cache_key)?;
-    let background =
-        operation == Operation::Responses && peek.background.is_some_and(|raw| raw.get() == "true");
+    let background = operation == Operation::Responses && peek.background == Some("true");
     let ask_usage = if stream { usage::ask(operation, &peek, body)? } else { None };
     let text_bytes = None;
     let previous = previous(operation, body);
@@ -205,16 +204,16 @@ fn check_object(body: &[u8]) -> Result<(), Refusal> {
     }
 }
 
-fn model_field(raw: &RawValue, body: &[u8]) -> Result<ModelField, Refusal> {
+fn model_field(raw: &str, body: &[u8]) -> Result<ModelField, Refusal> {
     let not_text = || invalid("`model` must be a string.").param("model");
-    let plain = raw.get().strip_prefix('"').and_then(|text| text.strip_suffix('"'));
+    let plain = raw.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
     let plain = plain.filter(|text| plain_len(text.as_bytes()) == text.len());
-    let name = plain.map_or_else(|| serde_json::from_str(raw.get()), |text| Ok(text.to_owned()));
+    let name = plain.map_or_else(|| serde_json::from_str(raw), |text| Ok(text.to_owned()));
     let name = name.map_err(|_| not_text())?;
     if name.is_empty() {
         return Err(invalid("`model` is empty. Name the model to use.").param("model"));
     }
-    let at = range_in(raw.get(), body).ok_or_else(not_text)?;
+    let at = range_in(raw, body).ok_or_else(not_text)?;
     Ok(ModelField { name, at, notation: Notation::Json })
 }
 
@@ -228,7 +227,7 @@ pub(super) fn range_in(part: impl AsRef<[u8]>, whole: &[u8]) -> Option<Range<usi
 
 fn flag(peek: &Peek<'_>, operation: Operation) -> Result<bool, Refusal> {
     if operation == Operation::Speech {
-        let format: Option<String> = peek.stream_format.and_then(|raw| serde_json::from_str(raw.get()).ok());
+        let format: Option<String> = peek.stream_format.and_then(|raw| serde_json::from_str(raw).ok());
         return Ok(format.as_deref() == Some("sse"));
     }
     let streams = matches!(
@@ -240,7 +239,7 @@ fn flag(peek: &Peek<'_>, operation: Operation) -> Result<bool, Refusal> {
             | Operation::ImageGenerations
             | Operation::ImageEdits
     );
-    match peek.stream.map(RawValue::get) {
+    match peek.stream {
         Some("true") if streams => Ok(true),
         Some("true" | "false") | None => Ok(false),
         Some(_) if !streams => Ok(false),
@@ -253,17 +252,18 @@ fn max_tokens(peek: &Peek<'_>) -> Result<Option<u64>, Refusal> {
         Some(raw) => nested::<GenerationConfig<'_>>(raw)?.and_then(|config| config.max_output_tokens),
         None => None,
     };
+    let nested = nested.map(RawValue::get);
     let fields = [peek.max_tokens, peek.max_completion_tokens, peek.max_output_tokens, nested];
-    Ok(fields.into_iter().flatten().filter_map(|raw| serde_json::from_str(raw.get()).ok()).max())
+    Ok(fields.into_iter().flatten().filter_map(|raw| serde_json::from_str(raw).ok()).max())
 }
 
 /// An inspected object inside the body. Another type there is the provider's to judge; a key in it that is
 /// there twice is not.
-fn nested<'a, T: Deserialize<'a>>(raw: &'a RawValue) -> Result<Option<T>, Refusal> {
-    if !raw.get().starts_with('{') {
+fn nested<'a, T: Deserialize<'a>>(raw: &'a str) -> Result<Option<T>, Refusal> {
+    if !raw.starts_with('{') {
         return Ok(None);
     }
-    match serde_json::from_str(raw.get()) {
+    match serde_json::from_str(raw) {
         Ok(object) => Ok(Some(object)),
         Err(error) => twice(&error.to_string()).map_or(Ok(None), Err),
     }

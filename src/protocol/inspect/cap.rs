@@ -8,7 +8,6 @@ use crate::protocol::Operation;
 use crate::protocol::splice::Edit;
 use crate::refusal::Refusal;
 use bytes::Bytes;
-use serde_json::value::RawValue;
 use std::ops::Range;
 
 /// What a body says of the most tokens its answer may have.
@@ -66,7 +65,7 @@ impl OutputCap {
     }
 
     pub(super) fn of(operation: Operation, peek: &Peek<'_>, body: &[u8]) -> Result<Self, Refusal> {
-        let said = |field, raw: Option<&RawValue>| raw.and_then(|raw| Said::of(field, raw, body));
+        let said = |field, raw: Option<&str>| raw.and_then(|raw| Said::of(field, raw, body));
         let of = |said, fields, zero_is_a_cap| Self { said, fields, room: in_object(body, 0), zero_is_a_cap };
         let max_tokens = said("max_tokens", peek.max_tokens);
         Ok(match operation {
@@ -92,14 +91,14 @@ impl OutputCap {
             Some(Room { before: "\"generationConfig\":{", after, ..room })
         };
         let config = peek.generation_config;
-        let at = config.and_then(|raw| range_in(raw.get(), body));
+        let at = config.and_then(|raw| range_in(raw, body));
         let (mut said, mut room) = (None, None);
         match config.zip(at) {
             None => room = in_object(body, 0).and_then(|room| whole(room, "}", "},")),
-            Some((raw, at)) if raw.get() == "null" => room = Some(Room { at, before: "{", after: "}" }),
-            Some((raw, at)) if raw.get().starts_with('{') => {
+            Some(("null", at)) => room = Some(Room { at, before: "{", after: "}" }),
+            Some((raw, at)) if raw.starts_with('{') => {
                 let field = nested::<GenerationConfig<'_>>(raw)?.and_then(|config| config.max_output_tokens);
-                said = field.and_then(|raw| Said::of(FIELD, raw, body));
+                said = field.and_then(|raw| Said::of(FIELD, raw.get(), body));
                 room = in_object(body, at.start);
             }
             // The provider does not take it for a configuration.
@@ -110,8 +109,7 @@ impl OutputCap {
 }
 
 impl Said {
-    fn of(field: &'static str, raw: &RawValue, body: &[u8]) -> Option<Self> {
-        let text = raw.get();
+    fn of(field: &'static str, text: &str, body: &[u8]) -> Option<Self> {
         let at = range_in(text, body)?;
         Some(Self { field, at, number: text.parse().ok(), is_null: text == "null" })
     }

@@ -6,7 +6,8 @@
 use super::even_null;
 use super::members::{Key, Walked, walk};
 use super::wording::Words;
-use serde::Deserialize;
+use crate::protocol::plain::plain_len;
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 /// What is wrong with a body.
@@ -21,36 +22,36 @@ pub(super) enum Odd {
 /// The inspected keys. A field that is there with `null` counts as absent, but where its place may have to change.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct Peek<'a> {
-    #[serde(borrow)]
-    pub(super) model: Option<&'a RawValue>,
-    #[serde(borrow)]
-    pub(super) stream: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "even_null")]
-    pub(super) max_tokens: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "even_null")]
-    pub(super) max_completion_tokens: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "even_null")]
-    pub(super) max_output_tokens: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "written")]
+    pub(super) model: Option<&'a str>,
+    #[serde(borrow, default, deserialize_with = "written")]
+    pub(super) stream: Option<&'a str>,
+    #[serde(borrow, default, deserialize_with = "written_even_null")]
+    pub(super) max_tokens: Option<&'a str>,
+    #[serde(borrow, default, deserialize_with = "written_even_null")]
+    pub(super) max_completion_tokens: Option<&'a str>,
+    #[serde(borrow, default, deserialize_with = "written_even_null")]
+    pub(super) max_output_tokens: Option<&'a str>,
     #[serde(
         borrow,
         default,
-        deserialize_with = "even_null",
+        deserialize_with = "written_even_null",
         rename = "generationConfig",
         alias = "generation_config"
     )]
-    pub(super) generation_config: Option<&'a RawValue>,
-    #[serde(borrow)]
-    pub(super) metadata: Option<&'a RawValue>,
-    #[serde(borrow)]
-    pub(super) prompt_cache_key: Option<&'a RawValue>,
-    #[serde(borrow)]
-    pub(super) background: Option<&'a RawValue>,
+    pub(super) generation_config: Option<&'a str>,
+    #[serde(borrow, default, deserialize_with = "written")]
+    pub(super) metadata: Option<&'a str>,
+    #[serde(borrow, default, deserialize_with = "written")]
+    pub(super) prompt_cache_key: Option<&'a str>,
+    #[serde(borrow, default, deserialize_with = "written")]
+    pub(super) background: Option<&'a str>,
     /// Of speech, which has no `stream`.
-    #[serde(borrow)]
-    pub(super) stream_format: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "written")]
+    pub(super) stream_format: Option<&'a str>,
     /// The one where `null` is not absent: it has a place in the body that may have to change.
-    #[serde(borrow, default, deserialize_with = "even_null")]
-    pub(super) stream_options: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "written_even_null")]
+    pub(super) stream_options: Option<&'a str>,
     /// Seen by the walk alone, which does not look into them.
     #[serde(skip)]
     pub(super) words: Words<'a>,
@@ -98,10 +99,34 @@ impl<'a> Peek<'a> {
             return None;
         }
         *seen |= bit;
-        let value: &RawValue = serde_json::from_slice(value).ok()?;
-        *field = Some(value).filter(|value| takes_null || value.get() != "null");
+        let value = sound(value)?;
+        *field = Some(value).filter(|value| takes_null || *value != "null");
         Some(())
     }
+}
+
+/// A member's value, where it is JSON throughout. Of numbers and literals the walk has seen that they are, and a string
+/// without escapes has nothing in it that could be wrong.
+fn sound(value: &[u8]) -> Option<&str> {
+    let is_known = match value {
+        [b'"', text @ .., b'"'] => plain_len(text) == text.len(),
+        [b'"' | b'{' | b'[', ..] => false,
+        _ => true,
+    };
+    if is_known {
+        return std::str::from_utf8(value).ok();
+    }
+    serde_json::from_slice::<&RawValue>(value).ok().map(RawValue::get)
+}
+
+/// A member as it stands; `null` is as if it were not there.
+fn written<'de: 'a, 'a, D: Deserializer<'de>>(json: D) -> Result<Option<&'a str>, D::Error> {
+    Option::<&RawValue>::deserialize(json).map(|raw| raw.map(RawValue::get))
+}
+
+/// A member as it stands, `null` included.
+fn written_even_null<'de: 'a, 'a, D: Deserializer<'de>>(json: D) -> Result<Option<&'a str>, D::Error> {
+    even_null(json).map(|raw| raw.map(RawValue::get))
 }
 
 /// These members of a JSON object, where they are and are not `null`. `None`: it is no object, or one of them stands there

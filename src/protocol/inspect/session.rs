@@ -18,8 +18,8 @@ pub struct Sessions {
 
 pub(super) fn of(
     operation: Operation,
-    metadata: Option<&RawValue>,
-    prompt_cache_key: Option<&RawValue>,
+    metadata: Option<&str>,
+    prompt_cache_key: Option<&str>,
 ) -> Result<Sessions, Refusal> {
     let anthropic = matches!(operation, Operation::Messages | Operation::CountTokens);
     let claude_code = match metadata {
@@ -28,8 +28,7 @@ pub(super) fn of(
         }
         _ => None,
     };
-    let prompt_cache_key =
-        prompt_cache_key.and_then(|raw| serde_json::from_str(raw.get()).ok()).and_then(sound);
+    let prompt_cache_key = prompt_cache_key.and_then(|raw| serde_json::from_str(raw).ok()).and_then(sound);
     Ok(Sessions { claude_code, prompt_cache_key })
 }
 

@@ -17,21 +17,21 @@ pub(super) fn ask(operation: Operation, peek: &Peek<'_>, body: &[u8]) -> Result<
     if !matches!(operation, Operation::ChatCompletions | Operation::Completions) {
         return Ok(None);
     }
-    let place = |raw: &RawValue| range_in(raw.get(), body);
+    let place = |raw: &str| range_in(raw, body);
     let Some(options) = peek.stream_options else {
         // Behind `stream`, which is there, since this is a stream.
         let stream = peek.stream.and_then(place);
         return Ok(stream.map(|at| insert(at.end, b",\"stream_options\":{\"include_usage\":true}")));
     };
     let Some(at) = place(options) else { return Ok(None) };
-    if options.get() == "null" {
+    if options == "null" {
         return Ok(Some(replace(at, b"{\"include_usage\":true}")));
     }
     let Some(written) = nested::<StreamOptions<'_>>(options)? else { return Ok(None) };
     Ok(match written.include_usage {
         None if is_empty(options) => Some(insert(at.start + 1, b"\"include_usage\":true")),
         None => Some(insert(at.start + 1, b"\"include_usage\":true,")),
-        Some(raw) if matches!(raw.get(), "false" | "null") => place(raw).map(|at| replace(at, b"true")),
+        Some(raw) if matches!(raw.get(), "false" | "null") => place(raw.get()).map(|at| replace(at, b"true")),
         Some(_) => None,
     })
 }
@@ -42,8 +42,8 @@ struct StreamOptions<'a> {
     include_usage: Option<&'a RawValue>,
 }
 
-fn is_empty(object: &RawValue) -> bool {
-    object.get().strip_prefix('{').is_some_and(|rest| rest.trim_ascii_start().starts_with('}'))
+fn is_empty(object: &str) -> bool {
+    object.strip_prefix('{').is_some_and(|rest| rest.trim_ascii_start().starts_with('}'))
 }
 
 fn insert(at: usize, with: &'static [u8]) -> Edit {

@@ -17,7 +17,7 @@ fn shown(peek: &Peek<'_>) -> Vec<Option<String>> {
         peek.stream_format,
         peek.stream_options,
     ];
-    fields.iter().map(|field| field.map(|raw| raw.get().to_owned())).collect()
+    fields.iter().map(|field| field.map(str::to_owned)).collect()
 }
 
 const NAMES: [&str; 16] = [
@@ -55,6 +55,37 @@ proptest! {
             prop_assert_eq!(&walked, &by_serde, "{}", json);
         }
     }
+}
+
+#[test]
+fn a_field_that_is_looked_at_is_sound_or_left_to_serde() {
+    let long = format!("\"{}\"", "x".repeat(100));
+    for (value, is_sound) in [
+        ("\"\"", true),
+        ("\"m\"", true),
+        ("\"é模\"", true),
+        (long.as_str(), true),
+        ("\"a\\\\\"", true),
+        ("\"\\u00e9\"", true),
+        ("{\"a\":[1]}", true),
+        ("-1.5e3", true),
+        ("false", true),
+        ("\"a\\qb\"", false),
+        ("\"\\u00g9\"", false),
+        ("{\"a\":01}", false),
+        ("[1,]", false),
+        ("01", false),
+        ("nul", false),
+    ] {
+        for name in &NAMES[..12] {
+            let json = format!("{{\"{name}\":{value}}}");
+            assert_eq!(serde_json::from_str::<Peek<'_>>(&json).is_ok(), is_sound, "{json}");
+            let walked = Peek::walked(json.as_bytes()).map(|(peek, _)| shown(&peek));
+            let found = walked.map(|shown| shown.into_iter().flatten().collect());
+            assert_eq!(found, is_sound.then(|| vec![value.to_owned()]), "{json}");
+        }
+    }
+    assert!(Peek::walked(b"{\"model\":\"\xff\"}").is_none());
 }
 
 #[test]
