@@ -35,6 +35,14 @@ fn by_words(text: &[u8]) -> usize {
     if let Some(last) = text.last_chunk::<WORD>() {
         return first_special(*last).map_or(text.len(), |place| text.len() - WORD + place);
     }
+    // Of what is shorter the first half of a word and the last, which may have bytes in common.
+    if let (Some(first), Some(last)) = (text.first_chunk::<HALF>(), text.last_chunk::<HALF>()) {
+        let halves =
+            u64::from(u32::from_le_bytes(*first)) | u64::from(u32::from_le_bytes(*last)) << (8 * HALF);
+        let place = first_special(halves.to_le_bytes());
+        return place
+            .map_or(text.len(), |place| if place < HALF { place } else { text.len() + place - WORD });
+    }
     rest.iter().position(|byte| is_special(*byte)).unwrap_or(text.len())
 }
 
@@ -66,6 +74,7 @@ fn specials(word: [u8; WORD]) -> u64 {
 }
 
 const WORD: usize = 8;
+const HALF: usize = WORD / 2;
 /// Nearly every key and most values end within these.
 const NEAR_BYTES: usize = 4 * WORD;
 const BLOCK: usize = 64;
