@@ -131,19 +131,24 @@ impl<'a> Walk<'a> {
     #[inline]
     fn string(&mut self) -> Option<bool> {
         let behind = self.at + 1;
-        let (mut block, from) = (behind / BLOCK, u64::MAX << (behind % BLOCK));
+        let (block, from) = (behind / BLOCK, u64::MAX << (behind % BLOCK));
         let marks = self.marked.block(block)?;
-        let (mut ends, mut backslashes) = (marks.quotes & from, marks.backslashes & from);
-        let mut earlier = 0;
-        while ends == 0 {
-            block += 1;
-            earlier |= backslashes;
-            let marks = self.marked.block(block)?;
-            (ends, backslashes) = (marks.quotes, marks.backslashes);
+        let ends = marks.quotes & from;
+        if ends == 0 {
+            return self.long_string(block + 1);
         }
-        self.at = place(block, ends) + 1;
         let before_end = !ends & ends.wrapping_sub(1);
-        Some(earlier | backslashes & before_end != 0)
+        let escaped = marks.backslashes & from & before_end != 0;
+        self.at = place(block, ends) + 1;
+        Some(escaped)
+    }
+
+    /// The same for one that does not end before this block; there may be any byte in it.
+    #[inline(never)]
+    fn long_string(&mut self, block: usize) -> Option<bool> {
+        let (block, ends) = self.marked.with_quotes(block)?;
+        self.at = place(block, ends) + 1;
+        Some(true)
     }
 
     /// Past an array or an object.
@@ -161,8 +166,7 @@ impl<'a> Walk<'a> {
                     return Some(());
                 }
             }
-            block = self.marked.with_brackets(block + 1)?;
-            left = self.marked.block(block)?.brackets;
+            (block, left) = self.marked.with_brackets(block + 1)?;
         }
     }
 
@@ -206,22 +210,40 @@ impl<'a> Marked<'a> {
 
     /// The marks of a block, which is never one before those asked for last. `None`: there is none, or no JSON.
     #[inline]
-    fn block(&mut self, block: usize) -> Option<Marks> {
+    fn block(&mut self, block: usize) -> Option<&Marks> {
         while block >= self.blocks.end {
             self.more()?;
         }
-        self.marks.get(block - self.blocks.start).copied()
+        self.marks.get(block - self.blocks.start)
     }
 
-    /// This block, or one behind it before which there are no brackets: a long text has none.
+    /// This block, or the first behind it, that has quotes, and these.
+    fn with_quotes(&mut self, block: usize) -> Option<(usize, u64)> {
+        self.with(block, |_| true, |marks| marks.quotes)
+    }
+
+    /// The same of brackets: a long text has none, so that whole batches are passed over.
+    fn with_brackets(&mut self, block: usize) -> Option<(usize, u64)> {
+        self.with(block, |marked| marked.brackets, |marks| marks.brackets)
+    }
+
+    /// The same of any kind, which a batch may have or not.
     #[inline]
-    fn with_brackets(&mut self, mut block: usize) -> Option<usize> {
+    fn with(
+        &mut self,
+        mut block: usize,
+        may_have: impl Fn(&Self) -> bool,
+        kind: impl Fn(&Marks) -> u64,
+    ) -> Option<(usize, u64)> {
         loop {
             while block >= self.blocks.end {
                 self.more()?;
             }
-            if self.brackets {
-                return Some(block);
+            if may_have(self) {
+                let left = self.marks.get(block - self.blocks.start..self.blocks.len())?;
+                if let Some(at) = left.iter().position(|marks| kind(marks) != 0) {
+                    return Some((block + at, kind(&left[at])));
+                }
             }
             block = self.blocks.end;
         }
