@@ -67,8 +67,18 @@ impl Front {
                 _ = &mut over => None,
             };
             let Some((head, raw)) = head else { return };
-            let request = Http1::new(guarded, head, raw);
-            match self.streams.request(request, left == 0, shutdown).await {
+            // Here, because to hand it on would be to move it with its head.
+            let mut request = Http1::new(guarded, head, raw);
+            let is_last = left == 0 || *shutdown.borrow();
+            if is_last {
+                request.make_last();
+            }
+            let next = match self.streams.answer(Client::Http1(&mut request)).await {
+                Direct::Whole => request.finish().await,
+                Direct::Broken => None,
+                Direct::Tunnel => Box::pin(self.streams.tunnel(request, is_last, shutdown)).await,
+            };
+            match next {
                 Some(next) => guarded = next,
                 None => return,
             }
@@ -114,31 +124,17 @@ impl Streams {
         boxed(|| self.gateway.direct(&mut client)).await
     }
 
-    /// One request of HTTP/1 to its end; gives the connection back where another may follow.
-    async fn request(
-        &self,
-        mut request: Http1,
-        is_last: bool,
-        shutdown: &ShutdownWatch,
-    ) -> Option<Box<Guarded>> {
-        if is_last || *shutdown.borrow() {
-            request.make_last();
-        }
-        match self.answer(Client::Http1(&mut request)).await {
-            Direct::Whole => request.finish().await,
-            Direct::Broken => None,
-            Direct::Tunnel => {
-                let (mut guarded, head) = request.into_parts();
-                guarded.ends_with(long_over(self.gateway.over.clone()));
-                let stream: Stream = guarded;
-                let mut session = ServerSession::new_http1(stream);
-                session.set_keepalive((!is_last && !*shutdown.borrow()).then_some(0));
-                // It reads its head itself, so it gets it once more.
-                session.set_pipelined_prefix(BytesMut::from(&head[..]));
-                let (stream, _) = self.proxy.process_new_http(session, shutdown).await?.consume();
-                Guarded::back(stream)
-            }
-        }
+    /// A tunnel of HTTP/1 to its end; gives the connection back where another request may follow.
+    async fn tunnel(&self, request: Http1, is_last: bool, shutdown: &ShutdownWatch) -> Option<Box<Guarded>> {
+        let (mut guarded, head) = request.into_parts();
+        guarded.ends_with(long_over(self.gateway.over.clone()));
+        let stream: Stream = guarded;
+        let mut session = ServerSession::new_http1(stream);
+        session.set_keepalive((!is_last && !*shutdown.borrow()).then_some(0));
+        // It reads its head itself, so it gets it once more.
+        session.set_pipelined_prefix(BytesMut::from(&head[..]));
+        let (stream, _) = self.proxy.process_new_http(session, shutdown).await?.consume();
+        Guarded::back(stream)
     }
 }
 
