@@ -203,7 +203,11 @@ pub fn let_in(client: &Client<'_>, let_in: bool) {
 /// Whether a connection is so old that it should end with this answer.
 pub fn is_old(client: &Client<'_>) -> bool {
     let guarded = client.connection();
-    guarded.is_some_and(|guarded| clock::now() - guarded.born >= guarded.rules.age)
+    // As old as it was when its last request came.
+    guarded.is_some_and(|guarded| {
+        let age = guarded.input.begun().map(|begun| begun.saturating_duration_since(guarded.born));
+        age.is_some_and(|age| age >= guarded.rules.age)
+    })
 }
 
 /// Makes the connection end impolitely where its end would be all that says that the answer is whole.

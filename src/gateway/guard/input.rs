@@ -38,6 +38,8 @@ pub(super) struct Input {
     first: Option<Instant>,
     /// When what is waited for must have come; `None`: that begins with the next look.
     deadline: Option<Instant>,
+    /// When the last head began to come.
+    begun: Option<Instant>,
     /// The exchange has ended: behind this request another may be handed on.
     follow: bool,
     /// When that other one may come.
@@ -89,9 +91,15 @@ impl Input {
             follow: false,
             not_before: None,
             deadline: Some(deadline),
+            begun: None,
             clock: Clock::default(),
             pace: Pace::default(),
         }
+    }
+
+    /// When the head that was read last began to come.
+    pub(super) fn begun(&self) -> Option<Instant> {
+        self.begun
     }
 
     /// The exchange has ended; what is left of its body is still to come first, and a pause where it was turned away.
@@ -200,7 +208,9 @@ impl Input {
             if self.held.is_empty() || (!*blank && self.held[..] == *b"\r") {
                 return Ok(None);
             }
-            let deadline = self.first.take().unwrap_or_else(|| now() + rules.head);
+            let begun = now();
+            self.begun = Some(begun);
+            let deadline = self.first.take().unwrap_or(begun + rules.head);
             (self.phase, self.deadline) = (Phase::Head(RequestHead::default()), Some(deadline));
         }
         let Phase::Head(head) = &mut self.phase else { return Ok(None) };
