@@ -15,6 +15,7 @@ use crate::refusal::Refusal;
 use crate::state::bodies::Share;
 use bytes::Bytes;
 use http::Version;
+use std::pin::pin;
 use std::time::Duration;
 
 /// How much may be read, how slowly.
@@ -125,7 +126,7 @@ async fn next(
     pace: &mut Pace,
     into: &mut Vec<u8>,
 ) -> Result<Read, Stop> {
-    match pace.within(rate, client.read(into)).await {
+    match pace.within(rate, pin!(client.read(into))).await {
         Some(Ok(read)) => Ok(read),
         Some(Err(fault)) => Err(unreadable(fault).map_or(Stop::ClientGone, Stop::Refused)),
         None => Err(too_slow().into()),

@@ -323,7 +323,7 @@ async fn exchange(
     let mut head = if let Some(head) = early {
         head
     } else {
-        let head = clock.within(wait, wire.head()).await;
+        let head = clock.within(wait, pin!(wire.head())).await;
         head.ok_or_else(|| NoAnswer::late(&wire, target.streams()))??
     };
     if !wire.is_sent() && !head.status.is_success() {
@@ -341,7 +341,8 @@ async fn exchange(
 async fn send(wire: &mut Wire, stall: Duration) -> Result<Option<AnswerHead>, NoAnswer> {
     loop {
         let before = wire.moved();
-        match within(stall, wire.sent_or_answered()).await {
+        let sent = within(stall, pin!(wire.sent_or_answered())).await;
+        match sent {
             Ok(done) => return Ok(done?),
             Err(_) if stands_still(wire.moved() - before, stall) => return Err(NoAnswer::stalled()),
             Err(_) => {}

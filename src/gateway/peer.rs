@@ -28,6 +28,7 @@ use pingora::upstreams::peer::{HttpPeer, Peer as _};
 use pingora::{BError, Error, ErrorType};
 use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use trust::Trust;
@@ -138,7 +139,7 @@ impl Upstream {
 
     async fn addresses(&self, channel: &Channel) -> Result<Arc<[IpAddr]>, Failure> {
         let looked_up = self.resolver.addresses(channel.dialed().0);
-        match within(channel.timeouts.connect, looked_up).await {
+        match within(channel.timeouts.connect, pin!(looked_up)).await {
             Ok(Ok(addresses)) => allowed(channel, addresses),
             Ok(Err(why)) => Err(Failure::new(FailureKind::Dns, Sent::NotBegun, why)),
             Err(_) => {

@@ -141,7 +141,7 @@ impl Reply<'_> {
         let ended = self.pass_whole(&mut answer, &relayed, &mut seen).await;
         // Up to where it broke off, if it did.
         if let Some(body) = seen.take() {
-            self.read_body(&body, &relayed);
+            self.read_body(&observe::answer(relayed.operation, &body), &body, &relayed);
         }
         match ended {
             Chunk::ClientGone => self.client_left(),
@@ -183,7 +183,7 @@ impl Reply<'_> {
                     if self.exchange.left == Some(piece.len() as u64)
                         && let Some(body) = seen.take()
                     {
-                        self.read_body(&body, relayed);
+                        self.read_body(&observe::answer(relayed.operation, &body), &body, relayed);
                     }
                     if !self.deliver(piece, &relayed.channel).await {
                         return Chunk::ClientGone;
@@ -202,7 +202,8 @@ impl Reply<'_> {
         let reading = std::mem::replace(&mut answer.reading, Reading::Whole);
         let Reading::Held(mut seen) = reading else { return Sent::Broken };
         let body = seen.take().unwrap_or_default();
-        let facts = self.read_body(&body, &relayed);
+        let facts = observe::answer(relayed.operation, &body);
+        self.read_body(&facts, &body, &relayed);
         let mut edits = relayed
             .binding
             .as_ref()
@@ -299,14 +300,12 @@ impl Reply<'_> {
         self.exchange.told(observer.told());
     }
 
-    /// Reads a whole answer, and books what it says.
-    fn read_body(&mut self, body: &[u8], relayed: &Relayed<'_>) -> AnswerFacts {
-        let facts = observe::answer(relayed.operation, body);
-        self.read(&facts, relayed);
+    /// Books what was read of a whole answer.
+    fn read_body(&mut self, facts: &AnswerFacts, body: &[u8], relayed: &Relayed<'_>) {
+        self.read(facts, relayed);
         if self.exchange.telling() == Telling::Trace {
             self.exchange.told(Some(&observe::told(relayed.operation, body)));
         }
-        facts
     }
 
     /// Books what a whole answer says.

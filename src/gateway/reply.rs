@@ -25,6 +25,7 @@ use crate::refusal::Refusal;
 use crate::world::World;
 use bytes::Bytes;
 use http::{StatusCode, Version};
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -215,8 +216,11 @@ impl Reply<'_> {
             self.client.make_last();
         }
         // Pingora bounds the writes of a body, not those of a head and of the end.
-        let written = within(self.patience(), self.client.write_head(head));
-        let written = written.await.is_ok_and(|written| written.is_ok());
+        let patience = self.patience();
+        let written = {
+            let written = pin!(self.client.write_head(head));
+            within(patience, written).await.is_ok_and(|written| written.is_ok())
+        };
         if !written {
             self.client_has_gone();
         }
@@ -258,7 +262,7 @@ impl Reply<'_> {
         let (patience, over) = (self.patience(), self.over);
         let ended = tokio::select! {
             biased;
-            ended = within(patience, self.client.end()) => ended,
+            ended = async { within(patience, pin!(self.client.end())).await } => ended,
             () = async { long_over(over.clone()).await } => {
                 self.client_has_gone();
                 return self.client_left();

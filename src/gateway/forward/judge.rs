@@ -16,6 +16,7 @@ use crate::protocol::observe::{self, Phase, Progress, StreamObserver};
 use crate::protocol::websocket::handshake;
 use crate::protocol::{Operation, encoding};
 use bytes::Bytes;
+use std::pin::pin;
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -141,7 +142,8 @@ async fn whole(upstream: &Upstream, mut answer: Box<Answer>, target: &Target<'_>
     let idle = target.channel.timeouts.idle;
     let mut wait = answer.at_first(upstream.now(), idle);
     loop {
-        match within(wait, answer.wire.read()).await {
+        let read = within(wait, pin!(answer.wire.read())).await;
+        match read {
             Ok(Ok(Some(chunk))) => {
                 wait = idle;
                 if !seen.keep(&chunk) {
@@ -210,7 +212,8 @@ async fn first_event(upstream: &Upstream, mut answer: Box<Answer>, target: &Targ
     };
     let (wire, held) = (&mut answer.wire, &mut answer.held);
     let left = Duration::from_nanos(answer.deadline.saturating_sub(upstream.now()));
-    match within(left, until_event(wire, held, &mut passing)).await {
+    let progress = within(left, pin!(until_event(wire, held, &mut passing))).await;
+    match progress {
         Ok(Some(Progress::ErrorFirst(words))) => {
             let kind = status::stream_failure_kind(target.dialect(), &words, target.mapped());
             let detail = status::detail(&words, target.secrets);

@@ -16,6 +16,7 @@ use crate::stage::translated::Translation;
 use crate::translate::{self, Aggregate, Decoder, Encoder, Ending, Fault, Loss, unified};
 use bytes::{Bytes, BytesMut};
 use http::StatusCode;
+use std::pin::pin;
 use std::time::Duration;
 
 /// An answer of ours made of the provider's.
@@ -124,7 +125,7 @@ pub(super) async fn collected(
     let mut share = target.bodies.share();
     let mut wait = Duration::from_nanos(answer.deadline.saturating_sub(upstream.now()));
     loop {
-        let chunk = match within(wait, answer.wire.read()).await {
+        let chunk = match within(wait, pin!(answer.wire.read())).await {
             Ok(Ok(Some(chunk))) if share.grow(chunk.len()) => chunk,
             Ok(Ok(Some(_))) => return unreadable(status, "an answer too long to hold"),
             Ok(Ok(None)) => break,

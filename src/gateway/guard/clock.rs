@@ -1,7 +1,7 @@
 //! Time for those who wait again and again: a timer that is set anew for every wait, and seldom rings.
 
 use std::future::{Future, poll_fn};
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::time::error::Elapsed;
@@ -29,8 +29,12 @@ impl Clock {
     }
 
     /// Does this within so much time; `None`: it took longer.
-    pub async fn within<T>(&mut self, limit: Duration, work: impl Future<Output = T>) -> Option<T> {
-        let (mut work, deadline) = (pin!(work), now() + limit);
+    pub async fn within<T>(
+        &mut self,
+        limit: Duration,
+        mut work: Pin<&mut impl Future<Output = T>>,
+    ) -> Option<T> {
+        let deadline = now() + limit;
         poll_fn(|context| match work.as_mut().poll(context) {
             Poll::Ready(done) => Poll::Ready(Some(done)),
             Poll::Pending if self.has_struck(deadline, context) => Poll::Ready(None),
@@ -41,9 +45,8 @@ impl Clock {
 }
 
 /// Does this within so much time, which begins where it has to be waited for: most that can be done at once is, and needs
-/// no timer.
-pub async fn within<T>(limit: Duration, work: impl Future<Output = T>) -> Result<T, Elapsed> {
-    let mut work = pin!(work);
+/// no timer. The work is pinned by who has it, because to take it would be to move all of it, twice.
+pub async fn within<T>(limit: Duration, mut work: Pin<&mut impl Future<Output = T>>) -> Result<T, Elapsed> {
     match poll_fn(|context| Poll::Ready(work.as_mut().poll(context))).await {
         Poll::Ready(done) => Ok(done),
         Poll::Pending => timeout(limit, work).await,
@@ -60,6 +63,7 @@ pub fn now() -> Instant {
 mod tests {
     use super::*;
     use std::future::{pending, ready};
+    use std::pin::pin;
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -88,14 +92,14 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_takes_too_long_is_given_up() {
-        assert_eq!(within(Duration::ZERO, ready(1)).await, Ok(1));
+        assert_eq!(within(Duration::ZERO, pin!(ready(1))).await, Ok(1));
         let began = now();
-        assert!(within(SECOND, pending::<()>()).await.is_err());
+        assert!(within(SECOND, pin!(pending::<()>())).await.is_err());
         assert!(now() - began >= SECOND);
         let mut clock = Clock::default();
-        assert_eq!(clock.within(60 * SECOND, sleep_until(now() + SECOND)).await, Some(()));
+        assert_eq!(clock.within(60 * SECOND, pin!(sleep_until(now() + SECOND))).await, Some(()));
         let began = now();
-        assert_eq!(clock.within(SECOND, pending::<()>()).await, None);
+        assert_eq!(clock.within(SECOND, pin!(pending::<()>())).await, None);
         assert!(now() - began >= SECOND && now() - began < 2 * SECOND);
     }
 }

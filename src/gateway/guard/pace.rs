@@ -6,7 +6,7 @@
 
 use super::clock::{Clock, now};
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -56,8 +56,7 @@ pub struct Pace {
 
 impl Pace {
     /// The work's result; `None`: bytes it waits for came too slowly.
-    pub async fn within<T>(&mut self, rate: &Rate, work: impl Future<Output = T>) -> Option<T> {
-        let mut work = pin!(work);
+    pub async fn within<T>(&mut self, rate: &Rate, mut work: Pin<&mut impl Future<Output = T>>) -> Option<T> {
         poll_fn(|context| match work.as_mut().poll(context) {
             Poll::Ready(done) => Poll::Ready(Some(done)),
             Poll::Pending if self.is_late(rate, context) => Poll::Ready(None),
@@ -101,6 +100,7 @@ impl Pace {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::pin::pin;
     use tokio::time::advance;
 
     /// The stopped clock goes on when nothing else is to do.
@@ -114,7 +114,7 @@ mod tests {
     async fn late_after(rate: Rate, bytes: usize, every: Duration) -> u64 {
         let (mut pace, began) = (Pace::default(), now());
         loop {
-            if pace.within(&rate, passing(every)).await.is_none() {
+            if pace.within(&rate, pin!(passing(every))).await.is_none() {
                 return now().duration_since(began).as_secs();
             }
             pace.moved(bytes);
@@ -141,7 +141,7 @@ mod tests {
         let mut pace = Pace::default();
         pace.moved(1 << 30);
         let began = now();
-        assert_eq!(pace.within(&RATE, std::future::pending::<()>()).await, None);
+        assert_eq!(pace.within(&RATE, pin!(std::future::pending::<()>())).await, None);
         assert_eq!(now().duration_since(began).as_secs(), 20);
     }
 
