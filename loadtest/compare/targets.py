@@ -111,25 +111,25 @@ def provider(args, folder, name="provider", events=100, wait_ms=0, pace_ms=0):
     return Server(name, words, folder, core=1, says=r"listen=[\d.]+:(\d+)")
 
 
-def tollgate(args, folder, upstream, name="tollgate", keys=1, before=(), more=""):
+def tollgate(args, folder, upstream, name="tollgate", keys=1, before=(), more="", threads=1):
     """Everything on: a key with limits, an alias, metrics, the access log in a file; and what else the configuration shall say."""
     home = os.path.join(folder, name)
     # The log in a folder of its own, as it would be: the configuration's is watched.
     os.makedirs(os.path.join(home, "log"), exist_ok=True)
     config = os.path.join(home, "tollgate.toml")
     with open(config, "w") as file:
-        file.write(configuration(upstream, keys) + more)
+        file.write(configuration(upstream, keys, threads=threads) + more)
     server = Server(name, [*before, args.binary, "run", "-c", config], home, says=r"listen=\"?\[?\"?127\.0\.0\.1:(\d+)", wait=60)
     server.config = config
     return server
 
 
-def configuration(upstream, keys=1, channels=1):
+def configuration(upstream, keys=1, channels=1, threads=1):
     text = f"""
 [server]
 listen = ["127.0.0.1:0"]
 admin = "127.0.0.1:0"
-threads = 1
+threads = {threads}
 [server.limits]
 connections = 20000
 connections_per_ip = 20000
