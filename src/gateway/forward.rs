@@ -163,7 +163,7 @@ pub struct Link {
     pub connect: Option<Duration>,
     /// Whether the request was sent once more, on another connection.
     pub resent: bool,
-    /// From when on it could be sent.
+    /// From when on it could be sent, and once it has been, since when its provider could work on it.
     pub since: Nanos,
 }
 
@@ -289,7 +289,7 @@ async fn carry(
             Ok(wire) => wire,
             Err(failure) => return Outcome::Failed(failure),
         };
-        let lost = match exchange(upstream, wire, (target, outgoing), clock).await {
+        let lost = match exchange(upstream, wire, (target, outgoing), (&mut *link, &mut *clock)).await {
             Ok(answer) => return judge::judge(upstream, answer, target).await,
             Err(NoAnswer::Failed(failure)) => return Outcome::Failed(failure),
             Err(NoAnswer::Lost(lost)) => lost,
@@ -311,7 +311,7 @@ async fn exchange(
     upstream: &Upstream,
     mut wire: Wire,
     (target, outgoing): (&Target<'_>, &Outgoing),
-    clock: &mut Clock,
+    (link, clock): (&mut Link, &mut Clock),
 ) -> Result<Box<Answer>, NoAnswer> {
     let timeouts = &target.channel.timeouts;
     let limit = if target.streams() { timeouts.first_byte } else { timeouts.response };
@@ -319,7 +319,8 @@ async fn exchange(
     let early = send(&mut wire, limit.min(SEND_STALL_MAX)).await?;
     // After a send that broke, an answer is either there or never comes.
     let wait = if early.is_some() || wire.is_sent() { limit } else { limit.min(AFTER_BROKEN_SEND) };
-    let deadline = upstream.now().saturating_add(u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX));
+    link.since = upstream.now();
+    let deadline = link.since.saturating_add(u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX));
     let mut head = if let Some(head) = early {
         head
     } else {
