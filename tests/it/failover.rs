@@ -2,7 +2,7 @@
 
 use crate::support::client::Ended;
 use crate::support::speech::{MODEL, Speech};
-use crate::support::{Gateway, channel, credential, key, provider};
+use crate::support::{Gateway, StillWorld, channel, credential, key, provider};
 use serde_json::Value;
 use std::fmt::Write as _;
 use tollgate_loadtest::{Fault, Provider, ReservedPort, Selector};
@@ -215,7 +215,8 @@ async fn a_pooled_connection_that_died_costs_nobody_an_error() {
     for fault in [Fault::CloseSilently, Fault::Reset] {
         for body in [2 * 1024, 5 * 1024 * 1024] {
             let upstream = provider().await;
-            let gateway = Gateway::start(&(channel("only", "openai", &upstream, "") + &key())).await;
+            let text = channel("only", "openai", &upstream, "") + &key();
+            let gateway = Gateway::in_world("", &text, StillWorld::new()).await;
             upstream.script(Selector::Any, vec![Fault::None, fault.clone()]);
             let text =
                 format!(r#"{{"model":"m","messages":[{{"role":"user","content":"{}"}}]}}"#, "x".repeat(body));

@@ -121,18 +121,26 @@ impl Puppet {
     /// The next request's connection, the request being read.
     async fn request(&self) -> TcpStream {
         let (mut socket, _) = self.0.accept().await.expect("the gateway connects");
-        let mut seen = Vec::new();
-        loop {
-            assert!(socket.read_buf(&mut seen).await.expect("the request") > 0, "the gateway left");
-            let text = String::from_utf8_lossy(&seen);
-            let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
-            let length = head.to_lowercase().split_once("content-length: ").and_then(|(_, rest)| {
-                rest.split("\r\n").next().and_then(|length| length.parse::<usize>().ok())
-            });
-            if body.len() >= length.expect("a length") {
-                return socket;
-            }
+        read_request(&mut socket).await;
+        socket
+    }
+}
+
+/// Reads a request to its end.
+async fn read_request(socket: &mut TcpStream) {
+    let mut seen = Vec::new();
+    let head = loop {
+        assert!(socket.read_buf(&mut seen).await.expect("the request") > 0, "the gateway left");
+        if let Some(end) = seen.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
+            break String::from_utf8_lossy(&seen[..end]).to_lowercase();
         }
+    };
+    let length = head
+        .split_once("content-length: ")
+        .and_then(|(_, rest)| rest.split("\r\n").next().and_then(|length| length.parse::<usize>().ok()));
+    let whole = head.len() + 4 + length.expect("a length");
+    while seen.len() < whole {
+        assert!(socket.read_buf(&mut seen).await.expect("the request") > 0, "the gateway left");
     }
 }
 

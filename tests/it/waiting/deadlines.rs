@@ -1,10 +1,11 @@
 //! Every wait for a provider has an end with a name of its own, and what was slow is not asked twice by impatience.
 
-use super::{Blackhole, House, Puppet, VERSIONS, channel_at, gateway};
+use super::{Blackhole, House, Puppet, VERSIONS, answer, channel_at, gateway, read_request};
 use crate::support::client::{self, Ended};
 use crate::support::speech::{MODEL, Speech};
-use crate::support::{Gateway, KEY, channel, key, provider};
+use crate::support::{Gateway, KEY, StillWorld, channel, key, provider};
 use serde_json::{Value, json};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt as _;
 use tollgate_loadtest::{DripFrom, Fault, Options, Provider, Selector, Then};
@@ -299,4 +300,50 @@ async fn held_answers_that_break_off_are_the_channels_fault() {
         // Nothing had gone down, so the next channel answers, and the one that broke off comes to rest.
         assert_eq!((house.first.request_count(), house.second.request_count()), (3, 6), "{fault:?}");
     }
+}
+
+/// How long a kept connection may have been silent before its end counts as a provider's is counted from when it had all of the
+/// request: one that is long in the sending goes again like any other.
+#[tokio::test]
+async fn a_long_request_on_a_kept_connection_that_had_died_is_sent_once_more() {
+    let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+    // So that what is not read here is not sent either, but for what the sender's side holds.
+    socket.set_recv_buffer_size(16 << 10).expect("a small buffer");
+    socket.bind("127.0.0.1:0".parse().expect("an address")).expect("a port");
+    let puppet = Puppet(socket.listen(8).expect("it listens"));
+    let world = StillWorld::new();
+    let text = puppet.channel("only", Speech::Chat, "") + &key();
+    let gateway = Gateway::in_world("", &text, Arc::<StillWorld>::clone(&world)).await;
+    let ask = |bytes: usize| {
+        let said = "x".repeat(bytes);
+        let body = format!(r#"{{"model":"{MODEL}","messages":[{{"role":"user","content":"{said}"}}]}}"#);
+        let authorization = format!("Bearer {KEY}");
+        let addr = gateway.addr();
+        async move {
+            let headers = [("authorization", authorization.as_str())];
+            client::post(addr, "/v1/chat/completions", &headers, body.as_bytes()).await
+        }
+    };
+    let provider = async {
+        let mut kept = puppet.request().await;
+        answer(&mut kept, 200, "{}").await;
+        kept
+    };
+    let (first, mut kept) = tokio::join!(ask(10), provider);
+    assert_eq!(first.status, 200, "{}", first.text());
+    let provider = async {
+        kept.readable().await.expect("the request begins");
+        world.advance(Duration::from_secs(5));
+        read_request(&mut kept).await;
+        drop(kept);
+        let mut fresh = puppet.request().await;
+        answer(&mut fresh, 200, "{}").await;
+        std::future::pending::<()>().await;
+    };
+    // More than the kernel keeps of what is to be sent.
+    let second =
+        tokio::select! { second = ask(12 << 20) => second, () = provider => unreachable!("it never ends") };
+    assert_eq!(second.status, 200, "{}", second.text());
+    let lines = gateway.log.lines(2).await;
+    assert_eq!(lines[1]["attempts"][0]["resent"], true, "{}", lines[1]);
 }
