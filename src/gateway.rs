@@ -240,7 +240,7 @@ impl Gateway {
         let bounds = body::Bounds::of(&key, server);
         let (body, received) = body::read(client, bounds, &mut share).await?;
         exchange.record.bytes_in = received;
-        let read_at = self.world.now();
+        let read_at = self.world.lately();
         let inspection = inspect::read(entry.operation, &client.head().headers, &body)?;
         // Now, because the body has just come from memory.
         let request_tokens = estimate::tokens_of(entry.operation, &body);
@@ -284,7 +284,7 @@ impl Gateway {
         let mut again = self.first(exchange, &mut accepted);
         loop {
             let next = again.take().map(Next::Attempt);
-            let now = self.world.now();
+            let now = self.world.lately();
             let next = next.unwrap_or_else(|| accepted.plan.next(&live, &self.registry, now));
             let mut attempt = match next {
                 Next::Attempt(attempt) => attempt,
@@ -360,7 +360,7 @@ impl Gateway {
         };
         let mut reply = self.reply(client, exchange);
         let attempted = forward::attempt(&self.upstream, &target, &mut reply).await;
-        let now = self.world.now();
+        let now = self.world.lately();
         let tried = attempted.tried(elapsed(exchange.attempt_began, now), &target);
         self.learn(exchange, &accepted.plan, attempt, (&tried, now));
         if matches!(attempted.outcome, Outcome::Answered(_)) {
@@ -401,7 +401,7 @@ impl Gateway {
         exchange.slot = attempt.slot.take();
         exchange.charges.extend(attempt.charge.take());
         let sent = self.reply(client, exchange).relay(answer, relayed).await;
-        let now = self.world.now();
+        let now = self.world.lately();
         exchange.answered_until(now);
         self.judge_end(exchange, &attempt, now);
         sent

@@ -31,7 +31,7 @@ impl Gateway {
     ) -> Result<Permit, Refusal> {
         let mut may_look_again = self.registry.lender().mode() == Mode::Shared;
         for _ in 0..LOANS_MAX {
-            match admit::admit(live, &self.registry, key, medium, self.world.now()) {
+            match admit::admit(live, &self.registry, key, medium, self.world.lately()) {
                 Ok(permit) => return Ok(permit),
                 Err(Denied::Refused(refusal))
                     if may_look_again && refusal.code == Code::ConcurrencyLimitExceeded =>
@@ -55,7 +55,7 @@ impl Gateway {
         wanted: (&str, Amount),
     ) -> Result<Charge, Refusal> {
         for _ in 0..LOANS_MAX {
-            match admit::reserve(live, key, permit, wanted, self.world.now()) {
+            match admit::reserve(live, key, permit, wanted, self.world.lately()) {
                 Ok(charge) => return Ok(charge),
                 Err(Denied::Refused(refusal)) => return Err(refusal),
                 Err(Denied::Borrow(loan)) => lent(loan).await,
@@ -98,7 +98,7 @@ impl Gateway {
     /// The next attempt, for what cannot wait for a place; with what has to be borrowed for it.
     pub(super) async fn attempt_at_once(&self, live: &Live, plan: &mut Plan) -> Result<Attempt, Refusal> {
         loop {
-            match plan.at_once(live, &self.registry, self.world.now()) {
+            match plan.at_once(live, &self.registry, self.world.lately()) {
                 Ok(attempt) => return Ok(*attempt),
                 Err(Denied::Refused(refusal)) => return Err(refusal),
                 Err(Denied::Borrow(loan)) => lent(loan).await,

@@ -213,11 +213,11 @@ impl Client<'_> {
         }
     }
 
-    /// Sends the head of its answer.
-    pub async fn write_head(&mut self, head: AnswerHead) -> Result<(), Gone> {
+    /// Sends the head of its answer, in this second since the Unix epoch.
+    pub async fn write_head(&mut self, head: AnswerHead, unix: u64) -> Result<(), Gone> {
         match self {
             Self::Http1(request) => {
-                request.write_head(head);
+                request.write_head(head, unix);
                 Ok(())
             }
             Self::Pingora(session, _) => {

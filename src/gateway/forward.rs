@@ -294,7 +294,7 @@ async fn carry(
             Err(NoAnswer::Failed(failure)) => return Outcome::Failed(failure),
             Err(NoAnswer::Lost(lost)) => lost,
         };
-        let now = upstream.now();
+        let now = upstream.lately();
         let again = !link.resent
             && resend::may_resend(lost.stage, link.origin, now.saturating_sub(link.since), target.creates)
             && target.plan.pays_resend(now);
@@ -319,7 +319,7 @@ async fn exchange(
     let early = send(&mut wire, limit.min(SEND_STALL_MAX)).await?;
     // After a send that broke, an answer is either there or never comes.
     let wait = if early.is_some() || wire.is_sent() { limit } else { limit.min(AFTER_BROKEN_SEND) };
-    link.since = upstream.now();
+    link.since = upstream.lately();
     let deadline = link.since.saturating_add(u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX));
     let mut head = if let Some(head) = early {
         head

@@ -74,7 +74,7 @@ impl Upstream {
     pub async fn connect(&self, target: (&Channel, &Secret), link: &mut Link) -> Result<Wire, Failure> {
         let (channel, credential) = target;
         let addresses = self.addresses(channel).await?;
-        let (started, mut last) = (self.world.now(), None);
+        let (started, mut last) = (self.world.lately(), None);
         let tried = addresses.len().min(ADDRESSES_TRIED_MAX);
         for (at, address) in addresses.iter().take(tried).enumerate() {
             let began = if at == 0 { started } else { self.world.now() };
@@ -148,9 +148,9 @@ impl Upstream {
         }
     }
 
-    /// What the clock says; for waits that go over several steps.
-    pub fn now(&self) -> Nanos {
-        self.world.now()
+    /// What the clock said last; for waits that go over several steps.
+    pub fn lately(&self) -> Nanos {
+        self.world.lately()
     }
 }
 

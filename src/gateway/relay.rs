@@ -162,7 +162,7 @@ impl Reply<'_> {
         let idle = relayed.channel.timeouts.idle;
         let mut silence = Silence::new(Some(idle), None);
         if answer.held.is_empty() {
-            silence = silence.at_first(answer.at_first(self.world.now(), idle));
+            silence = silence.at_first(answer.at_first(self.world.lately(), idle));
         }
         let mut early = std::mem::take(&mut answer.held).into_iter();
         loop {

@@ -156,7 +156,7 @@ impl Reply<'_> {
         if snapshot.server.loss_header && !self.exchange.record.losses.is_empty() {
             headers.set("x-tollgate-losses", header_text(&self.exchange.record.losses.words().join("; ")));
         }
-        let now = self.world.now();
+        let now = self.world.lately();
         let (dialect, now_unix) = (self.exchange.record.dialect, self.exchange.unix_at(now));
         for view in self.limits(now) {
             render::limit_headers(dialect, &view, now_unix, headers);
@@ -216,9 +216,9 @@ impl Reply<'_> {
             self.client.make_last();
         }
         // Pingora bounds the writes of a body, not those of a head and of the end.
-        let patience = self.patience();
+        let (patience, unix) = (self.patience(), self.exchange.unix_at(now));
         let written = {
-            let written = pin!(self.client.write_head(head));
+            let written = pin!(self.client.write_head(head, unix));
             within(patience, written).await.is_ok_and(|written| written.is_ok())
         };
         if !written {

@@ -80,7 +80,7 @@ impl Gateway {
     }
 
     pub(super) fn when(&self, exchange: &Exchange) -> When {
-        let (began_unix, now) = (exchange.began_unix(), self.world.now());
+        let (began_unix, now) = (exchange.began_unix(), self.world.lately());
         When { began_unix, now_unix: exchange.unix_at(now), now }
     }
 }

@@ -65,7 +65,7 @@ impl Tokens {
         google: &Arc<Google>,
     ) -> Result<(Secret, bool), Failure> {
         let held = Arc::clone(&self.held.entry(google.digest).or_default());
-        let now = upstream.now();
+        let now = upstream.lately();
         let Some(token) = held.good(now) else {
             let issued =
                 timeout(WAIT_MAX, held.issue(upstream.world(), None, fetched(upstream, google))).await;

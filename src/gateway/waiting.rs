@@ -12,6 +12,7 @@ use crate::gateway::wire::AnswerHead;
 use crate::protocol::fields::Fields;
 use crate::protocol::fields::names::{CACHE_CONTROL, CONTENT_TYPE};
 use crate::protocol::{Operation, render};
+use crate::world;
 use bytes::Bytes;
 use http::StatusCode;
 use std::future::{Future, pending, poll_fn};
@@ -109,10 +110,13 @@ impl Reply<'_> {
         }
         let left = self.exchange.has_left();
         let (draining, over) = (self.draining, self.over);
-        let deadline = wait.map(|wait| clock::now() + wait);
         let clock = &mut self.exchange.clock;
-        let silent = poll_fn(|context| match deadline {
-            Some(deadline) if clock.has_struck(deadline, context) => Poll::Ready(()),
+        let mut deadline = None;
+        // It begins where there is something to wait for.
+        let silent = poll_fn(|context| match wait {
+            Some(wait) if clock.has_struck(*deadline.get_or_insert_with(|| clock::now() + wait), context) => {
+                Poll::Ready(())
+            }
             _ => Poll::Pending,
         });
         tokio::select! {
@@ -206,7 +210,7 @@ pub async fn woken_when_over<T>(
     let mut has_come = false;
     poll_fn(|context| {
         has_come = has_come || over.as_mut().poll(context).is_ready();
-        work.as_mut().poll(context)
+        world::turn(|| work.as_mut().poll(context))
     })
     .await
 }

@@ -5,6 +5,8 @@
 //! Invariants: what was written is on its way before anybody waits for something else ([`Http1::gone`]); of an answer that
 //! was not ended no end is written; a connection serves again only where both directions are complete.
 
+mod date;
+
 use crate::gateway::client::Gone;
 use crate::gateway::guard::clock::Clock;
 use crate::gateway::guard::{Guarded, Read};
@@ -14,7 +16,6 @@ use crate::protocol::parts::Parts;
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use http::{Method, StatusCode, Version};
 use pingora::protocols::Shutdown;
-use pingora::protocols::http::date::get_cached_date;
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -131,7 +132,8 @@ impl Http1 {
         .await;
     }
 
-    pub(super) fn write_head(&mut self, mut head: AnswerHead) {
+    /// Its head, of this second since the Unix epoch.
+    pub(super) fn write_head(&mut self, mut head: AnswerHead, unix: u64) {
         self.answer = self.framing(&head);
         if self.answer == Answer::UntilClose {
             self.stays = false;
@@ -158,7 +160,7 @@ impl Http1 {
             _ if self.stays => b"\r\nconnection: keep-alive\r\n\r\n",
             _ => b"\r\nconnection: close\r\n\r\n",
         };
-        put(out, &[b"date: ", get_cached_date().as_bytes(), connection]);
+        put(out, &[b"date: ", &date::of(unix), connection]);
     }
 
     /// How the body behind this head ends (RFC 9112 section 6.3).

@@ -140,7 +140,7 @@ async fn whole(upstream: &Upstream, mut answer: Box<Answer>, target: &Target<'_>
         Outcome::Failed(Failure { status, ..Failure::new(kind, Sent::MaybeBegun, detail) })
     };
     let idle = target.channel.timeouts.idle;
-    let mut wait = answer.at_first(upstream.now(), idle);
+    let mut wait = answer.at_first(upstream.lately(), idle);
     loop {
         let read = within(wait, pin!(answer.wire.read())).await;
         match read {
@@ -211,7 +211,7 @@ async fn first_event(upstream: &Upstream, mut answer: Box<Answer>, target: &Targ
         Outcome::Failed(Failure { status: Some(status), ..Failure::new(kind, sent, detail) })
     };
     let (wire, held) = (&mut answer.wire, &mut answer.held);
-    let left = Duration::from_nanos(answer.deadline.saturating_sub(upstream.now()));
+    let left = Duration::from_nanos(answer.deadline.saturating_sub(upstream.lately()));
     let progress = within(left, pin!(until_event(wire, held, &mut passing))).await;
     match progress {
         Ok(Some(Progress::ErrorFirst(words))) => {

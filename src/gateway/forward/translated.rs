@@ -123,7 +123,7 @@ pub(super) async fn collected(
     let mut collector = Collector::new(target, translation);
     let status = answer.head.status.as_u16();
     let mut share = target.bodies.share();
-    let mut wait = Duration::from_nanos(answer.deadline.saturating_sub(upstream.now()));
+    let mut wait = Duration::from_nanos(answer.deadline.saturating_sub(upstream.lately()));
     loop {
         let chunk = match within(wait, pin!(answer.wire.read())).await {
             Ok(Ok(Some(chunk))) if share.grow(chunk.len()) => chunk,

@@ -75,7 +75,7 @@ impl Kept {
         if shelves.count >= self.most {
             shelves.forget_oldest();
         }
-        shelves.by_peer.entry(peer).or_default().push_back(Idle { stream, since: world.now() });
+        shelves.by_peer.entry(peer).or_default().push_back(Idle { stream, since: world.lately() });
         shelves.count += 1;
         if !std::mem::replace(&mut shelves.swept, true) {
             drop(tokio::spawn(look_after(Arc::downgrade(self), Arc::clone(world))));
