@@ -63,7 +63,7 @@ pub(in crate::protocol) fn is_odd_target(target: &[u8]) -> bool {
 
 /// Sets the highest bit of the first control byte, tabs among them; of bytes behind it, and the lower bits, say nothing.
 #[inline]
-pub(in crate::protocol) fn controls(word: u64) -> u64 {
+fn controls(word: u64) -> u64 {
     below(word, b' ') | is(word, 0x7f)
 }
 
@@ -111,12 +111,12 @@ fn is(word: u64, byte: u8) -> u64 {
 }
 
 /// The same byte eight times.
-pub(in crate::protocol) const fn all(byte: u8) -> u64 {
+const fn all(byte: u8) -> u64 {
     u64::from_le_bytes([byte; 8])
 }
 
 /// The highest bit of each byte.
-pub(in crate::protocol) const HIGH: u64 = all(0x80);
+const HIGH: u64 = all(0x80);
 
 #[cfg(test)]
 mod tests {
