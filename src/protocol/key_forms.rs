@@ -4,55 +4,65 @@
 //! stand in is also a place that is stripped before the upstream, whether or not the key there was used.
 
 use crate::protocol::fields::{Fields, Listed, both, names, printable};
-use crate::secret::Secret;
 
 /// What a request presents as its key.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Presented {
+pub enum Presented<T> {
     /// Nothing in any place.
     Missing,
     /// Something in some place, and nowhere a key; says what is wrong with its form.
     Malformed(&'static str),
-    /// Well-formed keys in the order they count, at least one.
-    Keys(Vec<Secret>),
+    /// Well-formed keys that nobody knows.
+    Unknown,
+    /// A key, as who knows it knows it.
+    Known(T),
 }
 
-/// The keys of a request, in the order: `Authorization`, `x-api-key`, `x-goog-api-key`, `api-key`, `?key=`,
-/// `Sec-WebSocket-Protocol`; each of them may be several between commas. `query_key` is the entry's, which is set for Gemini's
-/// paths and for a WebSocket's only.
-pub fn presented(headers: &Fields, query_key: Option<&str>) -> Presented {
-    let mut found = Found::default();
-    headers.all(names::AUTHORIZATION).for_each(|value| found.line(bearer(value)));
+/// The first of the keys of a request that somebody knows, in the order: `Authorization`, `x-api-key`, `x-goog-api-key`, `api-key`,
+/// `?key=`, `Sec-WebSocket-Protocol`; each of them may be several between commas. `query_key` is the entry's, which is set for
+/// Gemini's paths and for a WebSocket's only.
+pub fn presented<T>(
+    headers: &Fields,
+    query_key: Option<&str>,
+    know: impl FnMut(&str) -> Option<T>,
+) -> Presented<T> {
+    let mut search = Search { know, known: None, keys: 0, wrong: None };
+    headers.all(names::AUTHORIZATION).for_each(|value| search.line(bearer(value)));
     for name in KEY_HEADERS {
-        headers.all(name).for_each(|value| found.line(ascii(value)));
+        headers.all(name).for_each(|value| search.line(ascii(value)));
     }
     if let Some(key) = query_key {
-        found.line(Ok(key));
+        search.line(Ok(key));
     }
     let socket = headers.all(names::SEC_WEBSOCKET_PROTOCOL).flat_map(subprotocols);
-    socket.for_each(|form| found.take(form));
-    match (found.keys.is_empty(), found.wrong) {
-        (false, _) => Presented::Keys(found.keys),
-        (true, Some(problem)) => Presented::Malformed(problem),
-        (true, None) => Presented::Missing,
+    socket.for_each(|form| search.take(form));
+    match search {
+        Search { known: Some(known), .. } => Presented::Known(known),
+        Search { keys: 1.., .. } => Presented::Unknown,
+        Search { wrong: Some(problem), .. } => Presented::Malformed(problem),
+        Search { .. } => Presented::Missing,
     }
 }
 
-/// What has been found so far.
-#[derive(Default)]
-struct Found {
-    keys: Vec<Secret>,
+/// A look at all places.
+struct Search<K, T> {
+    know: K,
+    known: Option<T>,
+    /// How many were asked about.
+    keys: usize,
     /// What was wrong first.
     wrong: Option<&'static str>,
 }
 
-impl Found {
+impl<T, K: FnMut(&str) -> Option<T>> Search<K, T> {
     /// The keys of a line: programs that take several for one provider have them between commas, and some send the whole
     /// line.
     fn line(&mut self, line: Result<&str, &'static str>) {
         // As a whole first: somebody's key may have a comma in it.
         self.take(line.and_then(check_form));
-        if let Some(listed) = line.ok().filter(|line| memchr::memchr(b',', line.as_bytes()).is_some()) {
+        if self.known.is_none()
+            && let Some(listed) = line.ok().filter(|line| memchr::memchr(b',', line.as_bytes()).is_some())
+        {
             let pieces = listed.split(',').map(str::trim).filter(|piece| !piece.is_empty());
             pieces.for_each(|piece| self.take(check_form(piece)));
         }
@@ -60,12 +70,9 @@ impl Found {
 
     fn take(&mut self, form: Result<&str, &'static str>) {
         match form {
-            Ok(key) if self.keys.len() < KEYS_MAX && self.keys.iter().all(|known| known.expose() != key) => {
-                if self.keys.is_empty() {
-                    // Few programs send more.
-                    self.keys = Vec::with_capacity(1);
-                }
-                self.keys.push(Secret::new(key));
+            Ok(key) if self.known.is_none() && self.keys < KEYS_MAX => {
+                self.keys += 1;
+                self.known = (self.know)(key);
             }
             Ok(_) => {}
             Err(problem) => self.wrong = self.wrong.or(Some(problem)),
@@ -246,15 +253,32 @@ const NOMINATED_MAX: usize = 32;
 mod tests {
     use super::*;
 
+    /// What comes out where nobody knows any, and what was asked about.
+    fn asked(headers: &Fields, query: Option<&str>) -> (Presented<()>, Vec<String>) {
+        let mut asked = Vec::new();
+        let presented = presented(headers, query, |key| {
+            asked.push(key.to_owned());
+            None
+        });
+        assert_eq!(presented == Presented::Unknown, !asked.is_empty());
+        (presented, asked)
+    }
+
     #[test]
     fn keys_are_found_in_every_place_and_in_order() {
         let check = |lines: &[(&'static str, &str)], query: Option<&str>, keys: &[&str]| {
-            let expected = if keys.is_empty() {
-                Presented::Missing
-            } else {
-                Presented::Keys(keys.iter().map(|key| Secret::new(key)).collect())
-            };
-            assert_eq!(presented(&Fields::of(lines), query), expected, "{lines:?} {query:?}");
+            let headers = Fields::of(lines);
+            assert_eq!(asked(&headers, query).1, keys, "{lines:?} {query:?}");
+            // Of those that somebody knows the first counts, and nobody is asked about the rest.
+            for (at, wanted) in keys.iter().enumerate() {
+                let mut before = 0;
+                let known = presented(&headers, query, |key| {
+                    before += 1;
+                    (key == *wanted).then_some(at)
+                });
+                let first = keys.iter().position(|key| key == wanted).unwrap();
+                assert_eq!((known, before), (Presented::Known(at), first + 1), "{lines:?} {query:?}");
+            }
         };
         check(&[], None, &[]);
         check(&[("authorization", "Bearer sk-a")], None, &["sk-a"]);
@@ -273,12 +297,13 @@ mod tests {
             ("authorization", "Bearer sk-1"),
         ];
         check(&all, Some("sk-5"), &["sk-1", "sk-2", "sk-3", "sk-4", "sk-5", "sk-6"]);
-        check(&[("authorization", "Bearer sk-a"), ("x-api-key", "sk-a")], None, &["sk-a"]);
+        check(&[("authorization", "Bearer sk-a"), ("x-api-key", "sk-a")], None, &["sk-a", "sk-a"]);
         check(&[("x-api-key", "sk-a"), ("x-api-key", "sk-b")], None, &["sk-a", "sk-b"]);
         check(&[("authorization", "Bearer sk-a,sk-b")], None, &["sk-a,sk-b", "sk-a", "sk-b"]);
         check(&[("x-api-key", "sk-a, sk-b ,, other,")], Some("sk-c"), &["sk-a", "sk-b", "sk-c"]);
         check(&[("authorization", "Basic abc"), ("x-api-key", "sk-a")], None, &["sk-a"]);
         check(&[("authorization", "Bearer "), ("x-api-key", "sk-a")], None, &["sk-a"]);
+        assert_eq!(asked(&Fields::default(), None).0, Presented::Missing);
     }
 
     #[test]
@@ -304,7 +329,7 @@ mod tests {
             ("api-key", &long, "too long"),
             ("sec-websocket-protocol", "openai-insecure-api-key.qqqq", "begin with `sk-`"),
         ] {
-            match presented(&Fields::of(&[(name, value)]), None) {
+            match asked(&Fields::of(&[(name, value)]), None).0 {
                 Presented::Malformed(said) => {
                     assert!(said.contains(problem), "{name}: {value}: {said}");
                     assert!(!said.contains("qq"), "{said}");
@@ -312,17 +337,18 @@ mod tests {
                 other => panic!("{name}: {value}: {other:?}"),
             }
         }
-        assert!(matches!(presented(&Fields::default(), Some("sk-a\nb")), Presented::Malformed(_)));
-        assert!(matches!(presented(&Fields::default(), Some("sk-\u{1}")), Presented::Malformed(_)));
+        for query in ["sk-a\nb", "sk-\u{1}"] {
+            assert!(matches!(asked(&Fields::default(), Some(query)).0, Presented::Malformed(_)));
+        }
     }
 
     #[test]
-    fn no_more_keys_are_kept_than_anyone_presents() {
+    fn no_more_keys_are_asked_about_than_anyone_presents() {
         let mut many = Fields::default();
         for number in 0..50 {
             many.append("x-api-key", format!("sk-{number}"));
         }
-        assert!(matches!(presented(&many, None), Presented::Keys(keys) if keys.len() == KEYS_MAX));
+        assert_eq!(asked(&many, None).1.len(), KEYS_MAX);
     }
 
     #[test]

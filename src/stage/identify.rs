@@ -9,13 +9,16 @@ use crate::config::snapshot::Key;
 use crate::protocol::fields::{Fields, printable};
 use crate::protocol::key_forms::{self, Presented};
 use crate::refusal::Refusal;
+use crate::secret::KeyDigest;
 use ipnet::IpNet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 /// Finds the key: of several presented credentials the first that is in the table counts.
 pub fn identify(snapshot: &Snapshot, headers: &Fields, query_key: Option<&str>) -> Result<Arc<Key>, Refusal> {
-    match key_forms::presented(headers, query_key) {
+    let known = |key: &str| snapshot.key(&KeyDigest::of(key)).map(Arc::clone);
+    match key_forms::presented(headers, query_key, known) {
+        Presented::Known(key) => Ok(key),
         Presented::Missing => Err(Refusal::new(
             Code::MissingApiKey,
             "No API key in this request. Send it as 'Authorization: Bearer sk-…' or 'x-api-key: sk-…'.",
@@ -23,17 +26,11 @@ pub fn identify(snapshot: &Snapshot, headers: &Fields, query_key: Option<&str>) 
         Presented::Malformed(what) => {
             Err(Refusal::new(Code::MalformedApiKey, format!("The API key is malformed. {what}")))
         }
-        Presented::Keys(secrets) => {
-            secrets.iter().find_map(|secret| snapshot.key(&secret.digest())).map(Arc::clone).ok_or_else(
-                || {
-                    Refusal::new(
-                        Code::InvalidApiKey,
-                        "This API key is not known here. Check that it was copied whole, that it belongs to \
-                     this gateway, and that it has not been replaced.",
-                    )
-                },
-            )
-        }
+        Presented::Unknown => Err(Refusal::new(
+            Code::InvalidApiKey,
+            "This API key is not known here. Check that it was copied whole, that it belongs to \
+             this gateway, and that it has not been replaced.",
+        )),
     }
 }
 
