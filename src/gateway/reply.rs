@@ -158,20 +158,20 @@ impl Reply<'_> {
         }
         let now = self.world.lately();
         let (dialect, now_unix) = (self.exchange.record.dialect, self.exchange.unix_at(now));
-        for view in self.limits(now) {
-            render::limit_headers(dialect, &view, now_unix, headers);
+        for view in self.limits(now).iter().flatten() {
+            render::limit_headers(dialect, view, now_unix, headers);
         }
     }
 
     /// Of the limits this exchange counts against, for each thing they count the one that will be used up first.
-    fn limits(&self, now: Nanos) -> Vec<LimitView> {
-        let Some(key) = &self.exchange.key else { return Vec::new() };
+    fn limits(&self, now: Nanos) -> Tightest {
+        let mut tightest = [None; Limited::COUNT];
+        let Some(key) = &self.exchange.key else { return tightest };
         let live = &self.exchange.live;
         let state = live.key(key.index);
         let requested = self.exchange.record.model_requested.as_ref();
         let model = requested.and_then(|model| state.model(&key.model_limits, model.as_str()));
         let gates = [Some(&state.gate), Some(live.group(key.group.index)), model];
-        let mut tightest = Vec::with_capacity(Limited::COUNT);
         for gate in gates.into_iter().flatten() {
             let medium = self.exchange.record.operation.and_then(Operation::medium);
             if let Some(level) = gate.rpm_level(now).filter(|_| !medium.is_some_and(Medium::is_apart)) {
@@ -331,14 +331,15 @@ enum Unread {
 }
 
 /// Keeps a limit if none that counts the same has less left.
-fn tighten(tightest: &mut Vec<LimitView>, of: Limited, level: Level) {
-    let view = LimitView { of, limit: level.limit, remaining: level.remaining, reset: level.reset };
-    match tightest.iter_mut().find(|other| other.of == of) {
-        Some(other) if other.remaining <= view.remaining => {}
-        Some(other) => *other = view,
-        None => tightest.push(view),
+fn tighten(tightest: &mut Tightest, of: Limited, level: Level) {
+    let known = &mut tightest[of as usize];
+    if known.is_none_or(|known| level.remaining < known.remaining) {
+        *known = Some(LimitView { of, limit: level.limit, remaining: level.remaining, reset: level.reset });
     }
 }
+
+/// By what is counted.
+type Tightest = [Option<LimitView>; Limited::COUNT];
 
 /// The request's origin, where the configuration allows it.
 pub fn allowed_origin<'a>(server: &Server, client: &'a Client<'_>) -> Option<&'a str> {

@@ -129,11 +129,11 @@ pub fn limit_headers(dialect: Dialect, view: &LimitView, now_unix: u64, headers:
     let Some([limit, remaining, reset]) = limit_names(dialect, view.of) else { return };
     headers.set_number(limit, view.limit);
     headers.set_number(remaining, view.remaining);
-    let in_words = match dialect {
+    let reset_in_words = match dialect {
         Dialect::OpenAi | Dialect::Gemini => go_duration(view.reset),
         Dialect::Anthropic => rfc3339(now_unix.saturating_add(seconds_up(view.reset))),
     };
-    headers.set(reset, in_words);
+    headers.set(reset, reset_in_words);
 }
 
 fn limit_names(dialect: Dialect, of: Limited) -> Option<[&'static str; 3]> {

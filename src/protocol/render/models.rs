@@ -35,7 +35,7 @@ fn item(dialect: Dialect, name: &str, created_unix: u64) -> Value {
             "type": "model",
             "id": name,
             "display_name": name,
-            "created_at": rfc3339(created_unix),
+            "created_at": rfc3339(created_unix).text(),
             "lifecycle": "active",
         }),
         Dialect::Gemini => json!({
