@@ -201,14 +201,14 @@ impl Fields {
 
     fn take_away(&mut self, name: &[u8], mark: u8) {
         let Self { text, lines, .. } = self;
-        lines.retain(|line| !line.is_named(text, (name, mark)));
+        keep_those(lines, |line| !line.is_named(text, (name, mark)));
     }
 
     /// Keeps those of which this says so, by name and value.
     pub fn retain(&mut self, mut keep: impl FnMut(&[u8], &[u8]) -> bool) {
         let Self { text, lines, marks } = self;
         *marks = 0;
-        lines.retain(|line| {
+        keep_those(lines, |line| {
             let keeps = keep(&text[line.name()], &text[line.value()]);
             *marks |= if keeps { bit(line.mark) } else { 0 };
             keeps
@@ -392,6 +392,20 @@ impl fmt::Debug for Fields {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.iter().map(|(name, _)| name.escape_ascii().to_string())).finish()
     }
+}
+
+/// Keeps those lines of which this says so. Nothing has to be dropped of the others, so that a plain loop does it.
+#[inline]
+fn keep_those(lines: &mut Vec<Line>, mut keep: impl FnMut(Line) -> bool) {
+    let mut kept = 0;
+    for at in 0..lines.len() {
+        let line = lines[at];
+        if keep(line) {
+            lines[kept] = line;
+            kept += 1;
+        }
+    }
+    lines.truncate(kept);
 }
 
 /// A value as text, where every byte of it is printable ASCII, a blank or a tab.
