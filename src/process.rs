@@ -82,7 +82,7 @@ impl Shared {
         let models = model_names(snapshot);
         let models: Vec<&str> = models.iter().map(String::as_str).collect();
         let groups: Vec<&str> = snapshot.groups.iter().map(|group| group.id.as_str()).collect();
-        self.telemetry.sampling.store(logging::sampling(&snapshot.log).map(Arc::new));
+        self.telemetry.sample(logging::sampling(&snapshot.log));
         self.telemetry.metrics.configure((&keys, &groups), &models, &channels);
         let known = self.windows();
         let live = self.registry.bind(Arc::clone(snapshot), self.world.now());

@@ -22,7 +22,7 @@ pub use spool::{Finished, SPOOL_MAX, Spool};
 use crate::ledger::Ledger;
 use crate::record::Record;
 use crate::telemetry::sampling::Sampling;
-use arc_swap::{ArcSwap, ArcSwapOption};
+use arc_swap::ArcSwap;
 use std::sync::Arc;
 
 /// The views of what happened.
@@ -30,60 +30,107 @@ use std::sync::Arc;
 pub struct Telemetry {
     /// For Prometheus.
     pub metrics: Metrics,
-    /// The access log; another target takes its place by reload.
-    pub access: ArcSwap<Access>,
-    /// Which successes are logged; none: all of them.
-    pub sampling: ArcSwapOption<Sampling>,
-    /// What was used and what it cost, beyond the end of the process; none unless it is configured.
-    pub ledger: ArcSwapOption<Ledger>,
-    /// The way to the exporter of traces and metrics; none unless it is configured.
-    pub spool: ArcSwapOption<Spool>,
+    outlets: ArcSwap<Outlets>,
     /// The last exchanges, for `lookup` and the status page.
     pub recent: Recent,
     /// How each channel failed last, however long ago.
     pub failures: LastFailures,
 }
 
+/// Where records go beside the counters and the memory; together, so that an exchange looks them up once.
+#[derive(Debug, Clone)]
+struct Outlets {
+    /// The access log.
+    access: Arc<Access>,
+    /// Which successes are logged; none: all of them.
+    sampling: Option<Arc<Sampling>>,
+    /// What was used and what it cost, beyond the end of the process; none unless it is configured.
+    ledger: Option<Arc<Ledger>>,
+    /// The way to the exporter of traces and metrics; none unless it is configured.
+    spool: Option<Arc<Spool>>,
+}
+
 impl Telemetry {
     /// Puts the views together. `access` must have been started with these metrics' counter of lost lines.
     pub fn new(metrics: Metrics, access: Access) -> Self {
-        let access = ArcSwap::from_pointee(access);
+        let outlets = Outlets { access: Arc::new(access), sampling: None, ledger: None, spool: None };
         let (recent, failures) = (Recent::default(), LastFailures::default());
-        let (sampling, ledger, spool) =
-            (ArcSwapOption::empty(), ArcSwapOption::empty(), ArcSwapOption::empty());
-        Self { metrics, access, sampling, ledger, spool, recent, failures }
+        Self { metrics, outlets: ArcSwap::from_pointee(outlets), recent, failures }
+    }
+
+    /// The access log in use.
+    pub fn access(&self) -> Arc<Access> {
+        Arc::clone(&self.outlets.load().access)
+    }
+
+    /// The ledger in use; none unless it is configured.
+    pub fn ledger(&self) -> Option<Arc<Ledger>> {
+        self.outlets.load().ledger.clone()
+    }
+
+    /// Puts another access log into the place of the one that comes back.
+    pub fn put_access(&self, access: Access) -> Arc<Access> {
+        let access = Arc::new(access);
+        Arc::clone(&self.change(|outlets| outlets.access = Arc::clone(&access)).access)
+    }
+
+    /// Puts another ledger, or none, into the place of the one that comes back.
+    pub fn put_ledger(&self, ledger: Option<&Arc<Ledger>>) -> Option<Arc<Ledger>> {
+        self.change(|outlets| outlets.ledger = ledger.map(Arc::clone)).ledger.clone()
+    }
+
+    /// Says which successes are logged; none: all of them.
+    pub fn sample(&self, sampling: Option<Sampling>) {
+        let sampling = sampling.map(Arc::new);
+        self.change(|outlets| outlets.sampling.clone_from(&sampling));
+    }
+
+    /// Records go to the exporter too, or go there no more.
+    pub fn spool(&self, spool: Option<Spool>) {
+        let spool = spool.map(Arc::new);
+        self.change(|outlets| outlets.spool.clone_from(&spool));
+    }
+
+    /// Changes some of them; says what they were.
+    fn change(&self, change: impl Fn(&mut Outlets)) -> Arc<Outlets> {
+        self.outlets.rcu(|outlets| {
+            let mut outlets = Outlets::clone(outlets);
+            change(&mut outlets);
+            outlets
+        })
     }
 
     /// Reports a finished exchange: counted, booked, logged, remembered.
     pub fn report(&self, record: Record) {
         // Where it stays: it is a kilobyte to move.
         let mut record = Arc::new(record);
-        if let Some(sampling) = &*self.sampling.load() {
+        let outlets = self.outlets.load();
+        if let Some(sampling) = &outlets.sampling {
             let rate = sampling.rate(&record);
             if let Some(record) = Arc::get_mut(&mut record) {
                 record.sample_rate = rate;
             }
         }
         self.metrics.report(&record);
-        self.book(&record);
-        let access = self.access.load();
+        if let Some(ledger) = &outlets.ledger {
+            self.book(ledger, &record);
+        }
+        let access = &outlets.access;
         if access.is_on() && sampling::is_written(record.request_id.as_str(), record.sample_rate) {
             access.send(access::line(&record));
         }
         self.failures.note(&record);
-        if let Some(spool) = &*self.spool.load() {
+        if let Some(spool) = &outlets.spool {
             spool.offer(&record);
         }
         self.recent.push(record);
     }
 
     /// A reload may put another ledger into the place of the one that was just loaded: then that one books it.
-    fn book(&self, record: &Record) {
-        let Some(ledger) = &*self.ledger.load() else { return };
+    fn book(&self, ledger: &Arc<Ledger>, record: &Record) {
         let Some(row) = booked::row(record) else { return };
         if let Err(row) = ledger.book(row) {
-            let successor = self.ledger.load();
-            let successor = successor.as_ref().filter(|successor| !Arc::ptr_eq(successor, ledger));
+            let successor = self.ledger().filter(|successor| !Arc::ptr_eq(successor, ledger));
             if successor.is_none_or(|successor| successor.book(*row).is_err()) {
                 ledger.lose();
             }
@@ -93,8 +140,8 @@ impl Telemetry {
     /// Writes what is queued, for the log and for the ledger; `false` where a disk did not take it in time. To be
     /// called once the last exchange has been reported.
     pub fn stop(&self) -> bool {
-        let logged = self.access.load().stop();
-        let booked = self.ledger.load().as_ref().is_none_or(|ledger| ledger.stop());
+        let logged = self.access().stop();
+        let booked = self.ledger().is_none_or(|ledger| ledger.stop());
         logged && booked
     }
 }
@@ -111,7 +158,7 @@ mod tests {
         let access = Access::start(Box::new(memory.clone()), metrics.accesslog()).unwrap();
         let telemetry = Telemetry::new(metrics, access);
         telemetry.report(sample());
-        assert!(telemetry.access.load().stop());
+        assert!(telemetry.access().stop());
         assert!(memory.text().contains("\"request_id\":\"req_01\""));
         assert!(telemetry.recent.find("req_01").is_some());
         assert!(telemetry.metrics.encode().contains("tollgate_requests_total{api=\"chat\",code=\"200\"} 1"));

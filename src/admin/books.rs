@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 /// `/api/usage?by=…&since=…&until=…`.
 pub(super) async fn usage(shared: &Shared, query: &str) -> Page {
-    let Some(ledger) = shared.telemetry.ledger.load_full() else {
+    let Some(ledger) = shared.telemetry.ledger() else {
         return refused(404, NO_LEDGER);
     };
     let word = parameter(query, "by").unwrap_or_else(|| By::Key.word().to_owned());
@@ -41,7 +41,7 @@ pub(super) async fn exchange(shared: &Shared, id: &str) -> Page {
     if let Some(record) = shared.telemetry.recent.find(id) {
         return Page(200, JSON, String::from_utf8_lossy(&access::line(&record)).into_owned());
     }
-    let Some(ledger) = shared.telemetry.ledger.load_full() else {
+    let Some(ledger) = shared.telemetry.ledger() else {
         return refused(404, NOT_RECENT);
     };
     let id = id.to_owned();

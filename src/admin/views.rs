@@ -45,7 +45,7 @@ pub(super) fn metrics(shared: &Shared) -> String {
         channels: channels.collect(),
         keys: keys.collect(),
         certificates: certificates(&live.snapshot),
-        ledger: shared.telemetry.ledger.load().as_ref().map(|ledger| ledger.state()),
+        ledger: shared.telemetry.ledger().map(|ledger| ledger.state()),
         quotas: quotas::gauges(&live, unix(shared)),
     })
 }

@@ -95,13 +95,13 @@ async fn run(
             }
         };
         if leaving {
-            parts.shared.telemetry.spool.store(None);
+            parts.shared.telemetry.spool(None);
             left.send_replace(true);
             return;
         }
         session = settings.borrow_and_update().clone().map(|otlp| Session::begin(&parts, otlp));
         if session.is_none() {
-            parts.shared.telemetry.spool.store(None);
+            parts.shared.telemetry.spool(None);
         }
     }
 }
@@ -125,7 +125,7 @@ impl Session {
     fn begin(parts: &Parts, otlp: Arc<Otlp>) -> Self {
         let convention = convention(otlp.convention);
         let (spool, records) = Spool::new(otlp.metrics, parts.shared.telemetry.metrics.spool_dropped());
-        parts.shared.telemetry.spool.store(Some(Arc::new(spool)));
+        parts.shared.telemetry.spool(Some(spool));
         let (batches, queue) = mpsc::channel(BATCHES_WAITING_MAX);
         let post = Post::new(Arc::clone(&otlp), parts.upstream.clone(), parts.shared.clone());
         Self {

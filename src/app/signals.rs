@@ -50,7 +50,7 @@ impl Signals {
         let why = loop {
             tokio::select! {
                 _ = self.hangup.recv() => reload(running, notify),
-                _ = self.reopen.recv() => running.shared.telemetry.access.load().reopen(),
+                _ = self.reopen.recv() => running.shared.telemetry.access().reopen(),
                 _ = self.interrupt.recv() => {
                     tracing::info!("interrupted: leaving at once");
                     notify.stopping();
@@ -87,7 +87,7 @@ impl Signals {
                     tracing::info!(whole, "drained");
                     break;
                 }
-                _ = self.reopen.recv() => running.shared.telemetry.access.load().reopen(),
+                _ = self.reopen.recv() => running.shared.telemetry.access().reopen(),
                 _ = self.terminate.recv() => {
                     tracing::warn!("told to stop again: leaving at once");
                     running.cut().await;
@@ -124,7 +124,7 @@ fn begin(handover: &mut Option<Handover>, running: &Running, config: &Path, noti
     let (config, notify): (PathBuf, Notify) = (config.to_owned(), notify.clone());
     match running.held.copies() {
         Ok(copies) => {
-            let ledger = running.shared.telemetry.ledger.load_full();
+            let ledger = running.shared.telemetry.ledger();
             *handover = Some(tokio::spawn(async move {
                 // The next one's quotas go on from what the file has.
                 drop(tokio::task::spawn_blocking(move || ledger.map(|ledger| ledger.flush())).await);

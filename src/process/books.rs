@@ -18,7 +18,7 @@ impl Shared {
     pub fn open_ledger(&self) -> Result<(), String> {
         let live = self.live.load_full();
         if let Some(configured) = &live.snapshot.ledger {
-            self.telemetry.ledger.store(Some(self.opened(configured)?));
+            drop(self.telemetry.put_ledger(Some(&self.opened(configured)?)));
         }
         self.resume(&live, &Windows::new())
     }
@@ -37,7 +37,7 @@ impl Shared {
     }
 
     fn resume(&self, live: &Live, known: &Windows) -> Result<(), String> {
-        let Some(ledger) = self.telemetry.ledger.load_full() else { return Ok(()) };
+        let Some(ledger) = self.telemetry.ledger() else { return Ok(()) };
         let windows = live.quota_windows(self.unix()).into_iter().filter(|window| !known.contains(window));
         let windows: Vec<(QuotaScope, u64)> = windows.collect();
         if windows.is_empty() {
@@ -67,13 +67,13 @@ impl Shared {
 
     /// Goes over to what a new configuration names. What was booked before is in the old file.
     pub(super) fn follow_ledger(&self, configured: Option<&Configured>) {
-        let in_use = self.telemetry.ledger.load_full();
+        let in_use = self.telemetry.ledger();
         match (in_use, configured) {
             (Some(ledger), Some(configured)) if ledger.path() == configured.path => {
                 ledger.keep_for(configured.retention);
             }
             (_, Some(configured)) => match self.opened(configured) {
-                Ok(ledger) => self.put(Some(ledger)),
+                Ok(ledger) => self.put(Some(&ledger)),
                 Err(problem) => tracing::error!(problem, "usage is booked where it was booked before"),
             },
             (Some(_), None) => self.put(None),
@@ -81,9 +81,9 @@ impl Shared {
         }
     }
 
-    fn put(&self, ledger: Option<Arc<Ledger>>) {
+    fn put(&self, ledger: Option<&Arc<Ledger>>) {
         // Swapped before it is closed: who holds the old one finds the new one.
-        if let Some(old) = self.telemetry.ledger.swap(ledger)
+        if let Some(old) = self.telemetry.put_ledger(ledger)
             && !old.stop()
         {
             tracing::error!(path = %old.path().display(), "not everything is in the ledger that is left");

@@ -247,7 +247,7 @@ impl Shared {
         }
         let telemetry = &self.telemetry;
         match logging::open_access(&after.access, telemetry.metrics.accesslog()) {
-            Ok(access) => drop(telemetry.access.swap(Arc::new(access)).stop()),
+            Ok(access) => drop(telemetry.put_access(access).stop()),
             Err(problem) => tracing::error!(problem, "access lines go on where they went before"),
         }
     }
