@@ -138,6 +138,9 @@ impl Upstream {
     }
 
     async fn addresses(&self, channel: &Channel) -> Result<Arc<[IpAddr]>, Failure> {
+        if let (None, Some(literal)) = (&channel.egress_proxy, &channel.endpoint.literal) {
+            return allowed(channel, Arc::clone(literal));
+        }
         let looked_up = self.resolver.addresses(channel.dialed().0);
         match within(channel.timeouts.connect, pin!(looked_up)).await {
             Ok(Ok(addresses)) => allowed(channel, addresses),

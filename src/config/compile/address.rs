@@ -74,7 +74,8 @@ pub(super) fn endpoint(url: &str) -> Result<Endpoint, Refused> {
     let shown_host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
     let authority = if port == usual { shown_host } else { format!("{shown_host}:{port}") };
     let fields = Endpoint::fields_of(&authority);
-    Ok(Endpoint { tls, host, port, authority, fields, base_path, version })
+    let literal = Endpoint::literal_of(&host);
+    Ok(Endpoint { tls, host, literal, port, authority, fields, base_path, version })
 }
 
 /// Host, without brackets, and port; the scheme's own where none is written.

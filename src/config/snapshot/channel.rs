@@ -7,6 +7,7 @@ use crate::protocol::{Dialect, Operation, Protocol};
 use crate::secret::{KeyDigest, Secret};
 use crate::spread::Map;
 use std::collections::HashSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -199,6 +200,8 @@ pub struct Endpoint {
     pub tls: bool,
     /// Host name or address literal, without brackets.
     pub host: String,
+    /// The address, where that is a literal: nobody has to be asked for it.
+    pub literal: Option<Arc<[IpAddr]>>,
     /// Port.
     pub port: u16,
     /// `host` with the port where it is not the scheme's own: the `Host` header.
@@ -212,6 +215,11 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
+    /// The [`Endpoint::literal`] of this host.
+    pub fn literal_of(host: &str) -> Option<Arc<[IpAddr]>> {
+        host.parse::<IpAddr>().ok().map(|address| Arc::from([address]))
+    }
+
     /// The [`Endpoint::fields`] of this authority.
     pub fn fields_of(authority: &str) -> Fields {
         // Usage is read and models are renamed in the answer, so it has to come as plain text.
@@ -359,6 +367,7 @@ mod tests {
             let endpoint = Endpoint {
                 tls: true,
                 host: host.to_owned(),
+                literal: Endpoint::literal_of(host),
                 port: 443,
                 authority: host.to_owned(),
                 fields: Endpoint::fields_of(host),
