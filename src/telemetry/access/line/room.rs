@@ -24,8 +24,11 @@ pub(super) const PIECE_BYTES_MAX: usize = 80;
 const SHORT_BYTES_MAX: usize = 32;
 
 impl Room {
+    #[expect(clippy::slow_vector_initialization, reason = "the allocator is slow to find zeroed room")]
     pub(super) fn new(bytes: usize) -> Self {
-        Self { bytes: vec![0; bytes + PIECE_BYTES_MAX], end: 0, is_full: false }
+        let mut room = Vec::with_capacity(bytes + PIECE_BYTES_MAX);
+        room.resize(bytes + PIECE_BYTES_MAX, 0);
+        Self { bytes: room, end: 0, is_full: false }
     }
 
     /// What was written; `None`: there was not room for all of it.
