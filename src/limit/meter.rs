@@ -3,6 +3,7 @@
 //! Invariants: an exchange is let in by all three or by none; a bucket it costs nothing is not asked, so that
 //! what uses no tokens never waits for any.
 
+use super::sync::{AtomicBool, Ordering};
 use super::tokens::{Reserved, Tokens};
 use super::{Level, Nanos};
 use std::time::Duration;
@@ -64,7 +65,11 @@ impl Counted {
 
 /// The three buckets.
 #[derive(Debug, Default)]
-pub struct Meter([Tokens; 3]);
+pub struct Meter {
+    buckets: [Tokens; 3],
+    /// Whether any of them has a rate: most have none, and each would have to be asked.
+    limits: AtomicBool,
+}
 
 /// What was taken out of each; to be settled once.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -92,20 +97,32 @@ pub struct Empty {
 impl Meter {
     /// Sets the rates and bursts in the order of [`Counted::ALL`]; what was used stays used.
     pub fn configure(&self, rates: [Option<(u64, u64)>; 3], now: Nanos) {
-        for (bucket, rate) in self.0.iter().zip(rates) {
+        let limits = rates.iter().any(Option::is_some);
+        // Said before there is one, and unsaid when there is none: who asks meanwhile looks at a rate too many.
+        self.limits.fetch_or(limits, Ordering::AcqRel);
+        for (bucket, rate) in self.buckets.iter().zip(rates) {
             bucket.configure(rate, now);
         }
+        self.limits.store(limits, Ordering::Release);
+    }
+
+    /// Whether there is anything to count.
+    fn limits(&self) -> bool {
+        self.limits.load(Ordering::Acquire)
     }
 
     /// Takes it out of each, or says which one has too little for the longest time.
     pub fn reserve(&self, amount: Amount, now: Nanos) -> Result<Held, Empty> {
         let mut held = Held::default();
+        if !self.limits() {
+            return Ok(held);
+        }
         for (at, counted) in Counted::ALL.into_iter().enumerate() {
             let tokens = counted.of(amount);
             if tokens == 0 {
                 continue;
             }
-            match self.0[at].reserve(tokens, now) {
+            match self.buckets[at].reserve(tokens, now) {
                 Ok(reserved) => held.0[at] = reserved,
                 Err(wait) => {
                     self.settle(held, Amount::default());
@@ -119,22 +136,28 @@ impl Meter {
     /// Books it out of each where somebody else has admitted it.
     pub fn charge(&self, amount: Amount, now: Nanos) -> Held {
         let mut held = Held::default();
+        if !self.limits() {
+            return held;
+        }
         for (at, counted) in Counted::ALL.into_iter().enumerate() {
-            held.0[at] = self.0[at].charge(counted.of(amount), now);
+            held.0[at] = self.buckets[at].charge(counted.of(amount), now);
         }
         held
     }
 
     /// Puts what it really cost in the place of what was reserved for it.
     pub fn settle(&self, Held(held): Held, amount: Amount) {
-        for ((bucket, counted), reserved) in self.0.iter().zip(Counted::ALL).zip(held) {
+        if !self.limits() {
+            return;
+        }
+        for ((bucket, counted), reserved) in self.buckets.iter().zip(Counted::ALL).zip(held) {
             bucket.settle(reserved, counted.of(amount));
         }
     }
 
     /// The bucket that has too little for the longest time; `None`: each has enough.
     pub fn short(&self, amount: Amount, now: Nanos) -> Option<Empty> {
-        let buckets = self.0.iter().zip(Counted::ALL).filter(|(_, counted)| counted.of(amount) > 0);
+        let buckets = self.buckets.iter().zip(Counted::ALL).filter(|(_, counted)| counted.of(amount) > 0);
         let empty = |(bucket, counted): (&Tokens, Counted)| {
             let tokens = counted.of(amount);
             Some(Empty { counted, tokens, wait: bucket.wait(tokens, 0, now)? })
@@ -144,7 +167,7 @@ impl Meter {
 
     /// How long until this much is there after so many others of the same amount; `None`: it is there then.
     pub fn wait(&self, amount: Amount, others: u64, now: Nanos) -> Option<Duration> {
-        let buckets = self.0.iter().zip(Counted::ALL).filter(|(_, counted)| counted.of(amount) > 0);
+        let buckets = self.buckets.iter().zip(Counted::ALL).filter(|(_, counted)| counted.of(amount) > 0);
         let wait = |(bucket, counted): (&Tokens, Counted)| {
             bucket.wait(counted.of(amount), counted.of(amount.times(others)), now)
         };
@@ -154,12 +177,13 @@ impl Meter {
     /// What is left of one; `None` without a limit.
     pub fn level(&self, counted: Counted, now: Nanos) -> Option<Level> {
         let at = Counted::ALL.iter().position(|other| *other == counted)?;
-        self.0[at].level(now)
+        self.buckets[at].level(now)
     }
 
     /// What is left of each that has a limit.
     pub fn levels(&self, now: Nanos) -> impl Iterator<Item = (Counted, Level)> {
-        let levels = self.0.iter().zip(Counted::ALL);
+        let buckets: &[Tokens] = if self.limits() { &self.buckets } else { &[] };
+        let levels = buckets.iter().zip(Counted::ALL);
         levels.filter_map(move |(bucket, counted)| Some((counted, bucket.level(now)?)))
     }
 }
@@ -205,6 +229,24 @@ mod tests {
         }
         meter.settle(held, amount(10, 5));
         assert_eq!(left(&meter), [Some(585), Some(490), Some(115)]);
+    }
+
+    #[test]
+    fn without_a_limit_nothing_is_counted_and_one_that_comes_meanwhile_counts_what_is_settled_then() {
+        let meter = meter([None; 3]);
+        let (early, late) = (meter.reserve(amount(50, 5), SECOND), meter.reserve(amount(50, 5), SECOND));
+        assert_eq!((&early, left(&meter)), (&Ok(Held::default()), [None; 3]));
+        meter.settle(early.expect("no limit"), amount(70, 7));
+        meter.configure([Some((600, 600)), None, None], SECOND);
+        assert_eq!(left(&meter), [Some(600), None, None]);
+        meter.settle(late.expect("no limit"), amount(70, 7));
+        let charged = meter.charge(amount(20, 3), SECOND);
+        assert_eq!((charged.taken(), left(&meter)), ([23, 0, 0], [Some(500), None, None]));
+        meter.configure([None; 3], SECOND);
+        meter.settle(charged, amount(70, 7));
+        assert_eq!(meter.charge(amount(20, 3), SECOND), Held::default());
+        meter.configure([Some((600, 600)), None, None], SECOND);
+        assert_eq!(left(&meter), [Some(600), None, None], "a lifted limit forgets");
     }
 
     #[test]
