@@ -10,7 +10,7 @@ use crate::gateway::client::Client;
 use crate::gateway::guard::{BodyFault, Pace, Rate, Read};
 use crate::protocol::encoding::{self, Room};
 use crate::protocol::fields::names::{CONTENT_ENCODING, CONTENT_LENGTH, EXPECT};
-use crate::protocol::fields::{Fields, printable};
+use crate::protocol::fields::{Fields, digits, printable};
 use crate::refusal::Refusal;
 use crate::state::bodies::Share;
 use bytes::Bytes;
@@ -192,7 +192,7 @@ fn ample(came: usize, declared: Option<usize>, bytes_max: usize) -> usize {
 
 /// The declared length, where it is a number.
 pub fn declared_length(headers: &Fields) -> Option<usize> {
-    headers.text(CONTENT_LENGTH)?.trim().parse().ok()
+    headers.get(CONTENT_LENGTH).and_then(digits).and_then(|length| usize::try_from(length).ok())
 }
 
 fn too_large(limit: usize) -> Refusal {

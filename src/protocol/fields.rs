@@ -394,11 +394,11 @@ impl fmt::Debug for Fields {
     }
 }
 
-/// Keeps those lines of which this says so. Nothing has to be dropped of the others, so that a plain loop does it.
+/// Keeps those lines of which this says so. Nothing has to be dropped of the others, so that plain loops do it.
 #[inline]
 fn keep_those(lines: &mut Vec<Line>, mut keep: impl FnMut(Line) -> bool) {
-    let mut kept = 0;
-    for at in 0..lines.len() {
+    let Some(mut kept) = lines.iter().position(|line| !keep(*line)) else { return };
+    for at in kept + 1..lines.len() {
         let line = lines[at];
         if keep(line) {
             lines[kept] = line;
@@ -411,6 +411,13 @@ fn keep_those(lines: &mut Vec<Line>, mut keep: impl FnMut(Line) -> bool) {
 /// A value as text, where every byte of it is printable ASCII, a blank or a tab.
 pub fn printable(value: &[u8]) -> Option<&str> {
     if octets::is_printable(value) { std::str::from_utf8(value).ok() } else { None }
+}
+
+/// A number that is written in digits alone, where it fits.
+pub fn digits(value: &[u8]) -> Option<u64> {
+    let (first, rest) = value.split_first()?;
+    let digit = |byte: &u8| Some(byte.wrapping_sub(b'0')).filter(|digit| *digit < 10).map(u64::from);
+    rest.iter().try_fold(digit(first)?, |number, byte| number.checked_mul(10)?.checked_add(digit(byte)?))
 }
 
 /// Writes a field as it is written here; `None`: it is longer than any.
@@ -488,6 +495,25 @@ pub mod names {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn a_number_is_digits_alone_and_fits() {
+        for (value, number) in [
+            ("0", Some(0)),
+            ("007", Some(7)),
+            ("18446744073709551615", Some(u64::MAX)),
+            ("00018446744073709551615", Some(u64::MAX)),
+            ("18446744073709551616", None),
+            ("", None),
+            ("+1", None),
+            ("-1", None),
+            ("1 ", None),
+            ("1,1", None),
+            ("٣", None),
+        ] {
+            assert_eq!(digits(value.as_bytes()), number, "{value}");
+        }
+    }
 
     fn written(fields: &Fields) -> String {
         let mut out = Vec::new();

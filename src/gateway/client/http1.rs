@@ -11,6 +11,7 @@ use crate::gateway::client::Gone;
 use crate::gateway::guard::clock::Clock;
 use crate::gateway::guard::{Guarded, Read};
 use crate::gateway::wire::AnswerHead;
+use crate::protocol::fields::digits;
 use crate::protocol::fields::names::{CONNECTION, CONTENT_LENGTH, DATE, TRANSFER_ENCODING};
 use crate::protocol::parts::Parts;
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
@@ -171,8 +172,8 @@ impl Http1 {
         if head.headers.has(TRANSFER_ENCODING) {
             return Answer::Chunked;
         }
-        let length = head.headers.text(CONTENT_LENGTH);
-        length.and_then(|length| length.parse().ok()).map_or(Answer::UntilClose, Answer::Length)
+        let length = head.headers.get(CONTENT_LENGTH);
+        length.and_then(digits).map_or(Answer::UntilClose, Answer::Length)
     }
 
     /// Sends more of the body, as far as the answer has one.

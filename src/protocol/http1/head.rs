@@ -4,7 +4,7 @@
 
 use super::line::{self, LINE_END};
 use super::{Framing, Garbled, HEAD_BYTES_MAX, Head};
-use crate::protocol::fields::{Fields, Index, has_control, names};
+use crate::protocol::fields::{Fields, Index, digits, has_control, names};
 use http::StatusCode;
 
 /// Reads one head.
@@ -130,9 +130,8 @@ fn is_chunked(headers: &Fields) -> Result<bool, Garbled> {
 
 fn length(headers: &Fields) -> Result<Option<u64>, Garbled> {
     let mut lengths = headers.all(names::CONTENT_LENGTH);
-    let Some(digits) = lengths.next() else { return Ok(None) };
-    let sound = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit) && lengths.next().is_none();
-    let length = std::str::from_utf8(digits).ok().filter(|_| sound).and_then(|text| text.parse().ok());
+    let Some(value) = lengths.next() else { return Ok(None) };
+    let length = digits(value).filter(|_| lengths.next().is_none());
     length.map(Some).ok_or(Garbled("a length that is none, or more than one"))
 }
 

@@ -88,7 +88,7 @@ impl RequestHead {
                 && !input[self.line..].starts_with(b"\r")
                 && let Some(plain) = line::plain(&input[self.line..])
             {
-                self.facts.plain(&plain, self.line)?;
+                self.facts.plain(plain, self.line)?;
                 self.line += plain.length + LINE_END;
                 (self.at, self.lines) = (self.line, self.lines + 1);
                 continue;
@@ -203,7 +203,7 @@ impl Facts {
     }
 
     /// The same of one that is plain, in which nothing can be that must not; `begins` is where it stands.
-    fn plain(&mut self, plain: &line::Plain<'_>, begins: usize) -> Result<(), Unfit> {
+    fn plain(&mut self, plain: line::Plain<'_>, begins: usize) -> Result<(), Unfit> {
         let line::Field { name, value, .. } = plain.field;
         let is_long = plain.length > VALUE_BYTES_MAX + NAME_BYTES_MAX;
         if is_long || name.len() > NAME_BYTES_MAX || value.len() > VALUE_BYTES_MAX {
@@ -216,7 +216,9 @@ impl Facts {
     /// Keeps what decides the framing and whom it is for.
     fn weigh(&mut self, field: &line::Field<'_>, begins: usize) -> Result<(), Unfit> {
         let value = field.value;
-        let is = |word: &str| field.name.eq_ignore_ascii_case(word.as_bytes());
+        // As it is mostly written, first.
+        let is =
+            |word: &str| field.name == word.as_bytes() || field.name.eq_ignore_ascii_case(word.as_bytes());
         match field.name.len() {
             4 if is("host") => {
                 let stands = begins + field.begins..begins + field.begins + value.len();
