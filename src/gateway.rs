@@ -61,6 +61,7 @@ use crate::state::{Live, Registry};
 use crate::telemetry::Telemetry;
 use crate::world::{self, World};
 use arc_swap::ArcSwap;
+use smol_str::SmolStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64};
 use std::time::Duration;
@@ -245,7 +246,7 @@ impl Gateway {
         // Now, because the body has just come from memory.
         let request_tokens = estimate::tokens_of(entry.operation, &body);
         let named = inspection.model.as_ref().map(|model| model.name.clone());
-        let requested = entry.model.clone().or(named).ok_or_else(no_model)?;
+        let requested = entry.model.as_deref().map(SmolStr::new).or(named).ok_or_else(no_model)?;
         exchange.record.model_requested = Some(Text::new(&requested));
         exchange.record.stream = inspection.stream;
         if let Some(session) =
@@ -258,19 +259,23 @@ impl Gateway {
         let (plan, others) = self.bear(exchange, bearer, &asked).await?;
         exchange.record.overhead.request = elapsed(read_at, self.world.now());
         let (usage_refused_by, task) = (Vec::new(), None);
-        Ok(Box::new(Accepted {
-            entry,
-            body,
-            inspection,
-            requested,
-            plan,
-            others,
-            thinking,
-            usage_refused_by,
-            task,
-            share,
-            request_tokens,
-        }))
+        // Written to where it stays, because it is half a kilobyte to move.
+        Ok(Box::write(
+            Box::new_uninit(),
+            Accepted {
+                entry,
+                body,
+                inspection,
+                requested,
+                plan,
+                others,
+                thinking,
+                usage_refused_by,
+                task,
+                share,
+                request_tokens,
+            },
+        ))
     }
 
     /// rewrite → forward → observe, one attempt at a time; ends with the first answer, or with none left.

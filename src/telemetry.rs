@@ -101,9 +101,7 @@ impl Telemetry {
     }
 
     /// Reports a finished exchange: counted, booked, logged, remembered.
-    pub fn report(&self, record: Record) {
-        // Where it stays: it is a kilobyte to move.
-        let mut record = Arc::new(record);
+    pub fn report(&self, mut record: Arc<Record>) {
         let outlets = self.outlets.load();
         if let Some(sampling) = &outlets.sampling {
             let rate = sampling.rate(&record);
@@ -157,7 +155,7 @@ mod tests {
         let memory = access::tests::Memory::default();
         let access = Access::start(Box::new(memory.clone()), metrics.accesslog()).unwrap();
         let telemetry = Telemetry::new(metrics, access);
-        telemetry.report(sample());
+        telemetry.report(Arc::new(sample()));
         assert!(telemetry.access().stop());
         assert!(memory.text().contains("\"request_id\":\"req_01\""));
         assert!(telemetry.recent.find("req_01").is_some());

@@ -58,7 +58,12 @@ impl Asked {
         let inspected = inspected.map_err(|refusal| refusal.message)?;
         let field = inspected.as_ref().and_then(|inspection| inspection.model.as_ref());
         let named = field.map(|field| field.name.clone());
-        let model = args.model.clone().or(entry.model).or(named).ok_or("the request names no model")?;
+        let model = args
+            .model
+            .clone()
+            .or(entry.model)
+            .or(named.map(String::from))
+            .ok_or("the request names no model")?;
         let dialect = (args.request.is_some() || args.path != DEFAULT_PATH).then_some(entry.dialect);
         Ok(Self { model, dialect, operation: entry.operation, body: body.map(Bytes::from).zip(inspected) })
     }

@@ -38,6 +38,7 @@ use crate::state::permit::Permit;
 use crate::state::quotas::QuotaHold;
 use crate::usage::UsageSource;
 use bytes::Bytes;
+use smol_str::SmolStr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -103,7 +104,7 @@ pub struct Accepted {
     /// What the body asks for.
     pub inspection: Inspection,
     /// The model by the client's name.
-    pub requested: String,
+    pub requested: SmolStr,
     /// The candidates.
     pub plan: Box<Plan>,
     /// The key in the groups that may go on where nobody of this one is left, in order.
@@ -187,7 +188,7 @@ impl Accepted {
     }
 
     /// The model by the client's name; all else goes.
-    pub fn into_requested(self: Box<Self>) -> String {
+    pub fn into_requested(self: Box<Self>) -> SmolStr {
         self.requested
     }
 
@@ -246,10 +247,11 @@ impl Exchange {
         }
     }
 
-    /// What is to be reported, once it is over: moved, because it is a dozen texts.
-    pub fn take_record(&mut self) -> Record {
+    /// What is to be reported, once it is over: moved, because it is a dozen texts, and to where it stays, because it is a kilobyte.
+    #[inline]
+    pub fn take_record(&mut self) -> Arc<Record> {
         let blank = blank(self.record.request_id.clone(), self.record.ts_unix_ms);
-        std::mem::replace(&mut self.record, blank)
+        Arc::new(std::mem::replace(&mut self.record, blank))
     }
 
     /// When it began, in seconds since the Unix epoch.

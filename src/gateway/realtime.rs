@@ -33,12 +33,13 @@ use crate::refusal::Refusal;
 use crate::stage::plan::Attempt;
 use bytes::BytesMut;
 use pingora::protocols::Stream;
+use smol_str::SmolStr;
 
 /// A conversation that both sides have agreed on.
 pub struct Opened {
     attempt: Box<Attempt>,
     /// The model by the client's name.
-    requested: String,
+    requested: SmolStr,
     /// The provider's connection, and what has come of it already.
     provider: Stream,
     early: BytesMut,

@@ -27,6 +27,7 @@ use crate::state::bodies::Share;
 use crate::state::responses::{Keeper, Responses, Tab};
 use crate::usage::{Usage, UsageSource};
 use bytes::Bytes;
+use smol_str::SmolStr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
@@ -37,7 +38,7 @@ pub struct Relayed<'a> {
     /// How to read it.
     pub operation: Operation,
     /// The model's name to show, where it differs.
-    pub rename: Option<String>,
+    pub rename: Option<SmolStr>,
     /// What its ids of tasks are bound to, where it tells of some.
     pub binding: Option<Binding>,
     /// Remembers who keeps it, where it is a response.
@@ -281,7 +282,9 @@ impl Reply<'_> {
 
     /// Writes, unless the client has left and the answer is read on without it. Whether to go on.
     async fn deliver(&mut self, piece: Bytes, channel: &Channel) -> bool {
-        self.write(piece).await || self.wants_rest(channel)
+        // Pinned, because to await it as it is would be to move all of it.
+        let written = { pin!(self.write(piece)).await };
+        written || self.wants_rest(channel)
     }
 
     pub(super) fn cut(&mut self, end: End, code: Option<Code>) -> Sent {

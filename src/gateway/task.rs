@@ -27,6 +27,7 @@ use crate::stage::{foreign, route};
 use crate::state::Live;
 use crate::state::responses::{Keeper, Tab};
 use bytes::Bytes;
+use smol_str::SmolStr;
 use std::sync::Arc;
 
 /// What an exchange about a task knows of it.
@@ -85,7 +86,7 @@ impl Gateway {
         } else {
             named(&live, &key, &mut entry, &inspection)?
         };
-        let requested = of.task.made.model.clone();
+        let requested = SmolStr::new(&of.task.made.model);
         if !requested.is_empty() {
             exchange.record.model_requested = Some(Text::new(&requested));
         }
@@ -157,7 +158,7 @@ impl Gateway {
         }
         let Bearer { key, mut permit, .. } = bearer;
         let requested = &task.made.model;
-        let names = (route::mapped(&key, requested).to_owned(), requested.clone());
+        let names = (SmolStr::new(route::mapped(&key, requested)), SmolStr::new(requested));
         let mut plan = Box::new(Plan::of_task(task, names, live.snapshot.attempts));
         plan.asked_by(&key.id);
         if makes {

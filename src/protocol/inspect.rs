@@ -33,6 +33,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Deserializer};
 use serde_json::error::Category;
 use serde_json::value::RawValue;
+use smol_str::SmolStr;
 use std::ops::Range;
 
 /// What a body says.
@@ -68,7 +69,7 @@ pub struct Inspection {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ModelField {
     /// Its name, escapes resolved.
-    pub name: String,
+    pub name: SmolStr,
     /// Its value: the JSON string it is, quotes included, or the content of a part.
     pub at: Range<usize>,
     /// How it is written there.
@@ -208,7 +209,7 @@ fn model_field(raw: &str, body: &[u8]) -> Result<ModelField, Refusal> {
     let not_text = || invalid("`model` must be a string.").param("model");
     let plain = raw.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
     let plain = plain.filter(|text| plain_len(text.as_bytes()) == text.len());
-    let name = plain.map_or_else(|| serde_json::from_str(raw), |text| Ok(text.to_owned()));
+    let name = plain.map_or_else(|| serde_json::from_str(raw), |text| Ok(SmolStr::new(text)));
     let name = name.map_err(|_| not_text())?;
     if name.is_empty() {
         return Err(invalid("`model` is empty. Name the model to use.").param("model"));

@@ -11,6 +11,7 @@ use crate::protocol::splice::{self, Edit};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::value::RawValue;
+use smol_str::SmolStr;
 
 /// What a task's id says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -107,7 +108,7 @@ pub fn with_id(text: &[u8], theirs: &str, ours: &str) -> Vec<u8> {
 pub fn source(body: &[u8]) -> Option<ModelField> {
     let [video] = fields(body, ["video"])?;
     let [id] = fields(video?.get().as_bytes(), ["id"])?;
-    let name: String = id.map(RawValue::get).and_then(|text| serde_json::from_str(text).ok())?;
+    let name: SmolStr = id.map(RawValue::get).and_then(|text| serde_json::from_str(text).ok())?;
     let at = range_in(id?.get(), body)?;
     Some(ModelField { name, at, notation: Notation::Json })
 }

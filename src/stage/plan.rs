@@ -29,6 +29,7 @@ use crate::state::health::{Probe, Resting, Why};
 use crate::state::lending::Loan;
 use crate::state::permit::Permit;
 use crate::state::{Live, Registry};
+use smol_str::SmolStr;
 use std::sync::Arc;
 use std::time::Duration;
 use waiting::Line;
@@ -37,9 +38,9 @@ use waiting::Line;
 #[derive(Debug)]
 pub struct Plan {
     /// The model after the profile's mapping; empty where the operation has none.
-    pub model: String,
+    pub model: SmolStr,
     /// The model by the client's name, for messages.
-    requested: String,
+    requested: SmolStr,
     candidates: Vec<Arc<Channel>>,
     /// The candidates that are asked through translation, by position.
     translating: Vec<usize>,
@@ -93,7 +94,7 @@ pub struct Attempt {
     /// Position of the credential in the channel's list.
     pub credential_index: usize,
     /// The model by the provider's name for it.
-    pub model_upstream: String,
+    pub model_upstream: SmolStr,
     /// How its session came to this channel, where it has one.
     pub followed: Option<Followed>,
     /// The slots of the channel and the credential; given back when dropped.
@@ -124,7 +125,7 @@ pub enum Next {
 impl Plan {
     /// A plan for a model (after the profile's mapping, and by the client's name), nothing tried yet.
     pub fn new(
-        (model, requested): (String, String),
+        (model, requested): (SmolStr, SmolStr),
         candidates: Vec<Arc<Channel>>,
         turns: Turns,
         attempts: usize,
@@ -256,7 +257,7 @@ impl Plan {
             return Some(Next::Attempt(Box::new(Attempt {
                 credential: channel.credentials[entered.credential].clone(),
                 credential_index: entered.credential,
-                model_upstream: channel.upstream_model(&self.model).to_owned(),
+                model_upstream: SmolStr::new(channel.upstream_model(&self.model)),
                 channel,
                 followed,
                 slot: Some(entered.permit),

@@ -13,6 +13,7 @@ use crate::protocol::{Dialect, Operation};
 use crate::refusal::{Refusal, quoted};
 use crate::stage::way::{Question, Way, way};
 use crate::state::Live;
+use smol_str::SmolStr;
 use std::sync::Arc;
 
 /// What the client wants, as far as routing cares.
@@ -48,7 +49,7 @@ pub fn route(live: &Live, key: &Key, wanted: Wanted<'_>) -> Result<Box<Plan>, Re
     if wanted.operation == Operation::Realtime && key.max_output_tokens.is_some() {
         return Err(Refusal::new(Code::ModelNotAllowed, NO_CAP));
     }
-    let model = mapped(key, requested).to_owned();
+    let model = SmolStr::new(mapped(key, requested));
     let serves = |channel: &Channel| wanted.model.is_none() || channel.serves(&model);
     let serving = || reachable(live, key).filter(|channel| serves(channel));
     let question = wanted.question();
@@ -73,8 +74,8 @@ pub fn route(live: &Live, key: &Key, wanted: Wanted<'_>) -> Result<Box<Plan>, Re
         }
     }
     let turns = if wanted.model.is_some() { Turns::Weighted } else { Turns::First };
-    let names = (model, requested.to_owned());
-    let mut plan = Box::new(Plan::new(names, candidates, turns, live.snapshot.attempts));
+    let names = (model, SmolStr::new(requested));
+    let mut plan = Box::write(Box::new_uninit(), Plan::new(names, candidates, turns, live.snapshot.attempts));
     if turns == Turns::First {
         canary::avoid(&mut plan);
     }

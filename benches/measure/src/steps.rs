@@ -167,7 +167,7 @@ fn first_attempt(live: &Live, registry: &Registry, in_session: bool) -> Attempt 
 fn rewriting() -> Step {
     let registry = Registry::default();
     let mut attempt = first_attempt(&in_force(&registry, &configuration(1, 1)), &registry, false);
-    "gpt-4.1-2025-04-14".clone_into(&mut attempt.model_upstream);
+    attempt.model_upstream = "gpt-4.1-2025-04-14".into();
     let headers = client_headers("sk-client-000000-0123456789");
     let body = Bytes::from(body(600));
     let entry = entry::entry(&Method::POST, "/v1/chat/completions", None, &headers).expect("an address");

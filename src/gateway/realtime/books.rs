@@ -18,6 +18,7 @@ use crate::refusal::{Refusal, quoted};
 use crate::stage::plan::Attempt;
 use crate::stage::{admit, beside, quota};
 use crate::usage::{Media, Usage, UsageSource};
+use smol_str::SmolStr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,7 +36,7 @@ pub(super) struct Books<'a> {
     /// The code the provider closed with.
     pub(super) provider_closed: Option<u16>,
     key: Option<Arc<Key>>,
-    requested: String,
+    requested: SmolStr,
     upstream: String,
     /// Models beside it: the provider's names, and the client's for them.
     beside: Vec<(String, String)>,
@@ -58,7 +59,7 @@ impl<'a> Books<'a> {
         gateway: &'a Gateway,
         exchange: &'a mut Exchange,
         attempt: &Attempt,
-        requested: String,
+        requested: SmolStr,
     ) -> Self {
         let channel = Arc::clone(&attempt.channel);
         let idle = channel.timeouts.idle;
@@ -70,7 +71,7 @@ impl<'a> Books<'a> {
             provider_closed: None,
             key: exchange.key.clone(),
             requested,
-            upstream: attempt.model_upstream.clone(),
+            upstream: attempt.model_upstream.as_str().to_owned(),
             beside: Vec::new(),
             transcribes: None,
             open: Open::default(),

@@ -58,7 +58,7 @@ fn model_field(part: &Part<'_>, body: &[u8]) -> Result<ModelField, Refusal> {
     if name.is_empty() {
         return Err(invalid("`model` is empty. Name the model to use.").param("model"));
     }
-    Ok(ModelField { name: name.to_owned(), at: part.at.clone(), notation: Notation::Plain })
+    Ok(ModelField { name: name.into(), at: part.at.clone(), notation: Notation::Plain })
 }
 
 fn flag(part: &Part<'_>, body: &[u8]) -> Result<bool, Refusal> {

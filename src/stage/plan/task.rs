@@ -4,11 +4,12 @@ use super::{Attempt, Plan, Turns};
 use crate::limit::Nanos;
 use crate::stage::task::Task;
 use crate::state::{Live, Registry};
+use smol_str::SmolStr;
 use std::sync::Arc;
 
 impl Plan {
     /// For an exchange about this task; the model after the profile's mapping, and by the client's name.
-    pub fn of_task(task: &Task, model: (String, String), attempts: usize) -> Self {
+    pub fn of_task(task: &Task, model: (SmolStr, SmolStr), attempts: usize) -> Self {
         let plan = Self::new(model, vec![Arc::clone(&task.channel)], Turns::First, attempts);
         Self { only: Some(task.credential), ..plan }
     }
@@ -24,7 +25,7 @@ impl Plan {
         Some(Box::new(Attempt {
             credential: channel.credentials.get(credential_index)?.clone(),
             credential_index,
-            model_upstream: String::new(),
+            model_upstream: SmolStr::default(),
             channel,
             followed: None,
             slot: None,
