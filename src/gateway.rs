@@ -245,6 +245,8 @@ impl Gateway {
         let inspection = inspect::read(entry.operation, &client.head().headers, &body)?;
         // Now, because the body has just come from memory.
         let request_tokens = estimate::tokens_of(entry.operation, &body);
+        // A large body takes milliseconds to read, which limits must not count twice.
+        self.world.now();
         let named = inspection.model.as_ref().map(|model| model.name.clone());
         let requested = entry.model.as_deref().map(SmolStr::new).or(named).ok_or_else(no_model)?;
         exchange.record.model_requested = Some(Text::new(&requested));
@@ -365,7 +367,8 @@ impl Gateway {
         };
         let mut reply = self.reply(client, exchange);
         let attempted = forward::attempt(&self.upstream, &target, &mut reply).await;
-        let now = self.world.lately();
+        // What it did with the answer, translated it or held it, is in it too.
+        let now = self.world.now();
         let tried = attempted.tried(elapsed(exchange.attempt_began, now), &target);
         self.learn(exchange, &accepted.plan, attempt, (&tried, now));
         if matches!(attempted.outcome, Outcome::Answered(_)) {

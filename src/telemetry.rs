@@ -115,16 +115,35 @@ impl Telemetry {
         }
         let access = &outlets.access;
         if access.is_on() && sampling::is_written(record.request_id.as_str(), record.sample_rate) {
-            access.send(access::line(&record));
+            self.log(access, access::line(&record));
         }
         self.failures.note(&record);
         if let Some(spool) = &outlets.spool {
-            spool.offer(&record);
+            self.export(spool, &record);
         }
         self.recent.push(record);
     }
 
-    /// A reload may put another ledger into the place of the one that was just loaded: then that one books it.
+    /// A reload may put another log into the place of the one that was just looked up: then that one gets it.
+    fn log(&self, access: &Access, line: Vec<u8>) {
+        if let Some(line) = access.send(line)
+            && self.access().send(line).is_some()
+        {
+            access.lose();
+        }
+    }
+
+    /// The same of an exporter.
+    fn export(&self, spool: &Arc<Spool>, record: &Arc<Record>) {
+        if !spool.offer(record)
+            && let Some(successor) =
+                self.outlets.load().spool.as_ref().filter(|next| !Arc::ptr_eq(next, spool))
+        {
+            successor.offer(record);
+        }
+    }
+
+    /// The same of a ledger.
     fn book(&self, ledger: &Arc<Ledger>, record: &Record) {
         let Some(row) = booked::row(record) else { return };
         if let Err(row) = ledger.book(row) {
@@ -160,5 +179,57 @@ mod tests {
         assert!(memory.text().contains("\"request_id\":\"req_01\""));
         assert!(telemetry.recent.find("req_01").is_some());
         assert!(telemetry.metrics.encode().contains("tollgate_requests_total{api=\"chat\",code=\"200\"} 1"));
+    }
+
+    fn log(metrics: &Metrics) -> (Access, access::tests::Memory) {
+        let memory = access::tests::Memory::default();
+        (Access::start(Box::new(memory.clone()), metrics.accesslog()).unwrap(), memory)
+    }
+
+    #[test]
+    fn what_a_reload_has_put_away_meanwhile_has_a_successor() {
+        let metrics = Metrics::new("0.1.0", "test").unwrap();
+        let ((first, before), (second, after)) = (log(&metrics), log(&metrics));
+        let lost = metrics.accesslog().dropped;
+        let telemetry = Telemetry::new(metrics, first);
+        // As an exchange has looked them up that is overtaken by a reload.
+        let access = telemetry.access();
+        assert!(telemetry.put_access(second).stop());
+        telemetry.log(&access, b"line\n".to_vec());
+        assert!(telemetry.access().stop());
+        assert_eq!((before.text().as_str(), after.text().as_str(), lost.get()), ("", "line\n", 0));
+        telemetry.log(&access, b"late\n".to_vec());
+        assert_eq!(lost.get(), 1, "nobody is left to take it");
+
+        let spools = [(); 2].map(|()| Spool::new(true, telemetry.metrics.spool_dropped()));
+        let [(old, ended), (new, records)] = spools;
+        telemetry.spool(Some(old));
+        let old = telemetry.outlets.load().spool.clone().unwrap();
+        telemetry.spool(Some(new));
+        drop(ended);
+        telemetry.export(&old, &Arc::new(sample()));
+        assert_eq!(records.take().count(), 1);
+        telemetry.spool(None);
+        telemetry.export(&old, &Arc::new(sample()));
+        assert_eq!(records.take().count(), 0);
+    }
+
+    #[test]
+    fn changes_at_the_same_time_lose_nothing_of_each_other() {
+        let metrics = Metrics::new("0.1.0", "test").unwrap();
+        let telemetry = Telemetry::new(metrics, Access::off());
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| (0..100).for_each(|_| telemetry.sample(None)));
+            }
+            for _ in 0..100 {
+                let (spool, _records) = Spool::new(true, telemetry.metrics.spool_dropped());
+                telemetry.spool(Some(spool));
+                assert!(telemetry.outlets.load().spool.is_some());
+                drop(telemetry.put_access(Access::off()));
+                telemetry.spool(None);
+                assert!(telemetry.outlets.load().spool.is_none());
+            }
+        });
     }
 }

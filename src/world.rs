@@ -2,7 +2,7 @@
 //!
 //! Invariants: everything below the gateway gets the time as an argument; only what implements this reads a
 //! clock. Durations are monotonic, so a jump of the wall clock stalls no limit and frees none. A time that was read once is
-//! good for the rest of a task's turn, never for the next one.
+//! good for the rest of a task's turn but for work that grows with a body, and never for the next turn.
 
 use crate::limit::Nanos;
 use nix::time::{ClockId, clock_gettime};
@@ -16,7 +16,7 @@ pub trait World: Send + Sync + Debug {
     /// Nanoseconds since some start, never backwards.
     fn now(&self) -> Nanos;
     /// The same as it was when it was last read in this [`turn`], for what is not measured in microseconds: a look at a clock takes
-    /// as long as a limit.
+    /// as long as a limit. Behind work that grows with a body it is old: whoever does such work reads the clock behind it.
     fn lately(&self) -> Nanos {
         self.now()
     }
@@ -96,7 +96,8 @@ fn monotonic() -> Nanos {
 fn read(clock: ClockId) -> Nanos {
     let now = clock_gettime(clock);
     let parts = now.map_or((0, 0), |now| (now.tv_sec(), now.tv_nsec()));
-    parts.0.unsigned_abs().saturating_mul(SECOND).saturating_add(parts.1.unsigned_abs())
+    let seconds = u64::try_from(parts.0).unwrap_or(0);
+    seconds.saturating_mul(SECOND).saturating_add(parts.1.unsigned_abs())
 }
 
 const SECOND: Nanos = 1_000_000_000;

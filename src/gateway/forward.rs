@@ -163,7 +163,7 @@ pub struct Link {
     pub connect: Option<Duration>,
     /// Whether the request was sent once more, on another connection.
     pub resent: bool,
-    /// From when on it could be sent, and once it has been, since when its provider could work on it.
+    /// From when on it could be sent, and once it has been, since when, or hardly later, its provider could work on it.
     pub since: Nanos,
 }
 

@@ -74,16 +74,18 @@ impl Upstream {
     pub async fn connect(&self, target: (&Channel, &Secret), link: &mut Link) -> Result<Wire, Failure> {
         let (channel, credential) = target;
         let addresses = self.addresses(channel).await?;
-        let (started, mut last) = (self.world.lately(), None);
+        let (mut started, mut last) = (None, None);
         let tried = addresses.len().min(ADDRESSES_TRIED_MAX);
         for (at, address) in addresses.iter().take(tried).enumerate() {
-            let began = if at == 0 { started } else { self.world.now() };
+            let since = self.world.lately();
             if !link.resent
-                && let Some(wire) = self.lines.kept_http1((channel, credential), *address, began)
+                && let Some(wire) = self.lines.kept_http1((channel, credential), *address, since)
             {
-                *link = Link { origin: Origin::Idle, connect: None, since: began, ..*link };
+                *link = Link { origin: Origin::Idle, connect: None, since, ..*link };
                 return Ok(wire);
             }
+            let began = self.world.now();
+            let started = *started.get_or_insert(began);
             let mut peer = peer(channel, credential, *address);
             let passed = Duration::from_nanos(began.saturating_sub(started));
             let share = connect_share(channel.timeouts.connect.saturating_sub(passed), tried - at);

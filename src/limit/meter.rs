@@ -1,7 +1,8 @@
 //! The tokens of one name: buckets for all of them, for those read and for those written.
 //!
 //! Invariants: an exchange is let in by all three or by none; a bucket it costs nothing is not asked, so that
-//! what uses no tokens never waits for any.
+//! what uses no tokens never waits for any; where no bucket has a rate none is asked, and whoever finds that so acts as if the
+//! rates came behind it.
 
 use super::sync::{AtomicBool, Ordering};
 use super::tokens::{Reserved, Tokens};
@@ -95,7 +96,7 @@ pub struct Empty {
 }
 
 impl Meter {
-    /// Sets the rates and bursts in the order of [`Counted::ALL`]; what was used stays used.
+    /// Sets the rates and bursts in the order of [`Counted::ALL`]; what was used stays used. One caller at a time.
     pub fn configure(&self, rates: [Option<(u64, u64)>; 3], now: Nanos) {
         let limits = rates.iter().any(Option::is_some);
         // Said before there is one, and unsaid when there is none: who asks meanwhile looks at a rate too many.

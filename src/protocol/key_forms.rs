@@ -21,12 +21,12 @@ pub enum Presented<T> {
 /// The first of the keys of a request that somebody knows, in the order: `Authorization`, `x-api-key`, `x-goog-api-key`, `api-key`,
 /// `?key=`, `Sec-WebSocket-Protocol`; each of them may be several between commas. `query_key` is the entry's, which is set for
 /// Gemini's paths and for a WebSocket's only.
-pub fn presented<T>(
-    headers: &Fields,
-    query_key: Option<&str>,
+pub fn presented<'a, T>(
+    headers: &'a Fields,
+    query_key: Option<&'a str>,
     know: impl FnMut(&str) -> Option<T>,
 ) -> Presented<T> {
-    let mut search = Search { know, known: None, keys: 0, wrong: None };
+    let mut search = Search { know, known: None, asked: [""; KEYS_MAX], keys: 0, wrong: None };
     headers.all(names::AUTHORIZATION).for_each(|value| search.line(bearer(value)));
     for name in KEY_HEADERS {
         headers.all(name).for_each(|value| search.line(ascii(value)));
@@ -45,19 +45,21 @@ pub fn presented<T>(
 }
 
 /// A look at all places.
-struct Search<K, T> {
+struct Search<'a, K, T> {
     know: K,
     known: Option<T>,
-    /// How many were asked about.
+    /// What was asked about.
+    asked: [&'a str; KEYS_MAX],
+    /// How many of those there are.
     keys: usize,
     /// What was wrong first.
     wrong: Option<&'static str>,
 }
 
-impl<T, K: FnMut(&str) -> Option<T>> Search<K, T> {
+impl<'a, T, K: FnMut(&str) -> Option<T>> Search<'a, K, T> {
     /// The keys of a line: programs that take several for one provider have them between commas, and some send the whole
     /// line.
-    fn line(&mut self, line: Result<&str, &'static str>) {
+    fn line(&mut self, line: Result<&'a str, &'static str>) {
         // As a whole first: somebody's key may have a comma in it.
         self.take(line.and_then(check_form));
         if self.known.is_none()
@@ -68,11 +70,15 @@ impl<T, K: FnMut(&str) -> Option<T>> Search<K, T> {
         }
     }
 
-    fn take(&mut self, form: Result<&str, &'static str>) {
+    fn take(&mut self, form: Result<&'a str, &'static str>) {
         match form {
-            Ok(key) if self.known.is_none() && self.keys < KEYS_MAX => {
-                self.keys += 1;
-                self.known = (self.know)(key);
+            Ok(key) if self.known.is_none() => {
+                // Many programs send the same one in two places.
+                let is_new = !self.asked[..self.keys].contains(&key);
+                if let Some(place) = self.asked.get_mut(self.keys).filter(|_| is_new) {
+                    (*place, self.keys) = (key, self.keys + 1);
+                    self.known = (self.know)(key);
+                }
             }
             Ok(_) => {}
             Err(problem) => self.wrong = self.wrong.or(Some(problem)),
@@ -244,7 +250,7 @@ const BROKEN: &str = "The key has a space or a line break in it; copy it again w
 const NOT_PRINTABLE: &str = "The key has characters in it that are not printable ASCII; copy it again.";
 /// Longer than any key anyone issues, short enough to hash without a thought.
 const KEY_BYTES_MAX: usize = 512;
-/// Each is looked up; no client presents more than two.
+/// Each is looked up, once; those that list keys between commas seldom have more than a few.
 const KEYS_MAX: usize = 8;
 /// More names than any honest `Connection` lists.
 const NOMINATED_MAX: usize = 32;
@@ -297,7 +303,7 @@ mod tests {
             ("authorization", "Bearer sk-1"),
         ];
         check(&all, Some("sk-5"), &["sk-1", "sk-2", "sk-3", "sk-4", "sk-5", "sk-6"]);
-        check(&[("authorization", "Bearer sk-a"), ("x-api-key", "sk-a")], None, &["sk-a", "sk-a"]);
+        check(&[("authorization", "Bearer sk-a"), ("x-api-key", "sk-a")], None, &["sk-a"]);
         check(&[("x-api-key", "sk-a"), ("x-api-key", "sk-b")], None, &["sk-a", "sk-b"]);
         check(&[("authorization", "Bearer sk-a,sk-b")], None, &["sk-a,sk-b", "sk-a", "sk-b"]);
         check(&[("x-api-key", "sk-a, sk-b ,, other,")], Some("sk-c"), &["sk-a", "sk-b", "sk-c"]);

@@ -14,7 +14,7 @@ use arc_swap::ArcSwapOption;
 use prometheus::{Gauge, IntCounter};
 use std::io::{self, BufWriter, Write as _};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -89,11 +89,22 @@ impl Access {
         self.0.is_some()
     }
 
-    /// Hands over a rendered line; never waits.
-    pub fn send(&self, line: Vec<u8>) {
-        if let Some(writer) = &self.0
-            && !writer.enqueue(line)
-        {
+    /// Hands over a rendered line; never waits. Gives it back where it was stopped: there may be another one in its place.
+    pub fn send(&self, line: Vec<u8>) -> Option<Vec<u8>> {
+        let writer = self.0.as_ref()?;
+        match writer.enqueue(line) {
+            Ok(()) => None,
+            Err(TrySendError::Disconnected(line)) => Some(line),
+            Err(TrySendError::Full(_)) => {
+                writer.dropped.inc();
+                None
+            }
+        }
+    }
+
+    /// Counts a line that nobody took.
+    pub fn lose(&self) {
+        if let Some(writer) = &self.0 {
             writer.dropped.inc();
         }
     }
@@ -103,12 +114,12 @@ impl Access {
         if let Some(writer) = &self.0 {
             writer.reopen.store(true, Ordering::Release);
             // An empty line makes an idle thread look at the flag; where the queue is full it looks anyway.
-            writer.enqueue(Vec::new());
+            drop(writer.enqueue(Vec::new()));
         }
     }
 
     /// Writes what is queued and ends the thread; `false` where the target did not take it in time. To be
-    /// called once the last exchange has been reported: later lines are counted as lost.
+    /// called once the last exchange has been reported, or another log is in its place: later lines are given back.
     pub fn stop(&self) -> bool {
         let Some(writer) = &self.0 else { return true };
         drop(writer.queue.swap(None));
@@ -118,9 +129,11 @@ impl Access {
 }
 
 impl Writer {
-    /// Whether there was room.
-    fn enqueue(&self, line: Vec<u8>) -> bool {
-        self.queue.load().as_ref().is_some_and(|queue| queue.try_send(line).is_ok())
+    fn enqueue(&self, line: Vec<u8>) -> Result<(), TrySendError<Vec<u8>>> {
+        match &*self.queue.load() {
+            Some(queue) => queue.try_send(line),
+            None => Err(TrySendError::Disconnected(line)),
+        }
     }
 }
 

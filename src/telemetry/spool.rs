@@ -25,13 +25,18 @@ impl Spool {
         (Self { queue, all, dropped }, Finished(records))
     }
 
-    /// Hands over an exchange that is over.
-    pub fn offer(&self, record: &Arc<Record>) {
+    /// Hands over an exchange that is over; `false`: to nobody, because its exporter has ended.
+    pub fn offer(&self, record: &Arc<Record>) -> bool {
         if !self.all && record.span.as_ref().is_none_or(|span| !span.is_sampled()) {
-            return;
+            return true;
         }
-        if let Err(TrySendError::Full(_)) = self.queue.try_send(Arc::clone(record)) {
-            self.dropped.inc();
+        match self.queue.try_send(Arc::clone(record)) {
+            Ok(()) => true,
+            Err(TrySendError::Disconnected(_)) => false,
+            Err(TrySendError::Full(_)) => {
+                self.dropped.inc();
+                true
+            }
         }
     }
 }
@@ -63,10 +68,10 @@ mod tests {
         let lost = counter();
         let (spool, records) = Spool::new(true, lost.clone());
         let record = Arc::new(sample());
-        (0..SPOOL_MAX + 3).for_each(|_| spool.offer(&record));
+        assert!((0..SPOOL_MAX + 3).all(|_| spool.offer(&record)));
         assert_eq!((lost.get(), records.take().count()), (3, SPOOL_MAX));
         drop(records);
-        spool.offer(&record);
+        assert!(!spool.offer(&record));
         assert_eq!(lost.get(), 3, "an exporter that ended loses nothing");
     }
 
@@ -75,9 +80,9 @@ mod tests {
         let (spool, records) = Spool::new(false, counter());
         for ratio in [0.0, 1.0] {
             let span = Span::begin(None, Sampling::of(ratio), [1, 2, 3]);
-            spool.offer(&Arc::new(Record { span: Some(Box::new(span)), ..sample() }));
+            assert!(spool.offer(&Arc::new(Record { span: Some(Box::new(span)), ..sample() })));
         }
-        spool.offer(&Arc::new(sample()));
+        assert!(spool.offer(&Arc::new(sample())));
         assert_eq!(records.take().count(), 1);
     }
 }

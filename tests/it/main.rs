@@ -40,6 +40,7 @@ mod last_word;
 mod leaving;
 mod ledger;
 mod limits;
+mod looks;
 mod matrix;
 mod media;
 mod models;

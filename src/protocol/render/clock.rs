@@ -46,7 +46,7 @@ impl AsRef<[u8]> for Words {
     }
 }
 
-/// The longest duration in milliseconds has 25.
+/// The longest duration in milliseconds has 24.
 const WORDS_BYTES_MAX: usize = 32;
 
 /// A duration as Go prints it, to the millisecond: `12ms`, `1.5s`, `6m0s`, `1h0m0s`.
@@ -132,6 +132,7 @@ mod tests {
         ] {
             assert_eq!(go_duration(Duration::from_micros(micros)).text(), text);
         }
+        assert_eq!(go_duration(Duration::MAX).text(), "5124095576030h25m51.615s");
         assert_eq!(seconds_up(Duration::from_millis(1001)), 2);
         assert_eq!(seconds_up(Duration::MAX), u64::MAX);
     }

@@ -95,7 +95,7 @@ fn a_full_disk_is_said_at_once_and_its_end_too_without_a_line_that_asks() {
 }
 
 #[test]
-fn stop_writes_everything_that_was_queued_and_counts_what_comes_after() {
+fn stop_writes_everything_that_was_queued_and_gives_back_what_comes_after() {
     let memory = Memory::default();
     let (access, dropped) = started(&memory, 1_000);
     let lines: Vec<String> = (0..500).map(|number| format!("line {number}\n")).collect();
@@ -105,7 +105,9 @@ fn stop_writes_everything_that_was_queued_and_counts_what_comes_after() {
     assert!(access.stop());
     assert_eq!(memory.text(), lines.concat());
     assert_eq!(dropped.get(), 0);
-    access.send(b"late\n".to_vec());
+    assert_eq!(access.send(b"late\n".to_vec()), Some(b"late\n".to_vec()));
+    assert_eq!(dropped.get(), 0);
+    access.lose();
     assert_eq!(dropped.get(), 1);
     assert!(access.stop(), "a second stop has nothing to wait for");
 }
