@@ -8,8 +8,6 @@ use crate::limit::Nanos;
 use nix::time::{ClockId, clock_gettime};
 use std::cell::Cell;
 use std::fmt::Debug;
-use std::hash::{BuildHasher, RandomState};
-use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Clocks and randomness.
 pub trait World: Send + Sync + Debug {
@@ -31,8 +29,6 @@ pub trait World: Send + Sync + Debug {
 pub struct System {
     /// What the monotonic clock said a second before.
     start: Nanos,
-    seed: RandomState,
-    drawn: AtomicU64,
 }
 
 impl System {
@@ -40,7 +36,7 @@ impl System {
     pub fn start() -> Self {
         // So that "never" (0) is always in the past.
         let start = monotonic().saturating_sub(SECOND);
-        Self { start, seed: RandomState::new(), drawn: AtomicU64::new(0) }
+        Self { start }
     }
 }
 
@@ -65,8 +61,8 @@ impl World for System {
     }
 
     fn random(&self) -> u64 {
-        // SipHash under a key from the system's entropy: as good as a keystream, without a system call each.
-        self.seed.hash_one(self.drawn.fetch_add(1, Ordering::Relaxed))
+        // A keystream of the thread's own, whose key comes from the system's entropy: no system call each.
+        rand::random()
     }
 }
 
