@@ -148,45 +148,45 @@ impl Rates {
     /// Nano-dollars; `None`: something was used that has no rate.
     fn amount(&self, usage: &Usage) -> Option<u64> {
         // Eighteen times 2^64 units at most 2^50: far from 2^128.
-        let mut sum: u128 = 0;
-        for (unit, count) in parts(usage).into_iter().filter(|(_, count)| *count > 0) {
-            match self.effective(unit) {
-                Some(rate) => sum += u128::from(count) * u128::from(rate.nanos_per_million()),
-                None if unit.is_fee() => {}
-                None => return None,
-            }
-        }
-        Some(u64::try_from((sum + MILLION / 2) / MILLION).unwrap_or(u64::MAX))
+        let (mut sum, mut is_known): (u128, bool) = (0, true);
+        each_part(usage, |unit, count| match self.effective(unit) {
+            Some(rate) => sum += u128::from(count) * u128::from(rate.nanos_per_million()),
+            None => is_known &= unit.is_fee(),
+        });
+        is_known.then(|| u64::try_from((sum + MILLION / 2) / MILLION).unwrap_or(u64::MAX))
     }
 }
 
 const MILLION: u128 = 1_000_000;
 
-/// Every counted thing in exactly one part.
-pub fn parts(usage: &Usage) -> [(Unit, u64); Unit::ALL.len()] {
+/// Tells every counted thing in exactly one part; most parts of most exchanges are nothing, of which nothing is told.
+pub fn each_part(usage: &Usage, mut tell: impl FnMut(Unit, u64)) {
     let media = &usage.media;
     let (mut input, mut output, mut read, mut write) =
         (usage.input, usage.output, usage.cache_read, usage.cache_write);
-    [
-        (Unit::CacheWrite1h, take(&mut write, usage.cache_write_1h)),
-        (Unit::CacheWrite, write),
-        (Unit::CacheReadAudio, take(&mut read, media.cache_read_audio)),
-        (Unit::CacheReadImage, take(&mut read, media.cache_read_image)),
-        (Unit::CacheRead, read),
-        (Unit::InputAudio, take(&mut input, media.input_audio)),
-        (Unit::InputImage, take(&mut input, media.input_image)),
-        (Unit::InputVideo, take(&mut input, media.input_video)),
-        (Unit::Input, input),
-        (Unit::Reasoning, take(&mut output, usage.reasoning)),
-        (Unit::OutputAudio, take(&mut output, media.output_audio)),
-        (Unit::OutputImage, take(&mut output, media.output_image)),
-        (Unit::OutputVideo, take(&mut output, media.output_video)),
-        (Unit::Output, output),
-        (Unit::WebSearch, usage.web_searches),
-        (Unit::AudioSecond, usage.audio_seconds),
-        (Unit::VideoSecond, usage.video_seconds),
-        (Unit::Request, 1),
-    ]
+    let mut part = |unit, count| {
+        if count > 0 {
+            tell(unit, count);
+        }
+    };
+    part(Unit::CacheWrite1h, take(&mut write, usage.cache_write_1h));
+    part(Unit::CacheWrite, write);
+    part(Unit::CacheReadAudio, take(&mut read, media.cache_read_audio));
+    part(Unit::CacheReadImage, take(&mut read, media.cache_read_image));
+    part(Unit::CacheRead, read);
+    part(Unit::InputAudio, take(&mut input, media.input_audio));
+    part(Unit::InputImage, take(&mut input, media.input_image));
+    part(Unit::InputVideo, take(&mut input, media.input_video));
+    part(Unit::Input, input);
+    part(Unit::Reasoning, take(&mut output, usage.reasoning));
+    part(Unit::OutputAudio, take(&mut output, media.output_audio));
+    part(Unit::OutputImage, take(&mut output, media.output_image));
+    part(Unit::OutputVideo, take(&mut output, media.output_video));
+    part(Unit::Output, output);
+    part(Unit::WebSearch, usage.web_searches);
+    part(Unit::AudioSecond, usage.audio_seconds);
+    part(Unit::VideoSecond, usage.video_seconds);
+    part(Unit::Request, 1);
 }
 
 /// Takes a part out of what is left; a part that is larger than its whole is the whole.
