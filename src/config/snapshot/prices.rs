@@ -10,7 +10,9 @@ use crate::id::ChannelId;
 use crate::price::table::{Seller, Table};
 use crate::price::{Price, Rates};
 use crate::spread::Map;
-use std::sync::{Arc, Mutex, PoisonError};
+use arc_swap::ArcSwap;
+use std::collections::HashMap;
+use std::sync::Arc;
 
 /// Prices by channel and model.
 #[derive(Debug, Default)]
@@ -48,8 +50,8 @@ struct Shelf {
     names_here: Map<String, Vec<String>>,
     /// Of the names the configuration spells out.
     configured: Map<String, Option<Arc<Price>>>,
-    /// Of other names that were asked for.
-    seen: Mutex<Map<String, Option<Arc<Price>>>>,
+    /// Of other names that were asked for: read by every thread at once, and seldom added to. Clients choose them.
+    seen: ArcSwap<HashMap<String, Option<Arc<Price>>>>,
 }
 
 /// Names come from clients where a channel serves patterns; past this many they are looked up each time.
@@ -81,13 +83,19 @@ impl Prices {
         if let Some(known) = shelf.configured.get(model) {
             return known.clone();
         }
-        let mut seen = shelf.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = seen.get(model) {
+        if let Some(known) = shelf.seen.load().get(model) {
             return known.clone();
         }
         let found = self.look_up(channel, shelf, model);
-        if seen.len() < SEEN_MAX {
-            seen.insert(model.to_owned(), found.clone());
+        if shelf.seen.load().len() < SEEN_MAX {
+            shelf.seen.rcu(|seen| {
+                let mut seen = HashMap::clone(seen);
+                // Others may have come in between.
+                if seen.len() < SEEN_MAX {
+                    seen.insert(model.to_owned(), found.clone());
+                }
+                seen
+            });
         }
         found
     }
@@ -117,7 +125,7 @@ impl Shelf {
             names_here.entry(there.clone()).or_default().push(here.clone());
         }
         let seller = Table::built_in().seller(&channel.main_address());
-        Self { seller, names_here, configured: Map::default(), seen: Mutex::default() }
+        Self { seller, names_here, configured: Map::default(), seen: ArcSwap::default() }
     }
 }
 
