@@ -234,8 +234,7 @@ impl Gateway {
         }
         let key = Self::identify(client, exchange, &entry)?;
         let live = Arc::clone(&exchange.live);
-        let groups: Vec<_> = key.in_groups().cloned().collect();
-        let bearer = self.admit(exchange, groups, entry.operation).await?;
+        let bearer = self.admit(exchange, &key, entry.operation).await?;
         let mut share = self.registry.bodies().share();
         let server = &live.snapshot.server;
         let bounds = body::Bounds::of(&key, server);

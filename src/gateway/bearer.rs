@@ -64,8 +64,25 @@ impl<'a> Asked<'a> {
 }
 
 impl Gateway {
-    /// admit: at the first of these groups that lets it in; else what the first said.
+    /// admit: in the first of its groups that lets it in; else what the first said.
     pub(super) async fn admit(
+        &self,
+        exchange: &Exchange,
+        key: &Arc<Key>,
+        operation: Operation,
+    ) -> Result<Bearer, Refusal> {
+        match self.admit_in(exchange, key, operation).await {
+            Ok(permit) => Ok(Bearer { key: Arc::clone(key), permit, others: key.fallbacks.clone() }),
+            Err(refusal) if key.fallbacks.is_empty() => Err(refusal),
+            Err(refusal) => {
+                let other = self.admit_next(exchange, key.fallbacks.clone(), operation).await;
+                other.map_err(|other| worth_telling(Some(refusal), other))
+            }
+        }
+    }
+
+    /// The same in the first of these.
+    pub(super) async fn admit_next(
         &self,
         exchange: &Exchange,
         groups: Vec<Arc<Key>>,
@@ -106,7 +123,7 @@ impl Gateway {
             }
             permit.refund();
             drop(permit);
-            match self.admit(exchange, others, asked.operation).await {
+            match self.admit_next(exchange, others, asked.operation).await {
                 Ok(next) => bearer = next,
                 Err(other) => return Err(worth_telling(Some(refusal), other)),
             }
@@ -131,7 +148,7 @@ impl Gateway {
         let mut others = std::mem::take(&mut accepted.others);
         loop {
             exchange.give_back();
-            let bearer = self.admit(exchange, others, accepted.entry.operation).await;
+            let bearer = self.admit_next(exchange, others, accepted.entry.operation).await;
             let Ok(bearer) = bearer else { return false };
             let borne = self.bear(exchange, bearer, &accepted.asked()).await;
             let Ok((mut plan, left)) = borne else { return false };

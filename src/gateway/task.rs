@@ -63,8 +63,7 @@ impl Gateway {
     ) -> Result<Box<Accepted>, Stop> {
         let key = Self::identify(client, exchange, &entry)?;
         let live = Arc::clone(&exchange.live);
-        let groups: Vec<_> = key.in_groups().cloned().collect();
-        let bearer = self.admit(exchange, groups, entry.operation).await?;
+        let bearer = self.admit(exchange, &key, entry.operation).await?;
         let mut share = self.registry.bodies().share();
         let bounds = body::Bounds::of(&key, &live.snapshot.server);
         let (mut body, received) = body::read(client, bounds, &mut share).await?;
@@ -154,7 +153,7 @@ impl Gateway {
             if bearer.others.is_empty() {
                 return Err(closed());
             }
-            bearer = self.admit(exchange, bearer.others, entry.operation).await?;
+            bearer = self.admit_next(exchange, bearer.others, entry.operation).await?;
         }
         let Bearer { key, mut permit, .. } = bearer;
         let requested = &task.made.model;
