@@ -5,7 +5,7 @@
 //! digest: they carry enough entropy that no slow hash is needed, and a digest lookup leaks no prefix.
 
 use hmac::{Hmac, Mac as _};
-use sha2::{Digest as _, Sha256};
+use sha2::Sha256;
 use std::fmt;
 use std::sync::Arc;
 
@@ -88,7 +88,10 @@ pub struct KeyDigest([u8; 32]);
 impl KeyDigest {
     /// The digest of a key's text.
     pub fn of(text: &str) -> Self {
-        Self(Sha256::digest(text.as_bytes()).into())
+        // Ring's, because this is done for every request, and takes a third fewer steps where the processor has no instructions for it.
+        let mut digest = [0; 32];
+        digest.copy_from_slice(ring::digest::digest(&ring::digest::SHA256, text.as_bytes()).as_ref());
+        Self(digest)
     }
 
     /// Reads `sha256:` and 64 hexadecimal digits; `None` for anything else.
