@@ -159,6 +159,25 @@ fn an_exchange_is_let_in_by_all_three_buckets_or_holds_nothing_of_any() {
 }
 
 #[test]
+fn the_first_limit_of_a_meter_counts_what_it_meets_whole_or_not_at_all() {
+    model(3, || {
+        let meter = Arc::new(Meter::default());
+        let other = with(&meter, |meter| {
+            let held =
+                meter.reserve(Amount { input: 5, output: 3 }, SECOND).expect("it fits, or there is no limit");
+            meter.settle(held, Amount { input: 4, output: 2 });
+        });
+        meter.configure([Some((60, 20)), None, None], SECOND);
+        other.join().expect("no panic");
+        let left = meter.level(Counted::All, SECOND).expect("it has a limit").remaining;
+        // Neither seen; the settlement alone, which counts what was used; or both.
+        assert!([20, 14].contains(&left), "{left}");
+        meter.configure([None; 3], SECOND);
+        assert_eq!(meter.charge(Amount { input: 5, output: 3 }, SECOND).taken(), [0; 3]);
+    });
+}
+
+#[test]
 fn what_a_fleet_has_admitted_is_booked_and_settled_once_whatever_it_meets() {
     model(3, || {
         let tokens = tokens(60, 100);
