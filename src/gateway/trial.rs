@@ -109,12 +109,13 @@ pub async fn trial(
         Ok(wire) => wire,
         Err(failure) => return unreached(channel, &failure),
     };
-    let began = upstream.lately();
+    // Measured, so the clock is looked at before and behind.
+    let began = upstream.world().now();
     let limit = if question.stream { channel.timeouts.first_byte } else { channel.timeouts.response };
     let limit = limit.min(slow.max(WAIT_MAX));
     let mut heard = Heard::default();
     let ended = timeout(limit, answer(wire, (question, outgoing), &mut heard)).await;
-    let first = Duration::from_nanos(upstream.lately().saturating_sub(began));
+    let first = Duration::from_nanos(upstream.world().now().saturating_sub(began));
     let (found, detail) = concluded(channel, question, &heard, ended.ok());
     let verdict = if found == Verdict::Ok && first > slow { Verdict::Slow } else { found };
     let is_answer = matches!(verdict, Verdict::Ok | Verdict::Slow);
