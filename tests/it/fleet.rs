@@ -20,7 +20,14 @@ fn configuration(upstream: &Provider, fleet: &str, of_key: &str) -> String {
     format!("[fleet]\n{fleet}\n") + &channels(upstream, "[\"m\", \"n\"]") + &key_named("alice", KEY, of_key)
 }
 
+/// The settings of a fleet at this store. It has all the time there is to answer: on a machine that is busy with other
+/// tests it may take longer than the default, and a store that counts as out of reach is not what most of these try.
 fn store(redis: &Redis) -> String {
+    format!("{}\ntimeout = \"5s\"", hasty(redis))
+}
+
+/// The same for who tries what a store that does not answer in time leads to.
+fn hasty(redis: &Redis) -> String {
     format!("redis = \"{}\"", redis.url())
 }
 

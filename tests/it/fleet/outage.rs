@@ -65,7 +65,7 @@ async fn nobody_or_everybody_passes_where_that_is_said() {
 async fn a_store_that_hangs_delays_a_moment_once_and_nobody_after_that() {
     let Some(redis) = Redis::start().await else { return };
     let upstream = provider().await;
-    let gateways = three(&upstream, &store(&redis), "limits = { rpm = 600 }").await;
+    let gateways = three(&upstream, &hasty(&redis), "limits = { rpm = 600 }").await;
     redis.signal("STOP");
     let clock = Clock::start();
     for _ in 0..10 {
