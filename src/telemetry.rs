@@ -115,7 +115,7 @@ impl Telemetry {
         }
         let access = &outlets.access;
         if access.is_on() && sampling::is_written(record.request_id.as_str(), record.sample_rate) {
-            self.log(access, access::line(&record));
+            self.log(access, access.render(&record));
         }
         self.failures.note(&record);
         if let Some(spool) = &outlets.spool {
@@ -125,7 +125,7 @@ impl Telemetry {
     }
 
     /// A reload may put another log into the place of the one that was just looked up: then that one gets it.
-    fn log(&self, access: &Access, line: Vec<u8>) {
+    fn log(&self, access: &Access, line: access::Line) {
         if let Some(line) = access.send(line)
             && self.access().send(line).is_some()
         {
@@ -195,10 +195,10 @@ mod tests {
         // As an exchange has looked them up that is overtaken by a reload.
         let access = telemetry.access();
         assert!(telemetry.put_access(second).stop());
-        telemetry.log(&access, b"line\n".to_vec());
+        telemetry.log(&access, b"line\n".to_vec().into());
         assert!(telemetry.access().stop());
         assert_eq!((before.text().as_str(), after.text().as_str(), lost.get()), ("", "line\n", 0));
-        telemetry.log(&access, b"late\n".to_vec());
+        telemetry.log(&access, b"late\n".to_vec().into());
         assert_eq!(lost.get(), 1, "nobody is left to take it");
 
         let spools = [(); 2].map(|()| Spool::new(true, telemetry.metrics.spool_dropped()));

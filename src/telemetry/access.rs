@@ -7,10 +7,12 @@
 mod line;
 mod sink;
 
-pub use line::line;
+pub use line::{Line, line, line_in};
 pub use sink::{Sink, file, stderr, stdout};
 
+use crate::record::Record;
 use arc_swap::ArcSwapOption;
+use crossbeam_queue::ArrayQueue;
 use prometheus::{Gauge, IntCounter};
 use std::io::{self, BufWriter, Write as _};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,6 +23,9 @@ use std::time::Duration;
 
 /// A third of a second at 50,000 requests a second; some 22 MB of lines as most are.
 pub const ACCESS_QUEUE_MAX: usize = 16_384;
+
+/// What a thousand lines have left is kept while more come: as many gather in one [`PAUSE`] at 100,000 requests a second.
+const SPARE_MAX: usize = 1_024;
 
 /// One write per 128 KiB under load; when the queue is idle everything is written at once anyway.
 const BUFFER_BYTES_MAX: usize = 128 * 1024;
@@ -52,7 +57,9 @@ pub struct Counts {
 #[derive(Debug)]
 struct Writer {
     /// `None` once stopped: the thread ends when it has emptied a queue that nobody can add to.
-    queue: ArcSwapOption<SyncSender<Vec<u8>>>,
+    queue: ArcSwapOption<SyncSender<Line>>,
+    /// Room of lines that were written, for those to come.
+    spare: Arc<ArrayQueue<Line>>,
     /// A flag, because the order must get through a full queue.
     reopen: Arc<AtomicBool>,
     dropped: IntCounter,
@@ -75,13 +82,15 @@ impl Access {
         let (done, stopped) = sync_channel::<()>(1);
         let reopen = Arc::new(AtomicBool::new(false));
         let dropped = counts.dropped.clone();
-        let mut thread = Thread { lines, reopen: Arc::clone(&reopen), counts, failing: false };
+        let spare = Arc::new(ArrayQueue::new(SPARE_MAX));
+        let mut thread =
+            Thread { lines, spare: Arc::clone(&spare), reopen: Arc::clone(&reopen), counts, failing: false };
         thread::Builder::new().name("access-log".to_owned()).spawn(move || {
             thread.run(BufWriter::with_capacity(BUFFER_BYTES_MAX, sink));
             drop(done); // tells a waiting `stop`
         })?;
         let queue = ArcSwapOption::from_pointee(queue);
-        Ok(Self(Some(Writer { queue, reopen, dropped, stopped: Mutex::new(stopped) })))
+        Ok(Self(Some(Writer { queue, spare, reopen, dropped, stopped: Mutex::new(stopped) })))
     }
 
     /// Whether there is anything to render a line for.
@@ -89,8 +98,14 @@ impl Access {
         self.0.is_some()
     }
 
+    /// Renders a record's line.
+    pub fn render(&self, record: &Record) -> Line {
+        let spare = self.0.as_ref().and_then(|writer| writer.spare.pop());
+        line_in(record, spare.unwrap_or_default())
+    }
+
     /// Hands over a rendered line; never waits. Gives it back where it was stopped: there may be another one in its place.
-    pub fn send(&self, line: Vec<u8>) -> Option<Vec<u8>> {
+    pub fn send(&self, line: Line) -> Option<Line> {
         let writer = self.0.as_ref()?;
         match writer.enqueue(line) {
             Ok(()) => None,
@@ -114,7 +129,7 @@ impl Access {
         if let Some(writer) = &self.0 {
             writer.reopen.store(true, Ordering::Release);
             // An empty line makes an idle thread look at the flag; where the queue is full it looks anyway.
-            drop(writer.enqueue(Vec::new()));
+            drop(writer.enqueue(Line::default()));
         }
     }
 
@@ -129,7 +144,7 @@ impl Access {
 }
 
 impl Writer {
-    fn enqueue(&self, line: Vec<u8>) -> Result<(), TrySendError<Vec<u8>>> {
+    fn enqueue(&self, line: Line) -> Result<(), TrySendError<Line>> {
         match &*self.queue.load() {
             Some(queue) => queue.try_send(line),
             None => Err(TrySendError::Disconnected(line)),
@@ -139,7 +154,8 @@ impl Writer {
 
 /// The writing side.
 struct Thread {
-    lines: Receiver<Vec<u8>>,
+    lines: Receiver<Line>,
+    spare: Arc<ArrayQueue<Line>>,
     reopen: Arc<AtomicBool>,
     counts: Counts,
     /// Whether the target did not take the last write.
@@ -153,9 +169,9 @@ impl Thread {
             // Where one line was, more will follow: each that found the thread waiting would have to wake it, which is the most
             // expensive thing a request's thread can do. So they gather.
             while let Some(line) = next {
-                self.handle(&line, &mut out);
+                self.handle(line, &mut out);
                 while let Ok(line) = self.lines.try_recv() {
-                    self.handle(&line, &mut out);
+                    self.handle(line, &mut out);
                 }
                 // What is buffered becomes visible. What the target does not take stays buffered for the next
                 // line's attempt; once the buffer is full, lines are lost and counted.
@@ -163,6 +179,8 @@ impl Thread {
                 thread::sleep(PAUSE);
                 next = self.lines.try_recv().ok();
             }
+            // Nobody seems to need it for a while.
+            while self.spare.pop().is_some() {}
         }
         if let Err(problem) = out.flush() {
             self.lose_buffered(out.buffer(), &problem);
@@ -170,7 +188,7 @@ impl Thread {
     }
 
     /// The next line; while the target takes nothing it is tried again where none comes. `None`: there are no more.
-    fn next(&mut self, out: &mut BufWriter<Box<dyn Sink>>) -> Option<Vec<u8>> {
+    fn next(&mut self, out: &mut BufWriter<Box<dyn Sink>>) -> Option<Line> {
         loop {
             if !self.failing {
                 return self.lines.recv().ok();
@@ -205,13 +223,16 @@ impl Thread {
         self.failing = true;
     }
 
-    fn handle(&mut self, line: &[u8], out: &mut BufWriter<Box<dyn Sink>>) {
+    fn handle(&mut self, line: Line, out: &mut BufWriter<Box<dyn Sink>>) {
         if self.reopen.swap(false, Ordering::AcqRel) {
             reopen(out);
         }
-        if let Err(problem) = out.write_all(line) {
+        if let Err(problem) = out.write_all(&line) {
             self.counts.dropped.inc();
             self.failed(&problem);
+        }
+        if line::is_usual(&line) {
+            drop(self.spare.push(line));
         }
     }
 

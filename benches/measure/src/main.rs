@@ -1,7 +1,8 @@
 //! How many instructions the pure steps take, held against the committed figures of `figures.tsv`: a step that takes
 //! over 5 % more fails the command. Instructions do not jitter as times do, so this can be a gate on any machine.
 //!
-//! `make instructions`; with `UPDATE=1` in the environment the figures are written anew. The
+//! `make instructions`; with `UPDATE=1` in the environment the figures are written anew. `instructions --timed` says instead
+//! how long each step takes: for people, as times are no gate. The
 //! counting is valgrind's: this program runs itself under callgrind, which counts within one function and writes down
 //! what it has at each return from it. Without valgrind, or on another kind of processor than the figures are of, it says so
 //! and passes; with another compiler it compares and does not fail, because no change of ours is to blame.
@@ -14,6 +15,7 @@ mod steps;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
+use tollgate::world::{System, World as _};
 
 /// The allocator of the program.
 #[global_allocator]
@@ -22,6 +24,13 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 fn main() -> ExitCode {
     if std::env::args().any(|word| word == COUNTED) {
         steps::all().iter_mut().for_each(run);
+        return ExitCode::SUCCESS;
+    }
+    if std::env::args().any(|word| word == TIMED) {
+        let world = System::start();
+        for mut step in steps::all() {
+            time(&mut step, &world);
+        }
         return ExitCode::SUCCESS;
     }
     if let Some(why) = why_not() {
@@ -40,6 +49,18 @@ fn run(step: &mut steps::Step) {
     println!("{}\t{}", step.name, step.rounds);
     (0..3).for_each(|_| (step.work)());
     counted_rounds_of_a_step(&mut step.work, step.rounds);
+}
+
+/// The time of one round, warm: the median of many batches, as another program may have the processor during some.
+fn time(step: &mut steps::Step, world: &System) {
+    let batch = |_| {
+        let began = world.now();
+        (0..step.rounds).for_each(|_| (step.work)());
+        world.now().saturating_sub(began) / u64::from(step.rounds)
+    };
+    let mut batches: Vec<u64> = (0..BATCHES).map(batch).collect();
+    batches.sort_unstable();
+    println!("{:>9} ns  {}", batches[batches.len() / 2], step.name);
 }
 
 /// The function that callgrind looks for by its name.
@@ -162,4 +183,6 @@ fn compiler() -> String {
 }
 
 const COUNTED: &str = "--counted";
+const TIMED: &str = "--timed";
+const BATCHES: u32 = 1_001;
 const REGRESSION_PER_MILLE_MAX: i128 = 50;

@@ -5,7 +5,9 @@ use bytes::Bytes;
 use http::Method;
 use std::hint::black_box;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
+use tollgate::config::snapshot::Key;
 use tollgate::id::{ChannelId, ExchangeId, GroupId, KeyId};
 use tollgate::limit::Amount;
 use tollgate::limit::quota::Spent;
@@ -26,7 +28,9 @@ use tollgate::stage::rewrite::{Original, rewrite};
 use tollgate::stage::route::{Wanted, route};
 use tollgate::stage::{admit, identify};
 use tollgate::state::quotas::QuotaHold;
+use tollgate::state::sticky::Session;
 use tollgate::state::{Live, Registry};
+use tollgate::telemetry::access::Line;
 use tollgate::telemetry::{Metrics, access};
 use tollgate::usage::{Usage, UsageSource};
 
@@ -59,6 +63,7 @@ pub(crate) fn all() -> Vec<Step> {
         observing_whole(),
         line(),
         metrics(),
+        own(),
     ]
 }
 
@@ -148,6 +153,11 @@ fn routing(name: &'static str, in_session: bool) -> Step {
 
 fn first_attempt(live: &Live, registry: &Registry, in_session: bool) -> Attempt {
     let key = &live.snapshot.keys[0];
+    let session = in_session.then(|| registry.sticky().session(&key.id, "one-session", "gpt-4.1", NOW));
+    attempt_of(live, registry, key, session)
+}
+
+fn attempt_of(live: &Live, registry: &Registry, key: &Arc<Key>, session: Option<Session>) -> Attempt {
     let wanted = Wanted {
         operation: Operation::ChatCompletions,
         dialect: Dialect::OpenAi,
@@ -155,7 +165,6 @@ fn first_attempt(live: &Live, registry: &Registry, in_session: bool) -> Attempt 
         stream: true,
     };
     let mut plan = route(live, key, wanted).expect("served");
-    let session = in_session.then(|| registry.sticky().session(&key.id, "one-session", "gpt-4.1", NOW));
     plan.prefer(Preference { stream: true, session, keeper: None });
     match plan.next(live, registry, NOW) {
         Next::Attempt(attempt) => *attempt,
@@ -219,8 +228,9 @@ fn observing_whole() -> Step {
 
 fn line() -> Step {
     let record = record();
+    let mut spare = Line::default();
     step("access line", 100, move || {
-        black_box(access::line(black_box(&record)));
+        spare = access::line_in(black_box(&record), std::mem::take(&mut spare));
     })
 }
 
@@ -230,6 +240,34 @@ fn metrics() -> Step {
     metrics.configure((&["k"], &["default"]), &["gpt-4.1-2025-04-14"], &["c"]);
     step("metrics of one exchange", 100, move || metrics.report(black_box(&record)))
 }
+
+/// All that a small chat needs of ours beside reading and rewriting it: whose it is among 10,000, the three limits of its key,
+/// which of two channels gets it, the metrics and the log line.
+fn own() -> Step {
+    let registry = Registry::default();
+    let live = in_force(&registry, &(configuration(10_000, 2) + LIMITED_KEY));
+    let headers = client_headers("sk-limited-0123456789");
+    let record = record();
+    let metrics = Metrics::new("0.0.0", "bench").expect("the table is sound");
+    metrics.configure((&["k"], &["default"]), &["gpt-4.1-2025-04-14"], &["c"]);
+    let (mut now, mut spare) = (NOW, Line::default());
+    step("own work of a small chat", 100, move || {
+        now += 1_000;
+        let key = identify::identify(&live.snapshot, black_box(&headers), None).expect("known");
+        identify::vouch(&key, IpAddr::from([127, 0, 0, 1]), NOW_UNIX).expect("it may");
+        let mut permit = admit::admit(&live, &registry, &key, None, now).expect("room");
+        black_box(attempt_of(&live, &registry, &key, None));
+        let amount = Amount { input: 1_000, output: 500 };
+        let charge = admit::reserve(&live, &key, &mut permit, ("gpt-4.1", amount), now).expect("room");
+        charge.settle(Amount { input: 900, output: 100 });
+        drop(permit);
+        metrics.report(black_box(&record));
+        spare = access::line_in(black_box(&record), std::mem::take(&mut spare));
+    })
+}
+
+const LIMITED_KEY: &str = "[[key]]\nname = \"limited\"\nsecret = \"sk-limited-0123456789\"\n\
+    limits = { rpm = 1000000000, tpm = 1000000000000, concurrency = 1000 }\n";
 
 fn client_headers(secret: &str) -> Fields {
     let mut headers = Fields::default();

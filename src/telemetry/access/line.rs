@@ -7,7 +7,10 @@
 mod json;
 mod room;
 
+pub use self::room::Line;
+
 use self::json::{Json, Name, name};
+use self::room::Room;
 use crate::code::Code;
 use crate::id::{ChannelId, ProfileId, TraceId};
 use crate::protocol::Protocol;
@@ -15,25 +18,37 @@ use crate::record::{AttemptRecord, Excerpt, Over, Record, Text};
 use crate::usage::Usage;
 
 /// The line, with its newline.
-pub fn line(record: &Record) -> Vec<u8> {
-    let mut room = LINE_BYTES_USUAL;
+pub fn line(record: &Record) -> Line {
+    line_in(record, Line::default())
+}
+
+/// The same in the room that another line has left, where that is as much as lines usually get.
+pub fn line_in(record: &Record, spare: Line) -> Line {
+    let mut bytes = LINE_BYTES_USUAL;
+    let mut room = if is_usual(&spare) { Room::of(spare) } else { Room::new(bytes) };
     loop {
         if let Some(mut line) = written(record, room) {
-            if room > LINE_BYTES_USUAL {
+            if bytes > LINE_BYTES_USUAL {
                 // It may wait in the queue, with many of its kind.
-                line.shrink_to_fit();
+                line.shrink();
             }
             return line;
         }
-        room *= 2;
+        bytes *= 2;
+        room = Room::new(bytes);
     }
+}
+
+/// Whether its room is worth keeping for another one.
+pub(super) fn is_usual(line: &Line) -> bool {
+    line.has_room_of(LINE_BYTES_USUAL)
 }
 
 /// The line; `None`: there was not room for all of it. No part of the loop, out of which the compiler would take whatever is the
 /// same in each round, and keep it all aside.
 #[inline(never)]
-fn written(record: &Record, room: usize) -> Option<Vec<u8>> {
-    let mut json = Json::new(room);
+fn written(record: &Record, room: Room) -> Option<Line> {
+    let mut json = Json::within(room);
     json.object(|json| {
         client(record, json);
         key(record, json);
@@ -183,7 +198,7 @@ mod tests {
 
     #[test]
     fn fields_stand_in_the_contract_s_order() {
-        let text = String::from_utf8(line(&sample())).unwrap();
+        let text = String::from_utf8(line(&sample()).to_vec()).unwrap();
         let mut from = 0;
         for name in CONTRACT.split_whitespace() {
             let at = text[from..].find(&format!("\"{name}\":"));
@@ -245,6 +260,24 @@ mod tests {
     }
 
     #[test]
+    fn the_room_of_a_line_serves_for_another_one() {
+        let said = |chars: usize| {
+            let upstream_error = Some(Excerpt::new(&"x".repeat(chars), &[]));
+            Record { attempts: Vec::new(), upstream_error, ..sample() }
+        };
+        let mut spare = Line::default();
+        // A long one leaves no room for another.
+        for (chars, is_first, is_kept) in
+            [(300, true, true), (5, false, true), (1_024, true, false), (9, true, true), (0, false, true)]
+        {
+            let (record, place) = (said(chars), spare.as_ptr());
+            spare = line_in(&record, spare);
+            assert_eq!(*spare, *line(&record), "nothing of the one before");
+            assert_eq!((spare.as_ptr() != place, is_usual(&spare)), (is_first, is_kept), "{chars}");
+        }
+    }
+
+    #[test]
     fn every_type_of_token_is_written_under_its_name() {
         let usage = Usage {
             input: 1,
@@ -286,7 +319,7 @@ mod tests {
             (Cost::NoPrice, "null"),
             (Cost::NoUsage, "null"),
         ] {
-            let text = String::from_utf8(line(&Record { cost, ..sample() })).unwrap();
+            let text = String::from_utf8(line(&Record { cost, ..sample() }).to_vec()).unwrap();
             assert!(text.contains(&format!("\"cost_usd\":{expected},")), "{text}");
         }
         let usage = Usage { cache_write: 9, cache_write_1h: 4, web_searches: 1, ..Usage::default() };
@@ -301,7 +334,7 @@ mod tests {
         record.path = Path::received("/v1beta/models/m:generateContent?key=sk-planted-0123456789abcdef");
         record.labels.push("x-team", "a\r\nb");
         record.upstream_error = Some(Excerpt::new("bad key opaque-planted-1", &["opaque-planted-1"]));
-        let text = String::from_utf8(line(&record)).unwrap();
+        let text = String::from_utf8(line(&record).to_vec()).unwrap();
         assert_eq!(text.lines().count(), 1);
         assert!(text.trim_end().chars().all(|c| !c.is_control()), "{text}");
         assert!(!text.contains("planted"), "{text}");

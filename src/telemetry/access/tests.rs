@@ -81,7 +81,7 @@ fn a_full_disk_is_said_at_once_and_its_end_too_without_a_line_that_asks() {
     memory.change(|inside| inside.failing = true);
     let counts = counts();
     let access = Access::start_with_queue(Box::new(memory.clone()), counts.clone(), 1_000).unwrap();
-    access.send(b"kept\n".to_vec());
+    access.send(Line::from(b"kept\n".to_vec()));
     while counts.errors.get() == 0 {
         thread::yield_now();
     }
@@ -100,12 +100,13 @@ fn stop_writes_everything_that_was_queued_and_gives_back_what_comes_after() {
     let (access, dropped) = started(&memory, 1_000);
     let lines: Vec<String> = (0..500).map(|number| format!("line {number}\n")).collect();
     for line in &lines {
-        access.send(line.clone().into_bytes());
+        access.send(Line::from(line.clone().into_bytes()));
     }
     assert!(access.stop());
     assert_eq!(memory.text(), lines.concat());
     assert_eq!(dropped.get(), 0);
-    assert_eq!(access.send(b"late\n".to_vec()), Some(b"late\n".to_vec()));
+    let late = access.send(Line::from(b"late\n".to_vec()));
+    assert_eq!(late.as_deref(), Some(&b"late\n"[..]));
     assert_eq!(dropped.get(), 0);
     access.lose();
     assert_eq!(dropped.get(), 1);
@@ -121,10 +122,10 @@ fn a_standing_target_loses_lines_and_holds_nobody_up() {
         inside.arrived = Some(arrived);
     });
     let (access, dropped) = started(&memory, 4);
-    access.send(b"first\n".to_vec());
+    access.send(Line::from(b"first\n".to_vec()));
     assert!(writing.recv().is_err(), "the thread is inside the target's write");
     for number in 0..10 {
-        access.send(format!("{number}\n").into_bytes());
+        access.send(Line::from(format!("{number}\n").into_bytes()));
     }
     assert_eq!(dropped.get(), 6, "four were queued");
     memory.change(|inside| inside.standing = false);
@@ -141,10 +142,10 @@ fn a_full_disk_counts_lines_and_the_thread_goes_on_when_there_is_room_again() {
         inside.arrived = Some(arrived);
     });
     let (access, dropped) = started(&memory, 1_000);
-    access.send(b"kept\n".to_vec());
+    access.send(Line::from(b"kept\n".to_vec()));
     assert!(writing.recv().is_err());
     memory.change(|inside| inside.failing = false);
-    access.send(b"after\n".to_vec());
+    access.send(Line::from(b"after\n".to_vec()));
     assert!(access.stop());
     assert_eq!(memory.text(), "kept\nafter\n", "a buffered line survives the error");
     assert_eq!(dropped.get(), 0);
@@ -157,7 +158,7 @@ fn lines_past_the_buffer_of_a_full_disk_are_counted() {
     let (access, dropped) = started(&memory, 1_000);
     let line = [vec![b'x'; BUFFER_BYTES_MAX / 2 - 1], vec![b'\n']].concat();
     for _ in 0..5 {
-        access.send(line.clone());
+        access.send(Line::from(line.clone()));
     }
     assert!(access.stop());
     assert_eq!(dropped.get(), 5);
@@ -168,7 +169,7 @@ fn lines_past_the_buffer_of_a_full_disk_are_counted() {
 fn reopen_puts_the_next_line_into_the_new_file_and_the_earlier_ones_into_the_old() {
     let memory = Memory::default();
     let (access, _) = started(&memory, 1_000);
-    access.send(b"old\n".to_vec());
+    access.send(Line::from(b"old\n".to_vec()));
     let old = {
         assert!(access.stop());
         memory.text()
@@ -177,7 +178,7 @@ fn reopen_puts_the_next_line_into_the_new_file_and_the_earlier_ones_into_the_old
 
     let (access, _) = started(&memory, 1_000);
     access.reopen();
-    access.send(b"new\n".to_vec());
+    access.send(Line::from(b"new\n".to_vec()));
     assert!(access.stop());
     assert_eq!(memory.text(), "new\n");
     assert_eq!(memory.inside().files[0], b"old\n");
@@ -186,7 +187,29 @@ fn reopen_puts_the_next_line_into_the_new_file_and_the_earlier_ones_into_the_old
 #[test]
 fn a_log_that_is_off_takes_every_call() {
     let access = Access::off();
-    access.send(b"nowhere\n".to_vec());
+    access.send(Line::from(b"nowhere\n".to_vec()));
     access.reopen();
     assert!(access.stop() && !access.is_on());
+}
+
+#[test]
+fn the_room_of_written_lines_is_kept_while_more_come() {
+    let (queue, lines) = sync_channel(8);
+    let spare = Arc::new(ArrayQueue::new(2));
+    let (memory, counts) = (Memory::default(), counts());
+    let reopen = Arc::default();
+    let mut thread = Thread { lines, spare: Arc::clone(&spare), reopen, counts, failing: false };
+    let sample = crate::record::tests::sample();
+    let record = Record { attempts: Vec::new(), upstream_error: None, ..sample };
+    let usual = || line(&record);
+    let mut out = BufWriter::new(Box::new(memory.clone()) as Box<dyn Sink>);
+    thread.handle(Line::from(b"of no use\n".to_vec()), &mut out);
+    assert_eq!(spare.len(), 0);
+    (0..3).for_each(|_| thread.handle(usual(), &mut out));
+    assert_eq!(spare.len(), 2, "and no more than there is a place for");
+    queue.send(usual()).unwrap();
+    drop(queue);
+    thread.run(out);
+    assert_eq!(spare.len(), 0, "nobody needed it");
+    assert_eq!(memory.text().lines().count(), 5);
 }

@@ -5,7 +5,7 @@
 //! Invariant: what comes out is one JSON text without a line break in it: strings are escaped as `serde_json` escapes them, and
 //! a value stands behind every key.
 
-use super::room::{PIECE_BYTES_MAX, Room, digit, number, short};
+use super::room::{Line, PIECE_BYTES_MAX, Room, digit, number, short};
 use crate::protocol::plain::plain_len;
 use std::cell::Cell;
 use std::io::Write as _;
@@ -55,15 +55,15 @@ impl Name {
 }
 
 impl Json {
-    /// Room for so many bytes, and a few more.
-    pub(super) fn new(bytes: usize) -> Self {
-        Self { out: Room::new(bytes) }
+    /// Within this room.
+    pub(super) fn within(out: Room) -> Self {
+        Self { out }
     }
 
     /// The text and a line break; `None`: there was not room for all of it.
-    pub(super) fn line(mut self) -> Option<Vec<u8>> {
+    pub(super) fn line(mut self) -> Option<Line> {
         self.out.byte(b'\n');
-        self.out.into_bytes()
+        self.out.into_line()
     }
 
     #[inline]
@@ -327,9 +327,9 @@ mod tests {
     }
 
     fn written(write: impl FnOnce(&mut Json)) -> String {
-        let mut json = Json::new(100_000);
+        let mut json = Json::within(Room::new(100_000));
         write(&mut json);
-        String::from_utf8(json.out.into_bytes().unwrap()).unwrap()
+        String::from_utf8(json.out.into_line().unwrap().to_vec()).unwrap()
     }
 
     #[test]

@@ -17,6 +17,14 @@ pub(super) struct Room {
     is_full: bool,
 }
 
+/// What was written, in room that serves for something else afterwards.
+#[derive(Debug, Default)]
+pub struct Line {
+    bytes: Vec<u8>,
+    /// How many count.
+    end: usize,
+}
+
 /// What one piece may take: a name, a text that is short, and what stands around them.
 pub(super) const PIECE_BYTES_MAX: usize = 80;
 
@@ -31,10 +39,14 @@ impl Room {
         Self { bytes: room, end: 0, is_full: false }
     }
 
+    /// The room that this one has left, which is as much as it ever was.
+    pub(super) fn of(line: Line) -> Self {
+        Self { bytes: line.bytes, end: 0, is_full: false }
+    }
+
     /// What was written; `None`: there was not room for all of it.
-    pub(super) fn into_bytes(mut self) -> Option<Vec<u8>> {
-        self.bytes.truncate(self.end);
-        (!self.is_full).then_some(self.bytes)
+    pub(super) fn into_line(self) -> Option<Line> {
+        (!self.is_full).then_some(Line { bytes: self.bytes, end: self.end })
     }
 
     pub(super) fn len(&self) -> usize {
@@ -74,6 +86,34 @@ impl Room {
             }
             None => self.is_full = true,
         }
+    }
+}
+
+impl Line {
+    /// Whether it has this much room, and no more.
+    pub(super) fn has_room_of(&self, bytes: usize) -> bool {
+        self.bytes.len() == bytes + PIECE_BYTES_MAX
+    }
+
+    /// Gives up what it does not need.
+    pub(super) fn shrink(&mut self) {
+        self.bytes.truncate(self.end);
+        self.bytes.shrink_to_fit();
+    }
+}
+
+impl std::ops::Deref for Line {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes[..self.end]
+    }
+}
+
+impl From<Vec<u8>> for Line {
+    fn from(bytes: Vec<u8>) -> Self {
+        let end = bytes.len();
+        Self { bytes, end }
     }
 }
 
@@ -192,7 +232,7 @@ mod tests {
         let written = |bytes: usize, write: &dyn Fn(&mut Room)| {
             let mut room = Room::new(bytes);
             write(&mut room);
-            room.into_bytes()
+            room.into_line().map(|line| line.to_vec())
         };
         let long = vec![b'x'; 120];
         assert_eq!(written(40, &|room| room.extend(&long)), Some(long.clone()));
