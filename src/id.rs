@@ -101,18 +101,16 @@ impl ExchangeId {
     /// Builds an id that sorts by time: `req_` and 26 characters of Crockford's base 32 (the ULID layout,
     /// 48 bits of Unix milliseconds and 80 bits of randomness). Clock and randomness come from the caller.
     pub fn from_parts(unix_ms: u64, random: [u8; 10]) -> Self {
-        let number = |bytes: &[u8]| bytes.iter().fold(0, |number, byte| number << 8 | u64::from(*byte));
-        let halves = [number(&random[..5]), number(&random[5..])];
-        let mut text = *b"req_00000000000000000000000000";
-        let (time, rest) = text[PREFIX.len()..].split_at_mut(10);
-        let (first, second) = rest.split_at_mut(8);
-        for (digits, mut bits) in
-            [(time, unix_ms & 0xffff_ffff_ffff), (first, halves[0]), (second, halves[1])]
-        {
-            for digit in digits.iter_mut().rev() {
-                *digit = CROCKFORD[(bits % 32) as usize];
-                bits /= 32;
-            }
+        let [first @ .., _, _, _, _, _] = random;
+        let [_, _, _, _, _, second @ ..] = random;
+        let number = |bytes: [u8; 5]| bytes.iter().fold(0, |number, byte| number << 8 | u64::from(*byte));
+        let mut text = [0; PREFIX.len() + 26];
+        let (prefix, digits) = text.split_at_mut(PREFIX.len());
+        prefix.copy_from_slice(PREFIX.as_bytes());
+        // The ten digits of the time are two of its upper eight bits and eight of all others.
+        digits[..2].copy_from_slice(&crockford(unix_ms >> 40 & 0xff)[6..]);
+        for (digits, bits) in digits[2..].chunks_exact_mut(8).zip([unix_ms, number(first), number(second)]) {
+            digits.copy_from_slice(&crockford(bits));
         }
         // Letters and digits only.
         Self::new(str::from_utf8(&text).unwrap_or(PREFIX))
@@ -120,11 +118,45 @@ impl ExchangeId {
 }
 
 const PREFIX: &str = "req_";
-const CROCKFORD: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+
+/// The lowest forty bits as eight digits of Crockford's base 32 (`0123456789abcdefghjkmnpqrstvwxyz`), all of them at once: a byte
+/// for each.
+fn crockford(bits: u64) -> [u8; 8] {
+    // Apart by halves: twenty bits each, ten, five.
+    let bits = (bits & 0xff_fff0_0000) << 12 | bits & 0xf_ffff;
+    let bits = (bits & 0x000f_fc00_000f_fc00) << 6 | bits & 0x0000_03ff_0000_03ff;
+    let bits = (bits & 0x03e0_03e0_03e0_03e0) << 3 | bits & 0x001f_001f_001f_001f;
+    // A bit in each byte that is this digit or a higher one.
+    let from = |digit: u8| (bits + EACH * u64::from(0x80 - digit)) >> 7 & EACH;
+    let letters = from(10) * u64::from(b'a' - b'0' - 10);
+    // There is no i, l, o and u.
+    let skipped = from(18) + from(20) + from(22) + from(27);
+    (bits + EACH * u64::from(b'0') + letters + skipped).to_be_bytes()
+}
+
+const EACH: u64 = 0x0101_0101_0101_0101;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn digits_are_those_of_crockford() {
+        const DIGITS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+        for place in 0..8 {
+            for (digit, shown) in (0_u64..).zip(DIGITS) {
+                for others in [0, 10, 17, 18, 31] {
+                    let all: [u64; 8] = std::array::from_fn(|at| if at == place { digit } else { others });
+                    let bits = all.iter().fold(0xff, |bits, digit| bits << 5 | digit);
+                    let expected = all.map(|digit| DIGITS[usize::try_from(digit).unwrap()]);
+                    assert_eq!(crockford(bits), expected, "{} at {place}", char::from(*shown));
+                }
+            }
+        }
+        // The time of the ULID specification's first example, with bits above those that count.
+        let id = ExchangeId::from_parts(0xffff_0156_3e3a_b5d3, [0, 0, 0, 0, 1, 0, 0, 0, 0, 31]);
+        assert_eq!(id.as_str(), "req_01arz3ndek000000010000000z");
+    }
 
     #[test]
     fn exchange_ids_sort_by_time_and_keep_every_random_bit() {

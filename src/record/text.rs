@@ -16,12 +16,19 @@ pub struct Text<const CHARS_MAX: usize>(SmolStr);
 impl<const CHARS_MAX: usize> Text<CHARS_MAX> {
     /// Keeps what fits.
     pub fn new(raw: &str) -> Self {
-        // One more than DEL, and than what begins a longer character, has the highest bit; each byte is looked at, so that the
-        // compiler looks at many at once.
-        let odd = |raw: &str| raw.bytes().fold(0, |odd, byte| odd | byte | byte.wrapping_add(1)) & 0x80;
-        if raw.len() <= CHARS_MAX && odd(raw) == 0 {
+        if raw.len() <= CHARS_MAX && is_plain(raw.as_bytes()) {
             return Self(raw.into());
         }
+        Self::mended(raw)
+    }
+
+    /// The same of a name that is at hand as it is kept.
+    pub fn of(name: &SmolStr) -> Self {
+        let is_kept = name.len() <= CHARS_MAX && is_plain(name.as_bytes());
+        if is_kept { Self(name.clone()) } else { Self::mended(name) }
+    }
+
+    fn mended(raw: &str) -> Self {
         let shown = |c: char| if matches!(c, '\u{7f}'..='\u{9f}') { '\u{fffd}' } else { c };
         if raw.chars().nth(CHARS_MAX).is_none() {
             return Self(raw.chars().map(shown).collect());
@@ -36,6 +43,24 @@ impl<const CHARS_MAX: usize> Text<CHARS_MAX> {
         &self.0
     }
 }
+
+/// Whether each byte is a character below DEL. One more than DEL, and each byte of a longer character, has the highest bit.
+#[inline]
+fn is_plain(raw: &[u8]) -> bool {
+    let odd = |word: [u8; 8]| {
+        let word = u64::from_le_bytes(word);
+        (word | word.wrapping_add(EACH)) & (EACH << 7)
+    };
+    let (words, rest) = raw.as_chunks();
+    let all = words.iter().fold(0, |all, word| all | odd(*word));
+    // The last word again, as far as it was not looked at.
+    match raw.last_chunk() {
+        Some(last) => all | odd(*last) == 0,
+        None => rest.iter().all(|byte| *byte < 0x7f),
+    }
+}
+
+const EACH: u64 = 0x0101_0101_0101_0101;
 
 impl<const CHARS_MAX: usize> fmt::Display for Text<CHARS_MAX> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
