@@ -248,7 +248,7 @@ impl Gateway {
         self.world.now();
         let named = inspection.model.as_ref().map(|model| model.name.clone());
         let requested = entry.model.as_deref().map(SmolStr::new).or(named).ok_or_else(no_model)?;
-        exchange.record.model_requested = Some(Text::new(&requested));
+        exchange.record.model_requested = Some(Text::of(&requested));
         exchange.record.stream = inspection.stream;
         if let Some(session) =
             session::find(&live.snapshot.trace, &client.head().headers, &inspection.session)

@@ -108,7 +108,7 @@ fn model_names(snapshot: &Snapshot) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     for channel in &snapshot.channels {
         names.extend(channel.models.iter().flat_map(|models| models.listed().iter().cloned()));
-        names.extend(channel.model_map.iter().flat_map(|(from, to)| [from.clone(), to.clone()]));
+        names.extend(channel.model_map.iter().flat_map(|(from, to)| [from.clone(), to.to_string()]));
     }
     names
         .extend(snapshot.profiles.values().flat_map(|p| p.mappings.iter().map(|mapping| mapping.to.clone())));

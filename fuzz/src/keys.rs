@@ -1,6 +1,7 @@
 //! Keys in every place of a head: only well-formed ones that were really sent, and never repeated in what is said.
 
 use crate::heads;
+use tollgate::protocol::fields::Named;
 use tollgate::protocol::key_forms::{self, Presented};
 
 /// Lines of a head, as they stand in a request.
@@ -32,7 +33,7 @@ pub fn run(input: &[u8]) {
         }
     }
     for name in key_forms::CREDENTIAL_HEADERS {
-        assert!(key_forms::is_stripped(name.as_bytes()), "{name} goes to a provider");
+        assert!(key_forms::is_stripped(Named::of(name.as_bytes())), "{name} goes to a provider");
     }
     assert!(key_forms::nominated(&headers).len() <= 32);
 }

@@ -42,7 +42,7 @@ struct Asked {
     /// Where neither a body nor a path says, that of the channel that serves the model.
     dialect: Option<Dialect>,
     operation: Operation,
-    body: Option<(Bytes, Inspection)>,
+    body: Option<(Bytes, Box<Inspection>)>,
 }
 
 impl Asked {
@@ -89,7 +89,7 @@ fn add_rewritten(told: &mut Value, asked: &Asked, (body, inspection): (&Bytes, &
     if first["translated"] == true || inspection.wording != Wording::Own {
         return add_translated(told, asked, (body, inspection), &first);
     }
-    let mut edits = Vec::new();
+    let mut edits = splice::Edits::new();
     if let (Some(field), Some(upstream)) = (&inspection.model, first["model_upstream"].as_str())
         && upstream != field.name
     {

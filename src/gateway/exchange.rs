@@ -102,7 +102,7 @@ pub struct Accepted {
     /// The body, decoded.
     pub body: Bytes,
     /// What the body asks for.
-    pub inspection: Inspection,
+    pub inspection: Box<Inspection>,
     /// The model by the client's name.
     pub requested: SmolStr,
     /// The candidates.
@@ -293,7 +293,7 @@ impl Exchange {
 
     /// Books the end of an attempt.
     pub fn attempted(&mut self, attempt: &Attempt, tried: Tried<'_>) {
-        let model = (!attempt.model_upstream.is_empty()).then(|| Text::new(&attempt.model_upstream));
+        let model = (!attempt.model_upstream.is_empty()).then(|| Text::of(&attempt.model_upstream));
         if let Some(failure) = tried.failure
             && !failure.detail.is_empty()
         {

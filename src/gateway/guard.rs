@@ -25,12 +25,10 @@ pub use self::plain::Plain;
 
 use self::clock::Clock;
 use self::end::End;
-use self::input::Input;
+use self::input::{Input, Taken};
 use crate::gateway::client::Client;
-use crate::protocol::parts::Parts;
 use crate::telemetry::Telemetry;
 use async_trait::async_trait;
-use bytes::Bytes;
 use pingora::protocols::Stream as BoxedStream;
 use pingora::protocols::raw_connect::ProxyDigest;
 use pingora::protocols::tls::{SslDigest, TlsRef};
@@ -122,7 +120,7 @@ impl Guarded {
     }
 
     /// The next request's head, taken apart and as it came; `None`: there is none any more.
-    pub async fn head(&mut self) -> Option<(Parts, Bytes)> {
+    pub async fn head(&mut self) -> Option<Taken> {
         let head = poll_fn(|context| {
             self.hear();
             self.input.poll_head(&mut self.inner, &self.rules, context)

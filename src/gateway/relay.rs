@@ -18,7 +18,7 @@ use crate::gateway::status;
 use crate::gateway::waiting::{Due, Meanwhile, Silence};
 use crate::id::KeyId;
 use crate::protocol::observe::{self, AnswerFacts, Telling, estimate};
-use crate::protocol::splice::{self, splice};
+use crate::protocol::splice::{self, Pieces, splice};
 use crate::protocol::{Operation, task};
 use crate::record::End;
 use crate::refusal::Refusal;
@@ -27,6 +27,7 @@ use crate::state::bodies::Share;
 use crate::state::responses::{Keeper, Responses, Tab};
 use crate::usage::{Usage, UsageSource};
 use bytes::Bytes;
+use smallvec::smallvec;
 use smol_str::SmolStr;
 use std::pin::pin;
 use std::sync::Arc;
@@ -205,10 +206,8 @@ impl Reply<'_> {
         let body = seen.take().unwrap_or_default();
         let facts = observe::answer(relayed.operation, &body);
         self.read_body(&facts, &body, &relayed);
-        let mut edits = relayed
-            .binding
-            .as_ref()
-            .map_or_else(|| Vec::with_capacity(1), |binding| task::ids(&body, |id| binding.id(id)));
+        let mut edits =
+            relayed.binding.as_ref().map(|binding| task::ids(&body, |id| binding.id(id))).unwrap_or_default();
         for edit in relayed.rename.iter().flat_map(|requested| facts.renamed(requested)) {
             splice::insert(&mut edits, edit);
         }
@@ -223,11 +222,11 @@ impl Reply<'_> {
         self.read(&made.facts, &relayed);
         self.exchange.told(made.told.as_ref());
         self.exchange.lost(&made.losses);
-        self.give(answer, vec![made.body], &relayed).await
+        self.give(answer, smallvec![made.body], &relayed).await
     }
 
     /// Sends an answer that is there as a whole.
-    async fn give(&mut self, mut answer: Box<Answer>, pieces: Vec<Bytes>, relayed: &Relayed<'_>) -> Sent {
+    async fn give(&mut self, mut answer: Box<Answer>, pieces: Pieces, relayed: &Relayed<'_>) -> Sent {
         let length: usize = pieces.iter().map(Bytes::len).sum();
         let head = self.client_head(&mut answer.head, Some(length));
         if !self.write_head(head).await {

@@ -4,6 +4,7 @@
 //! Invariant: what is kept counts against the budget of buffered bytes, with what its handles cost.
 
 use crate::protocol::skim::Skim;
+use crate::protocol::splice::Pieces;
 use crate::protocol::{Medium, Operation};
 use crate::state::bodies::Share;
 use bytes::{Bytes, BytesMut};
@@ -11,7 +12,7 @@ use bytes::{Bytes, BytesMut};
 /// Slices of one answer.
 #[derive(Debug)]
 pub struct Seen {
-    pieces: Vec<Bytes>,
+    pieces: Pieces,
     bytes: usize,
     most: usize,
     open: bool,
@@ -35,7 +36,7 @@ impl Seen {
 
     /// Nothing yet, of any answer; what is kept counts against this share.
     pub fn new(share: Share) -> Self {
-        Self { pieces: Vec::new(), bytes: 0, most: SEEN_MAX, open: true, skim: None, share }
+        Self { pieces: Pieces::new(), bytes: 0, most: SEEN_MAX, open: true, skim: None, share }
     }
 
     /// Keeps a slice; `false`: it would be too much, and this one is not kept.
@@ -47,9 +48,6 @@ impl Seen {
         let cost = piece.len() + PIECE_OVERHEAD;
         self.open &= self.bytes + cost <= self.most && self.share.grow(cost);
         if self.open {
-            if self.pieces.is_empty() {
-                self.pieces = Vec::with_capacity(1);
-            }
             self.bytes += cost;
             self.pieces.push(piece.clone());
         }
@@ -59,12 +57,12 @@ impl Seen {
     /// Keeps nothing any more.
     pub fn forget(&mut self) {
         self.open = false;
-        self.pieces = Vec::new();
+        self.pieces = Pieces::new();
     }
 
     /// What was kept.
     pub fn into_pieces(self) -> Vec<Bytes> {
-        self.pieces
+        self.pieces.into_vec()
     }
 
     /// The whole, where all of it was kept, or an object that says of it what was looked for; once.

@@ -68,7 +68,7 @@ impl Gateway {
         let bounds = body::Bounds::of(&key, &live.snapshot.server);
         let (mut body, received) = body::read(client, bounds, &mut share).await?;
         exchange.record.bytes_in = received;
-        let mut inspection = Inspection::default();
+        let mut inspection: Box<Inspection> = Box::default();
         if entry.operation == Operation::VideoRemix {
             inspection = inspect::read(entry.operation, &client.head().headers, &body)?;
         } else {

@@ -20,6 +20,7 @@ use crate::world::World;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use bytes::Bytes;
 use dashmap::DashMap;
+use smallvec::smallvec;
 use std::collections::HashSet;
 use std::future::Future;
 use std::sync::Arc;
@@ -235,7 +236,7 @@ fn request(google: &Google, grant: Grant) -> Outgoing {
     headers.set(names::ACCEPT, "application/json");
     headers.set_number(names::CONTENT_LENGTH, grant.body.expose().len());
     headers.set(names::HOST, &google.issuer.endpoint.authority);
-    let body = vec![Bytes::copy_from_slice(grant.body.expose().as_bytes())];
+    let body = smallvec![Bytes::copy_from_slice(grant.body.expose().as_bytes())];
     Outgoing { method: grant.method, target: google.target.clone(), headers, body }
 }
 

@@ -16,7 +16,7 @@ pub use self::http2::Http2;
 
 use crate::protocol::fields::Fields;
 use crate::stage::rewrite::Outgoing;
-use bytes::Bytes;
+use bytes::{Buf as _, Bytes};
 use http::StatusCode;
 use pingora::http::ResponseHeader;
 use std::collections::VecDeque;
@@ -241,41 +241,50 @@ const FINISHING_READS_MAX: usize = 4;
 /// What is still to be sent, in the client's own bytes.
 #[derive(Debug, Default)]
 struct Outbox {
-    pieces: VecDeque<Bytes>,
+    /// The next one, which of a small request is all there is; empty: nothing is left.
+    front: Bytes,
+    behind: VecDeque<Bytes>,
     moved: u64,
 }
 
 impl Outbox {
-    /// With room for so many pieces.
-    fn with_capacity(pieces: usize) -> Self {
-        Self { pieces: VecDeque::with_capacity(pieces), moved: 0 }
-    }
-
     fn push(&mut self, piece: Bytes) {
-        if !piece.is_empty() {
-            self.pieces.push_back(piece);
+        if self.front.is_empty() {
+            self.front = piece;
+        } else if !piece.is_empty() {
+            self.behind.push_back(piece);
         }
     }
 
     fn is_empty(&self) -> bool {
-        self.pieces.is_empty()
+        self.front.is_empty()
+    }
+
+    /// The next one.
+    fn next(&self) -> Option<&Bytes> {
+        Some(&self.front).filter(|front| !front.is_empty())
+    }
+
+    /// All of them, in order.
+    fn pieces(&self) -> impl Iterator<Item = &Bytes> {
+        std::iter::once(&self.front).chain(&self.behind)
     }
 
     /// Takes off what has been sent.
     fn advance(&mut self, mut sent: usize) {
         self.moved += sent as u64;
-        while sent > 0 {
-            let Some(front) = self.pieces.front_mut() else { return };
-            if sent < front.len() {
-                drop(front.split_to(sent));
+        while sent > 0 && !self.front.is_empty() {
+            if sent < self.front.len() {
+                self.front.advance(sent);
                 return;
             }
-            sent -= front.len();
-            self.pieces.pop_front();
+            sent -= self.front.len();
+            self.front = self.behind.pop_front().unwrap_or_default();
         }
     }
 
     fn clear(&mut self) {
-        self.pieces.clear();
+        self.front = Bytes::new();
+        self.behind.clear();
     }
 }

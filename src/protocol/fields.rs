@@ -7,10 +7,14 @@
 //! is not removed keeps its order.
 
 mod listed;
+mod mark;
 pub(in crate::protocol) mod octets;
 
 pub(in crate::protocol) use self::listed::{Listed, both};
+pub use self::mark::Named;
 pub use self::octets::has_control;
+
+use self::mark::{bit, mark};
 
 use bytes::BufMut;
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -37,6 +41,10 @@ struct Line {
 }
 
 impl Line {
+    fn named(self, text: &[u8]) -> Named<'_> {
+        Named { name: &text[self.name()], mark: self.mark }
+    }
+
     fn name(self) -> std::ops::Range<usize> {
         let begins = self.begins as usize;
         begins..begins + usize::from(self.name)
@@ -96,11 +104,12 @@ impl Fields {
     }
 
     /// Those of others of which this says so, in their order, behind these; what stands together is copied together.
-    pub fn extend_from(&mut self, others: &Self, mut keep: impl FnMut(&[u8], &[u8]) -> bool) {
+    #[inline]
+    pub fn extend_from(&mut self, others: &Self, mut keep: impl FnMut(Named<'_>, &[u8]) -> bool) {
         let mut run = 0..0;
         for line in &others.lines {
             let whole = line.whole();
-            if !keep(&others.text[line.name()], &others.text[line.value()]) {
+            if !keep(line.named(&others.text), &others.text[line.value()]) {
                 continue;
             }
             if whole.start != run.end {
@@ -205,11 +214,12 @@ impl Fields {
     }
 
     /// Keeps those of which this says so, by name and value.
-    pub fn retain(&mut self, mut keep: impl FnMut(&[u8], &[u8]) -> bool) {
+    #[inline]
+    pub fn retain(&mut self, mut keep: impl FnMut(Named<'_>, &[u8]) -> bool) {
         let Self { text, lines, marks } = self;
         *marks = 0;
         keep_those(lines, |line| {
-            let keeps = keep(&text[line.name()], &text[line.value()]);
+            let keeps = keep(line.named(text), &text[line.value()]);
             *marks |= if keeps { bit(line.mark) } else { 0 };
             keeps
         });
@@ -438,21 +448,6 @@ fn write_line(text: &mut Vec<u8>, (name, has_large): (&[u8], bool), value: &[u8]
     Some(Line { begins: at, value: value_length, name: name_length, mark })
 }
 
-/// A number for a name, by its length and its ends; few of a head have the same.
-#[inline]
-const fn mark(name: &[u8]) -> u8 {
-    let (Some(first), Some(last)) = (name.first(), name.last()) else { return 0 };
-    let length = name.len().to_le_bytes()[0];
-    length.wrapping_mul(7) ^ first.wrapping_mul(3) ^ last.wrapping_mul(11)
-}
-
-/// One of [`MARKS`] bits for a mark.
-#[inline]
-const fn bit(mark: u8) -> u64 {
-    1 << (mark as usize % MARKS)
-}
-
-const MARKS: usize = 64;
 const SEPARATOR: &[u8] = b": ";
 const LINE_END: &[u8] = b"\r\n";
 
@@ -537,10 +532,10 @@ mod tests {
         fields.set_if_missing("e", "7");
         fields.set_number("c", 8_u64);
         assert_eq!(written(&fields), "d: 4\r\na: 5\r\ne: 7\r\nc: 8\r\n");
-        fields.retain(|name, value| name != b"e" && value != b"4");
+        fields.retain(|named, value| named.name != b"e" && value != b"4");
         assert_eq!(written(&fields), "a: 5\r\nc: 8\r\n");
         let mut more = Fields::of(&[("b", "1")]);
-        more.extend_from(&fields, |name, _| name == b"c");
+        more.extend_from(&fields, |named, _| named.name == b"c");
         assert_eq!(written(&more), "b: 1\r\nc: 8\r\n");
         assert_eq!(fields, Fields::of(&[("a", "5"), ("c", "8")]), "what was removed makes no difference");
         assert_ne!(fields, Fields::of(&[("c", "8"), ("a", "5")]), "the order does");
@@ -623,12 +618,12 @@ mod tests {
             prop_assert!(fields.all(&asked).eq(of_name.clone()));
             prop_assert_eq!(fields.get(&asked), of_name.next());
             let mut kept = Fields::of(&[("before", "1")]);
-            kept.extend_from(&fields, |name, _| name != asked.as_bytes());
+            kept.extend_from(&fields, |named, _| named.name != asked.as_bytes());
             let expected = expected.filter(|(name, _)| *name != asked.as_bytes());
             prop_assert!(kept.iter().skip(1).eq(expected.clone()));
             prop_assert!(!kept.has(&asked) && kept.has("before"));
             let mut left = fields.clone();
-            left.retain(|name, _| name != asked.as_bytes());
+            left.retain(|named, _| named.name != asked.as_bytes());
             prop_assert!(left.iter().eq(expected));
             // What stands there is found: its mark is set.
             for all in [&kept, &left] {

@@ -96,10 +96,10 @@ impl ModelField {
 }
 
 /// Reads the body of an exchange, a form or JSON.
-pub fn read(operation: Operation, headers: &Fields, body: &[u8]) -> Result<Inspection, Refusal> {
+pub fn read(operation: Operation, headers: &Fields, body: &[u8]) -> Result<Box<Inspection>, Refusal> {
     if operation == Operation::Realtime {
         // Its body is a conversation that has not begun.
-        return Ok(Inspection { stream: true, ..Inspection::default() });
+        return Ok(Box::new(Inspection { stream: true, ..Inspection::default() }));
     }
     if !operation.takes_form() {
         return inspect(operation, body);
@@ -110,7 +110,7 @@ pub fn read(operation: Operation, headers: &Fields, body: &[u8]) -> Result<Inspe
         return Err(invalid("The request has two content-types. Send one."));
     }
     if let Some(inspected) = form::inspect(operation, content_type, body) {
-        return inspected;
+        return inspected.map(Box::new);
     }
     let essence = content_type.split(';').next().unwrap_or_default().trim();
     if operation.takes_json() && essence.eq_ignore_ascii_case("application/json") {
@@ -120,9 +120,9 @@ pub fn read(operation: Operation, headers: &Fields, body: &[u8]) -> Result<Inspe
 }
 
 /// Reads a body of JSON.
-pub fn inspect(operation: Operation, body: &[u8]) -> Result<Inspection, Refusal> {
+pub fn inspect(operation: Operation, body: &[u8]) -> Result<Box<Inspection>, Refusal> {
     if !operation.is_exchange() {
-        return Ok(Inspection::default());
+        return Ok(Box::default());
     }
     check_object(body)?;
     let peek = Peek::of(body).map_err(|odd| match odd {
@@ -147,19 +147,23 @@ pub fn inspect(operation: Operation, body: &[u8]) -> Result<Inspection, Refusal>
     let text_bytes = None;
     let previous = previous(operation, body);
     let source = if remixes { task::source(body) } else { None };
-    Ok(Inspection {
-        model,
-        stream,
-        max_tokens,
-        output_cap,
-        background,
-        session,
-        ask_usage,
-        text_bytes,
-        wording,
-        source,
-        previous,
-    })
+    // Written to where it stays.
+    Ok(Box::write(
+        Box::new_uninit(),
+        Inspection {
+            model,
+            stream,
+            max_tokens,
+            output_cap,
+            background,
+            session,
+            ask_usage,
+            text_bytes,
+            wording,
+            source,
+            previous,
+        },
+    ))
 }
 
 /// One word decides whether the body is looked through once more.

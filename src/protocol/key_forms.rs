@@ -3,7 +3,7 @@
 //! Invariant: a value that is found wrong is never repeated in what is said about it. Every place a key may
 //! stand in is also a place that is stripped before the upstream, whether or not the key there was used.
 
-use crate::protocol::fields::{Fields, Listed, both, names, printable};
+use crate::protocol::fields::{Fields, Listed, Named, both, names, printable};
 
 /// What a request presents as its key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,8 +96,10 @@ pub const SOCKET_CREDENTIALS: [&str; 3] =
 
 /// Request headers that never go to an upstream. `accept-encoding`, `content-encoding`, `content-length` and
 /// `host` are set anew by who forwards.
-pub fn is_stripped(name: &[u8]) -> bool {
-    STRIPPED.has(name)
+#[inline]
+pub fn is_stripped(named: Named<'_>) -> bool {
+    let name = named.name;
+    STRIPPED.has(named)
         || match name.first() {
             Some(b'p') => name.starts_with(b"proxy-"),
             Some(b'x') => name.starts_with(b"x-forwarded-"),
@@ -146,8 +148,10 @@ fn is_of_connection(word: &[u8]) -> bool {
 /// Response headers of a provider that never reach a client: they describe the operator's account, the
 /// provider's own edge, or one connection, or are orders to a proxy before us (`x-accel-redirect`) or to a browser about
 /// our own origin (`clear-site-data`). `retry-after` is not among them; who relays decides.
-pub fn is_hidden(name: &[u8]) -> bool {
-    HIDDEN.has(name)
+#[inline]
+pub fn is_hidden(named: Named<'_>) -> bool {
+    let name = named.name;
+    HIDDEN.has(named)
         || match name.first() {
             Some(b'a') => name.starts_with(b"anthropic-ratelimit-") || name.starts_with(b"access-control-"),
             Some(b'c') => name.starts_with(b"cf-"),
@@ -161,10 +165,10 @@ pub fn is_hidden(name: &[u8]) -> bool {
 /// Takes off a provider's headers what is nobody's business, and what comes under these names too.
 pub fn hide(headers: &mut Fields, others: &[&str]) {
     let nominated = nominated(headers);
-    headers.retain(|name, _| {
-        !is_hidden(name)
-            && others.iter().all(|other| other.as_bytes() != name)
-            && nominated.iter().all(|other| other != name)
+    headers.retain(|named, _| {
+        !is_hidden(named)
+            && others.iter().all(|other| other.as_bytes() != named.name)
+            && nominated.iter().all(|other| other != named.name)
     });
 }
 
@@ -360,7 +364,7 @@ mod tests {
     #[test]
     fn headers_pass_unless_they_are_listed() {
         for header in CREDENTIAL_HEADERS {
-            assert!(is_stripped(header.as_bytes()), "{header}");
+            assert!(is_stripped(Named::of(header.as_bytes())), "{header}");
         }
         for (header, stripped, hidden) in [
             ("cookie", true, false),
@@ -423,8 +427,8 @@ mod tests {
             ("retry-after", false, false),
             ("openai-processing-ms", false, false),
         ] {
-            assert_eq!(is_stripped(header.as_bytes()), stripped, "stripped {header}");
-            assert_eq!(is_hidden(header.as_bytes()), hidden, "hidden {header}");
+            assert_eq!(is_stripped(Named::of(header.as_bytes())), stripped, "stripped {header}");
+            assert_eq!(is_hidden(Named::of(header.as_bytes())), hidden, "hidden {header}");
         }
     }
 

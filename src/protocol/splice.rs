@@ -4,7 +4,13 @@
 
 use super::plain::plain_len;
 use bytes::Bytes;
+use smallvec::{SmallVec, smallvec};
 use std::ops::Range;
+
+/// Edits of one body, in its order: seldom more than the model's name and the wish for the usage.
+pub type Edits = SmallVec<[Edit; 2]>;
+/// The pieces of a body: one, unless it is large.
+pub type Pieces = SmallVec<[Bytes; 1]>;
 
 /// A range of a body and what stands there instead.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,20 +34,20 @@ impl Edit {
 }
 
 /// Adds one edit to others that stand in order.
-pub fn insert(edits: &mut Vec<Edit>, edit: Edit) {
+pub fn insert(edits: &mut Edits, edit: Edit) {
     let place = edits.partition_point(|other| other.at.start < edit.at.start);
     edits.insert(place, edit);
 }
 
 /// The body with these edits, which stand in its order; one that lies before the end of the one before it is
 /// left out.
-pub fn splice(body: &Bytes, edits: &[Edit]) -> Vec<Bytes> {
+pub fn splice(body: &Bytes, edits: &[Edit]) -> Pieces {
     if edits.is_empty() || body.len() > COPIED_MAX { apart(body, edits) } else { together(body, edits) }
 }
 
 /// In pieces of the body and of the edits.
-fn apart(body: &Bytes, edits: &[Edit]) -> Vec<Bytes> {
-    let mut pieces = Vec::with_capacity(2 * edits.len() + 1);
+fn apart(body: &Bytes, edits: &[Edit]) -> Pieces {
+    let mut pieces = Pieces::with_capacity(2 * edits.len() + 1);
     let mut push = |piece: Bytes| {
         if !piece.is_empty() {
             pieces.push(piece);
@@ -55,14 +61,14 @@ fn apart(body: &Bytes, edits: &[Edit]) -> Vec<Bytes> {
 }
 
 /// In one piece.
-fn together(body: &Bytes, edits: &[Edit]) -> Vec<Bytes> {
+fn together(body: &Bytes, edits: &[Edit]) -> Pieces {
     let with: usize = edits.iter().map(|edit| edit.with.len()).sum();
     let mut whole = Vec::with_capacity(body.len() + with);
     each(body, edits, |kept, with| {
         whole.extend_from_slice(&body[kept]);
         whole.extend_from_slice(with);
     });
-    if whole.is_empty() { Vec::new() } else { vec![whole.into()] }
+    if whole.is_empty() { Pieces::new() } else { smallvec![whole.into()] }
 }
 
 /// Each range that is kept, and what follows it.
@@ -130,7 +136,7 @@ mod tests {
             Edit { at: 8..10, with: Bytes::from_static(b"!") },
         ];
         assert_eq!(joined(&splice(&body, &edits)), b"23\"x\"67!");
-        assert_eq!(splice(&body, &[]), vec![body.clone()]);
+        assert_eq!(*splice(&body, &[]), *std::slice::from_ref(&body));
         assert_eq!(joined(&splice(&body, &[Edit::remove(0..10)])), b"");
     }
 

@@ -7,7 +7,7 @@
 //! an id is genuine, which is its tag's to prove; its length is bounded.
 
 use crate::protocol::inspect::{ModelField, Notation, fields, range_in};
-use crate::protocol::splice::{self, Edit};
+use crate::protocol::splice::{self, Edit, Edits};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::value::RawValue;
@@ -80,8 +80,8 @@ impl TaskId {
 }
 
 /// What puts other ids of tasks into an answer.
-pub fn ids(body: &[u8], shown: impl Fn(&str) -> Option<String>) -> Vec<Edit> {
-    let mut edits = Vec::new();
+pub fn ids(body: &[u8], shown: impl Fn(&str) -> Option<String>) -> Edits {
+    let mut edits = Edits::new();
     for raw in fields(body, ANSWERED).into_iter().flatten().flatten() {
         let id: Option<String> = serde_json::from_str(raw.get()).ok();
         if let (Some(shown), Some(at)) = (id.and_then(|id| shown(&id)), range_in(raw.get(), body)) {

@@ -5,7 +5,7 @@
 //! priority numbers, whatever the weights; only a session with a warm cache stays at a lower tier than the best, and not for good; preference never brings back
 //! what is not usable; an exchange without a session is chosen for as if there were none.
 
-use super::plan::{Attempt, Turns};
+use super::plan::{Attempt, FEW, Turns};
 use crate::balance;
 use crate::balance::rendezvous;
 use crate::balance::two::{Load, better_of_two};
@@ -15,6 +15,7 @@ use crate::failure::{Failure, FailureKind};
 use crate::limit::Nanos;
 use crate::state::sticky::{Place, Remember, Session};
 use crate::state::{ChannelState, Live, Registry};
+use smallvec::{SmallVec, smallvec};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -113,7 +114,7 @@ pub(super) fn channel<'a>(usable: &[&'a Arc<Channel>], facts: Facts<'_>) -> Opti
     }
 }
 
-fn tier<'a>(usable: &[&'a Arc<Channel>], rank: Rank, facts: Facts<'_>) -> Vec<&'a Arc<Channel>> {
+fn tier<'a>(usable: &[&'a Arc<Channel>], rank: Rank, facts: Facts<'_>) -> SmallVec<[&'a Arc<Channel>; FEW]> {
     usable.iter().filter(|channel| facts.rank(channel) == rank).copied().collect()
 }
 
@@ -125,7 +126,7 @@ fn by_balance<'a>(tier: &[&'a Arc<Channel>], facts: Facts<'_>) -> Option<&'a Arc
         return Some(first);
     }
     let speaker = facts.candidates.iter().find(|channel| facts.rank(channel) == facts.rank(first));
-    let weights: Vec<_> = tier.iter().map(|channel| channel.weight).collect();
+    let weights: SmallVec<[_; FEW]> = tier.iter().map(|channel| channel.weight).collect();
     let turn = facts.registry.turn();
     let load = |at: usize, pace| Load { inflight: facts.inflight(tier[at]), pace };
     let chosen = match speaker.unwrap_or(first).conduct.balance {
@@ -159,7 +160,7 @@ fn follow<'a>(
         return Some((channel, Some(Followed::Kept)));
     }
     let room = Room::of(best, facts);
-    let roomy: Vec<_> = best.iter().copied().filter(|channel| room.at(channel)).collect();
+    let roomy: SmallVec<[_; FEW]> = best.iter().copied().filter(|channel| room.at(channel)).collect();
     // Others count up and down meanwhile: where none seems to have room, all are as good.
     let among = if roomy.is_empty() { best } else { &roomy };
     let winner = rendezvous::winner(session.mark, among.iter().map(|c| (mark(c), c.weight)))?;
@@ -215,7 +216,7 @@ pub(super) fn credential(
         if let [only] = usable {
             return Some(*only);
         }
-        let equal = vec![1; usable.len()];
+        let equal: SmallVec<[_; FEW]> = smallvec![1; usable.len()];
         return balance::pick(&equal, turn).map(|at| usable[at]);
     };
     let place = session.place.filter(|place| place.channel == state.mark);

@@ -8,8 +8,9 @@ use crate::protocol::Operation;
 use crate::protocol::entry;
 use crate::protocol::fields::{Fields, printable};
 use crate::protocol::inspect::{Envelope, envelope, unwrapped_count};
-use crate::protocol::splice::{Edit, splice};
+use crate::protocol::splice::{Edit, Pieces, splice};
 use bytes::Bytes;
+use smallvec::smallvec;
 
 /// A request that a cloud wants otherwise than its protocol's own provider.
 #[derive(Debug, Clone, Copy)]
@@ -80,11 +81,9 @@ impl Hosted {
 }
 
 /// A body as it goes to this channel.
-pub fn body(channel: &Channel, operation: Operation, (headers, body): (&Fields, Bytes)) -> Vec<Bytes> {
-    match Hosted::of(channel, operation) {
-        Some(hosted) => splice(&body, &hosted.edits(headers, &body)),
-        None => vec![body],
-    }
+pub fn body(channel: &Channel, operation: Operation, (headers, body): (&Fields, Bytes)) -> Pieces {
+    let Some(hosted) = Hosted::of(channel, operation) else { return smallvec![body] };
+    splice(&body, &hosted.edits(headers, &body))
 }
 
 /// Takes off what the body says now.

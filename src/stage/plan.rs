@@ -29,10 +29,16 @@ use crate::state::health::{Probe, Resting, Why};
 use crate::state::lending::Loan;
 use crate::state::permit::Permit;
 use crate::state::{Live, Registry};
+use smallvec::SmallVec;
 use smol_str::SmolStr;
 use std::sync::Arc;
 use std::time::Duration;
 use waiting::Line;
+
+/// Who may serve an exchange: a few, mostly.
+pub type Candidates = SmallVec<[Arc<Channel>; FEW]>;
+/// So many find a place without an allocation.
+pub(super) const FEW: usize = 4;
 
 /// The ordered candidates of one exchange.
 #[derive(Debug)]
@@ -41,7 +47,7 @@ pub struct Plan {
     pub model: SmolStr,
     /// The model by the client's name, for messages.
     requested: SmolStr,
-    candidates: Vec<Arc<Channel>>,
+    candidates: Candidates,
     /// The candidates that are asked through translation, by position.
     translating: Vec<usize>,
     /// The candidates on trial that this exchange was drawn for, by position: before all others.
@@ -126,7 +132,7 @@ impl Plan {
     /// A plan for a model (after the profile's mapping, and by the client's name), nothing tried yet.
     pub fn new(
         (model, requested): (SmolStr, SmolStr),
-        candidates: Vec<Arc<Channel>>,
+        candidates: Candidates,
         turns: Turns,
         attempts: usize,
     ) -> Self {
@@ -257,7 +263,7 @@ impl Plan {
             return Some(Next::Attempt(Box::new(Attempt {
                 credential: channel.credentials[entered.credential].clone(),
                 credential_index: entered.credential,
-                model_upstream: SmolStr::new(channel.upstream_model(&self.model)),
+                model_upstream: channel.upstream_name(&self.model),
                 channel,
                 followed,
                 slot: Some(entered.permit),
@@ -284,7 +290,7 @@ impl Plan {
         full: &[usize],
         now: Nanos,
     ) -> Option<(Arc<Channel>, Option<Followed>)> {
-        let usable: Vec<_> = self
+        let usable: SmallVec<[_; FEW]> = self
             .candidates
             .iter()
             .filter(|channel| !full.contains(&channel.index) && self.usable(live, channel, now))

@@ -12,7 +12,7 @@ use crate::protocol::entry::{self, Entry};
 use crate::protocol::fields::{Fields, names};
 use crate::protocol::inspect::ModelField;
 use crate::protocol::key_forms;
-use crate::protocol::splice::{self, Edit, splice};
+use crate::protocol::splice::{self, Edit, Edits, Pieces, splice};
 use crate::protocol::websocket::handshake;
 use crate::protocol::{Medium, Operation, Protocol};
 use crate::secret::Secret;
@@ -32,7 +32,7 @@ pub struct Outgoing {
     /// Every header, framing included.
     pub headers: Fields,
     /// The body in pieces of the client's own bytes.
-    pub body: Vec<Bytes>,
+    pub body: Pieces,
 }
 
 /// What of the client's request goes into an attempt.
@@ -65,8 +65,7 @@ pub struct Original<'a> {
 /// Writes the request for one attempt.
 pub fn rewrite(original: &Original<'_>, attempt: &Attempt) -> Outgoing {
     let channel = &attempt.channel;
-    let mut edits = Vec::with_capacity(original.stripped.len() + EDITS_ADDED);
-    edits.extend_from_slice(original.stripped);
+    let mut edits: Edits = original.stripped.iter().cloned().collect();
     let hosted = Hosted::of(channel, original.entry.operation);
     let is_renamed = attempt.model_upstream != original.requested;
     let model = original.model.filter(|_| is_renamed);
@@ -155,10 +154,10 @@ const API_VERSION: &str = "api-version=";
 pub fn forwarded(headers: &Fields, channel: &Channel) -> Fields {
     let nominated = key_forms::nominated(headers);
     let mut kept = Fields::with_capacity(headers.len() + FIELDS_ADDED, headers.bytes_at_most() + BYTES_ADDED);
-    kept.extend_from(headers, |name, _| {
-        !key_forms::is_stripped(name)
-            && !nominated.iter().any(|nominated| nominated == name)
-            && !channel.remove_headers.iter().any(|removed| removed.as_bytes() == name)
+    kept.extend_from(headers, |named, _| {
+        !key_forms::is_stripped(named)
+            && !nominated.iter().any(|nominated| nominated == named.name)
+            && !channel.remove_headers.iter().any(|removed| removed.as_bytes() == named.name)
     });
     for (name, value) in &channel.set_headers {
         kept.replace(name, value.expose());
@@ -200,8 +199,6 @@ const ANTHROPIC_BETA: &str = "anthropic-beta";
 /// What lets the token of `claude setup-token` in.
 const OAUTH_BETA: &str = "oauth-2025-04-20";
 const RESOURCE: &str = "models/";
-/// The model, the cap, the usage; more make room for themselves.
-const EDITS_ADDED: usize = 3;
 /// Host, length, encoding, credential, and what the channel sets.
 const FIELDS_ADDED: usize = 8;
 const BYTES_ADDED: usize = 320;

@@ -5,7 +5,7 @@
 //! speaks the client's protocol or one that the request can be translated into.
 
 use super::canary;
-use super::plan::{Plan, Turns, unavailable};
+use super::plan::{Candidates, Plan, Turns, unavailable};
 use crate::code::Code;
 use crate::config::snapshot::{Channel, Key, Profile};
 use crate::protocol::inspect::Wording;
@@ -49,13 +49,14 @@ pub fn route(live: &Live, key: &Key, wanted: Wanted<'_>) -> Result<Box<Plan>, Re
     if wanted.operation == Operation::Realtime && key.max_output_tokens.is_some() {
         return Err(Refusal::new(Code::ModelNotAllowed, NO_CAP));
     }
-    let model = SmolStr::new(mapped(key, requested));
+    let (name, mapped) = (SmolStr::new(requested), mapped(key, requested));
+    let model = if mapped == requested { name.clone() } else { SmolStr::new(mapped) };
     let serves = |channel: &Channel| wanted.model.is_none() || channel.serves(&model);
     let serving = || reachable(live, key).filter(|channel| serves(channel));
     let question = wanted.question();
     let speaking = || serving().filter(|channel| way(question, channel).is_some());
     let is_open = |channel: &&Arc<Channel>| channel.open_to(&key.group.id);
-    let candidates: Vec<_> = speaking().filter(is_open).map(Arc::clone).collect();
+    let candidates: Candidates = speaking().filter(is_open).map(Arc::clone).collect();
     if candidates.is_empty() {
         if speaking().next().is_some() {
             return Err(unavailable(requested, None));
@@ -74,7 +75,7 @@ pub fn route(live: &Live, key: &Key, wanted: Wanted<'_>) -> Result<Box<Plan>, Re
         }
     }
     let turns = if wanted.model.is_some() { Turns::Weighted } else { Turns::First };
-    let names = (model, SmolStr::new(requested));
+    let names = (model, name);
     let mut plan = Box::write(Box::new_uninit(), Plan::new(names, candidates, turns, live.snapshot.attempts));
     if turns == Turns::First {
         canary::avoid(&mut plan);

@@ -9,7 +9,7 @@ use crate::protocol::Protocol;
 use crate::protocol::entry::Entry;
 use crate::protocol::fields::names;
 use crate::protocol::inspect::Wording;
-use crate::protocol::splice::{self, splice};
+use crate::protocol::splice::{self, Pieces, splice};
 use crate::protocol::{Dialect, Operation};
 use crate::refusal::Refusal;
 use crate::stage::hosted;
@@ -73,7 +73,8 @@ pub fn translate(
     setting: Setting<'_>,
 ) -> Result<(Outgoing, Translation), Refusal> {
     // What holds the answer to the key's cap is written in the client's words, before they are read.
-    let capped = if original.capped.is_empty() { Vec::new() } else { splice(original.body, original.capped) };
+    let capped =
+        if original.capped.is_empty() { Pieces::new() } else { splice(original.body, original.capped) };
     let body = if capped.is_empty() { original.body.clone() } else { Bytes::from(capped.concat()) };
     let source = original.entry.operation.protocol().ok_or_else(nothing_to_translate)?;
     let asked = translate::Asked { model: setting.requested, stream: setting.stream };
@@ -112,9 +113,9 @@ fn written(
 ) -> Outgoing {
     let (channel, protocol) = (&attempt.channel, translation.into.protocol);
     let mut headers = rewrite::forwarded(original.headers, channel);
-    headers.retain(|name, _| {
-        let is_set = channel.set_headers.iter().any(|(set, _)| set.as_bytes() == name);
-        is_set || CARRIED.iter().any(|carried| carried.as_bytes() == name)
+    headers.retain(|named, _| {
+        let is_set = channel.set_headers.iter().any(|(set, _)| set.as_bytes() == named.name);
+        is_set || CARRIED.iter().any(|carried| carried.as_bytes() == named.name)
     });
     headers.set(names::CONTENT_TYPE, "application/json");
     if protocol == Protocol::Anthropic {

@@ -14,6 +14,7 @@ use crate::stage::rewrite::Outgoing;
 use crate::telemetry::otlp::rejected;
 use bytes::Bytes;
 use http::{Method, StatusCode};
+use smallvec::smallvec;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -131,7 +132,7 @@ impl Post {
         let version = endpoint.version.as_deref().filter(|version| *version != "v1");
         let version = version.map(|version| format!("/{version}")).unwrap_or_default();
         let target = format!("{}{version}/v1/{}", endpoint.base_path, batch.signal.word());
-        Outgoing { method: Method::POST, target, headers, body: vec![batch.body.clone()] }
+        Outgoing { method: Method::POST, target, headers, body: smallvec![batch.body.clone()] }
     }
 
     /// Of a batch that was taken, what the collector says it did not take after all.

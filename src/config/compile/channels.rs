@@ -83,7 +83,7 @@ impl Compiler<'_, '_> {
             credentials,
             identities: Vec::new(),
             models,
-            model_map: written.model_map.clone().into_iter().collect(),
+            model_map: written.model_map.iter().map(|(from, to)| (from.clone(), to.into())).collect(),
             priority: written.priority.unwrap_or(0),
             weight: written.weight.unwrap_or(1),
             canary,

@@ -6,6 +6,7 @@ use crate::protocol::fields::{Fields, names};
 use crate::protocol::{Dialect, Operation, Protocol};
 use crate::secret::{KeyDigest, Secret};
 use crate::spread::Map;
+use smol_str::SmolStr;
 use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -45,7 +46,7 @@ pub struct Channel {
     /// What it serves; `None`: every model.
     pub models: Option<Patterns>,
     /// Name here → name at the provider.
-    pub model_map: Map<String, String>,
+    pub model_map: Map<String, SmolStr>,
     /// Lower first.
     pub priority: i32,
     /// Share within one priority; 0: no new exchanges.
@@ -184,12 +185,17 @@ impl Channel {
     /// Every name of a model at the provider that the configuration spells out.
     pub fn spelled_out(&self) -> impl Iterator<Item = &str> {
         let listed = self.models.iter().flat_map(Patterns::listed).filter(|name| !name.contains('*'));
-        listed.map(|name| self.upstream_model(name)).chain(self.model_map.values().map(String::as_str))
+        listed.map(|name| self.upstream_model(name)).chain(self.model_map.values().map(SmolStr::as_str))
     }
 
     /// The model's name at the provider.
     pub fn upstream_model<'a>(&'a self, model: &'a str) -> &'a str {
-        self.model_map.get(model).map_or(model, String::as_str)
+        self.model_map.get(model).map_or(model, SmolStr::as_str)
+    }
+
+    /// The same of a name that is at hand as it is kept.
+    pub fn upstream_name(&self, model: &SmolStr) -> SmolStr {
+        self.model_map.get(model.as_str()).unwrap_or(model).clone()
     }
 }
 

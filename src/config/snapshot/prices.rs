@@ -122,7 +122,7 @@ impl Shelf {
     fn of(channel: &Channel) -> Self {
         let mut names_here: Map<String, Vec<String>> = Map::default();
         for (here, there) in &channel.model_map {
-            names_here.entry(there.clone()).or_default().push(here.clone());
+            names_here.entry(there.to_string()).or_default().push(here.clone());
         }
         let seller = Table::built_in().seller(&channel.main_address());
         Self { seller, names_here, configured: Map::default(), seen: ArcSwap::default() }

@@ -27,7 +27,7 @@ use tokio::io::AsyncWrite as _;
 #[derive(Debug)]
 pub struct Http1 {
     guarded: Box<Guarded>,
-    head: Parts,
+    head: Box<Parts>,
     /// The head as it came.
     raw: Bytes,
     /// Another request may follow.
@@ -56,7 +56,7 @@ enum Answer {
 
 impl Http1 {
     /// The request that this head begins.
-    pub fn new(guarded: Box<Guarded>, head: Parts, raw: Bytes) -> Self {
+    pub fn new(guarded: Box<Guarded>, head: Box<Parts>, raw: Bytes) -> Self {
         let stays = is_persistent(&head);
         Self { guarded, head, raw, stays, out: BytesMut::new(), answer: Answer::None }
     }

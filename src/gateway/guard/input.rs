@@ -6,6 +6,7 @@
 mod requests;
 
 pub use self::requests::Read;
+pub(super) use self::requests::Taken;
 
 use super::Rules;
 use super::clock::{Clock, now};

@@ -93,7 +93,6 @@ impl Http1 {
         if together {
             outgoing.body.iter().for_each(|piece| head.extend_from_slice(piece));
         }
-        self.outbox = Outbox::with_capacity(if together { 1 } else { 1 + outgoing.body.len() });
         self.outbox.push(head.into());
         if !together {
             outgoing.body.iter().for_each(|piece| self.outbox.push(piece.clone()));
@@ -118,7 +117,7 @@ impl Http1 {
     fn poll_write(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.outbox.is_empty() {
             let mut slices = [IoSlice::new(&[]); SLICES];
-            let pieces = self.outbox.pieces.iter().take(SLICES);
+            let pieces = self.outbox.pieces().take(SLICES);
             let count =
                 slices.iter_mut().zip(pieces).map(|(slot, piece)| *slot = IoSlice::new(piece)).count();
             let stream = Pin::new(&mut self.stream);

@@ -90,7 +90,7 @@ impl Http2 {
 
     fn poll_write(&mut self, context: &mut Context<'_>) -> Poll<bool> {
         let Some(sink) = &mut self.sink else { return Poll::Ready(false) };
-        while let Some(front) = self.outbox.pieces.front() {
+        while let Some(front) = self.outbox.next() {
             sink.reserve_capacity(front.len().min(FRAMES_AHEAD_MAX));
             if sink.capacity() == 0 {
                 match ready!(sink.poll_capacity(context)) {

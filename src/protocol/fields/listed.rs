@@ -4,7 +4,8 @@
 //! few of its names stand, mostly none.
 //! Invariant: every name of a list is found by its mark.
 
-use super::{MARKS, mark};
+use super::Named;
+use super::mark::{MARKS, mark};
 
 /// A list of names.
 #[derive(Debug)]
@@ -32,8 +33,9 @@ impl<const COUNT: usize> Listed<COUNT> {
     }
 
     /// Whether a name is among them.
-    pub(in crate::protocol) fn has(&self, name: &[u8]) -> bool {
-        let mut place = self.first[usize::from(mark(name)) % MARKS];
+    #[inline]
+    pub(in crate::protocol) fn has(&self, Named { name, mark }: Named<'_>) -> bool {
+        let mut place = self.first[usize::from(mark) % MARKS];
         while let Some(at) = usize::from(place).checked_sub(1) {
             if self.names[at].as_bytes() == name {
                 return true;
@@ -69,14 +71,14 @@ mod tests {
     #[test]
     fn every_name_is_found_also_beside_others_of_its_mark() {
         assert_eq!(mark(b"x-api-key"), mark(b"x-bpi-key"), "they are alike to it");
-        assert!(NAMES.iter().all(|name| LISTED.has(name.as_bytes())));
-        assert!(!LISTED.has(b"x-cpi-key") && !LISTED.has(b"") && !LISTED.has(b"Host"));
+        assert!(NAMES.iter().all(|name| LISTED.has(Named::of(name.as_bytes()))));
+        assert!([&b"x-cpi-key"[..], b"", b"Host"].iter().all(|name| !LISTED.has(Named::of(name))));
     }
 
     proptest! {
         #[test]
         fn nothing_else_is(name in prop_oneof!["[a-z-]{0,16}", "x-[a-z]pi-key"]) {
-            prop_assert_eq!(LISTED.has(name.as_bytes()), NAMES.contains(&name.as_str()));
+            prop_assert_eq!(LISTED.has(Named::of(name.as_bytes())), NAMES.contains(&name.as_str()));
         }
     }
 }

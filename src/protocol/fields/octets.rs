@@ -1,7 +1,9 @@
-//! What bytes a name or a value has, eight looked at together.
+//! What bytes a name or a value has, eight or sixteen looked at together.
 //!
-//! Heads are many short texts: a loop over bytes costs more than all else that is done with them, and one over registers of sixteen has
-//! most of them in its rest. The tests hold these against the plain loops.
+//! Heads are many short texts: a loop over bytes costs more than all else that is done with them. Names are shorter than a register of
+//! sixteen, most of them; values are not. The tests hold these against the plain loops.
+
+use wide::u8x16;
 
 /// What is no name, or ends before its end, is [`Name::None`].
 pub(super) fn name(name: &[u8]) -> Name {
@@ -43,12 +45,31 @@ fn large(word: u64) -> u64 {
 /// Whether a value has a byte that may stand in none (RFC 9110 section 5.5).
 pub fn has_control(value: &[u8]) -> bool {
     // A tab is one that may, and that hardly any value has.
-    any_byte(value, controls) && value.iter().any(|byte| (*byte < b' ' && *byte != b'\t') || *byte == 0x7f)
+    let in_block = |block: u8x16| low(block) | block.simd_eq(u8x16::splat(0x7f));
+    any_in_value(value, in_block, controls)
+        && value.iter().any(|byte| (*byte < b' ' && *byte != b'\t') || *byte == 0x7f)
 }
 
 /// Whether a value is ASCII and has no such byte.
 pub(super) fn is_printable(value: &[u8]) -> bool {
-    !any_byte(value, |word| controls(word) | word) || (value.is_ascii() && !has_control(value))
+    let in_block = |block: u8x16| low(block) | block.max(u8x16::splat(0x7f)).simd_eq(block);
+    !any_in_value(value, in_block, |word| controls(word) | word) || (value.is_ascii() && !has_control(value))
+}
+
+/// Whether a byte is found in a value: in registers of sixteen bytes, as most values have that many, else in words.
+#[inline]
+fn any_in_value(value: &[u8], in_block: impl Fn(u8x16) -> u8x16, in_word: impl Fn(u64) -> u64) -> bool {
+    // The last sixteen, some of which may be looked at twice.
+    let Some(last) = value.last_chunk() else { return any_byte(value, in_word) };
+    let (blocks, _) = value.as_chunks();
+    let found = |block: &[u8; 16]| in_block(u8x16::new(*block));
+    blocks.iter().fold(found(last), |all, block| all | found(block)).to_bitmask() != 0
+}
+
+/// Which bytes are below the blank.
+#[inline]
+fn low(block: u8x16) -> u8x16 {
+    block.min(u8x16::splat(b' ' - 1)).simd_eq(block)
 }
 
 /// Whether a byte of a target ends it: blanks and control bytes.

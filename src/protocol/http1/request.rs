@@ -119,14 +119,14 @@ impl RequestHead {
 
     /// A whole head that was found fit, taken apart; `head` is the same bytes, which what comes out shares. `None`: its
     /// target is no URI after all.
-    pub fn parts(self, head: &Bytes) -> Option<Parts> {
+    pub fn parts(self, head: &Bytes) -> Option<Box<Parts>> {
         let facts = self.facts;
-        Some(Parts {
-            method: Method::from_bytes(&head[facts.method]).ok()?,
-            uri: Uri::from_maybe_shared(head.slice(facts.target)).ok()?,
-            version: if facts.is_1_1 { Version::HTTP_11 } else { Version::HTTP_10 },
-            headers: facts.lines.fields(&head[facts.begins..head.len() - LINE_END], 0),
-        })
+        let method = Method::from_bytes(&head[facts.method]).ok()?;
+        let uri = Uri::from_maybe_shared(head.slice(facts.target)).ok()?;
+        let version = if facts.is_1_1 { Version::HTTP_11 } else { Version::HTTP_10 };
+        let headers = facts.lines.fields(&head[facts.begins..head.len() - LINE_END], 0);
+        // Written to where it stays, because many hand it on.
+        Some(Box::write(Box::new_uninit(), Parts { method, uri, version, headers }))
     }
 }
 

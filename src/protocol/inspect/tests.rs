@@ -114,7 +114,7 @@ fn a_gemini_body_may_repeat_the_paths_model() {
 
 #[test]
 fn operations_without_a_body_of_ours_are_not_read() {
-    assert_eq!(inspect(Operation::Files, b"--boundary").unwrap(), Inspection::default());
+    assert_eq!(*inspect(Operation::Files, b"--boundary").unwrap(), Inspection::default());
 }
 
 #[test]

@@ -9,6 +9,7 @@ use crate::protocol::splice::Edit;
 use crate::protocol::{Grammar, Medium, Operation};
 use crate::usage::Usage;
 use serde_json::value::RawValue;
+use smallvec::SmallVec;
 use std::ops::Range;
 
 /// What a whole answer says.
@@ -17,7 +18,7 @@ pub struct AnswerFacts {
     /// The counts, where it gives any.
     pub usage: Option<Usage>,
     /// The JSON strings that name the model, quotes included, in order.
-    pub models: Vec<Range<usize>>,
+    pub models: SmallVec<[Range<usize>; 1]>,
     /// Bytes of text that the counts do not cover.
     pub unreported: u64,
     /// The signatures of its thinking.
@@ -32,7 +33,7 @@ pub fn answer(operation: Operation, body: &[u8]) -> AnswerFacts {
         return film(body);
     }
     let mut tally = Tally::new(operation);
-    let mut models = Vec::new();
+    let mut models = SmallVec::new();
     let mut response = None;
     let mut add = |usage: Option<&[u8]>, model: Option<&[u8]>| {
         // A look at a response costs nothing, and shows what the response has cost.

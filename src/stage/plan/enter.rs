@@ -3,7 +3,7 @@
 //! Invariants: nobody is let in past those that wait for the channel; a full credential is passed by in favour
 //! of another one of the same channel.
 
-use super::{Plan, Turns};
+use super::{FEW, Plan, Turns};
 use crate::config::snapshot::Channel;
 use crate::limit::Nanos;
 use crate::stage::choose;
@@ -14,6 +14,7 @@ use crate::state::lending::Loan;
 use crate::state::permit::Permit;
 use crate::state::queue::Ticket;
 use crate::state::{Live, Registry};
+use smallvec::SmallVec;
 use std::time::Duration;
 
 /// What an attempt took.
@@ -44,7 +45,7 @@ impl Plan {
         }
         // What lives in one account is looked for with the same credential every time.
         let turn = if self.turns == Turns::First { 0 } else { state.health.turn() };
-        let mut usable: Vec<_> = self.usable_credentials(live, channel, now).collect();
+        let mut usable: SmallVec<[_; FEW]> = self.usable_credentials(live, channel, now).collect();
         while let Some(index) = choose::credential(&usable, state, &self.preference, turn) {
             match state.enter(index, self.amount, registry.leases(), now) {
                 Ok((mut permit, charge)) => {

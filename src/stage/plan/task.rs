@@ -4,13 +4,14 @@ use super::{Attempt, Plan, Turns};
 use crate::limit::Nanos;
 use crate::stage::task::Task;
 use crate::state::{Live, Registry};
+use smallvec::smallvec;
 use smol_str::SmolStr;
 use std::sync::Arc;
 
 impl Plan {
     /// For an exchange about this task; the model after the profile's mapping, and by the client's name.
     pub fn of_task(task: &Task, model: (SmolStr, SmolStr), attempts: usize) -> Self {
-        let plan = Self::new(model, vec![Arc::clone(&task.channel)], Turns::First, attempts);
+        let plan = Self::new(model, smallvec![Arc::clone(&task.channel)], Turns::First, attempts);
         Self { only: Some(task.credential), ..plan }
     }
 

@@ -92,7 +92,8 @@ async fn a_client_that_does_not_take_our_farewell_is_not_waited_for() {
     };
     let head = http::Request::get("/").body(()).unwrap().into_parts().0;
     let guarded = Box::new(Guarded::new(Box::new(Full), rules));
-    let ended = timeout(5 * SECOND, Http1::new(guarded, Parts::from(&head), Bytes::new()).finish()).await;
+    let ended =
+        timeout(5 * SECOND, Http1::new(guarded, Box::new(Parts::from(&head)), Bytes::new()).finish()).await;
     assert!(ended.expect("it ends").is_none());
 }
 

@@ -16,6 +16,9 @@ use std::pin::pin;
 use std::task::{Context, Poll, ready};
 use tokio::io::AsyncReadExt as _;
 
+/// A request's head, taken apart and as it came.
+pub(in crate::gateway::guard) type Taken = (Box<Parts>, Bytes);
+
 /// What came of a body.
 #[derive(Debug)]
 pub enum Read {
@@ -38,7 +41,7 @@ impl Input {
         inner: &mut BoxedStream,
         rules: &Rules,
         context: &mut Context<'_>,
-    ) -> Poll<io::Result<Option<(Parts, Bytes)>>> {
+    ) -> Poll<io::Result<Option<Taken>>> {
         loop {
             match &mut self.phase {
                 Phase::Waiting { .. } | Phase::Head(_) => match self.look_at_head(rules) {

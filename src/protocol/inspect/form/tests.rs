@@ -15,7 +15,7 @@ const MODEL: &str = "--xyz\r\nContent-Disposition: form-data; name=\"model\"\r\n
 const FILE: &str = "--xyz\r\nContent-Disposition: form-data; name=\"image\"; filename=\"a.png\"\r\nContent-Type: image/png\r\n\r\n\u{89}PNG\r\n\r\n--xy\n--xy\r\n\r\n";
 
 fn asked(operation: Operation, content_type: &str, body: &[u8]) -> Result<Inspection, Refusal> {
-    read(operation, &Fields::of(&[("content-type", content_type)]), body)
+    read(operation, &Fields::of(&[("content-type", content_type)]), body).map(|inspection| *inspection)
 }
 
 fn refused(content_type: &str, body: &str) -> String {
