@@ -118,7 +118,7 @@ pub async fn start_on(
     let exporter = otlp::start(&shared);
     let (stop, stopped) = watch::channel(false);
     // Everybody's: they are as many as the process has descriptors for.
-    let room = Arc::new(Room::of(descriptors::share()));
+    let room = Arc::new(Room::of(descriptors::total()));
     let kept_max = descriptors::kept(threads.count());
     let upstream = upstreams(&shared, stopped.clone());
     let lanes = threads.lanes(|| front(&shared, &room, upstream(kept_max)));
@@ -175,7 +175,7 @@ fn caps(shared: &Shared, securing: Option<Securing>) -> impl Fn() -> Caps + Send
         let live = live.load();
         let server = &live.snapshot.server;
         Caps {
-            connections: server.limits.connections.min(descriptors::share()),
+            connections: server.limits.within(descriptors::total()).0,
             per_ip: server.limits.connections_per_ip,
             first_byte: server.timeouts.header,
             rules: Rules {

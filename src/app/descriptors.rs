@@ -3,6 +3,7 @@
 //! Invariant: connections of clients and what is open to providers for them never take all of them, so that operators,
 //! logs, the ledger and a reload still find one.
 
+use crate::config::snapshot::ServerLimits;
 use rustix::process::{Resource, getrlimit, setrlimit};
 
 /// Raises what this process may open to what it could be allowed to.
@@ -17,27 +18,27 @@ pub fn raise() {
 }
 
 /// Says so where the configuration wants more at once than there can be.
-pub fn warn_of(connections: usize, exchanges: usize) {
-    let most = share();
-    if connections.max(exchanges) > most {
+pub fn warn_of(limits: &ServerLimits) {
+    let (connections, exchanges) = limits.within(total());
+    if connections < limits.connections || exchanges < limits.exchanges {
         let open = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
         tracing::warn!(
             open_files = open,
-            connections = connections.min(most),
-            exchanges = exchanges.min(most),
+            connections,
+            exchanges,
             "the limit of open files allows fewer connections and exchanges than configured; raise it (LimitNOFILE, ulimit -n)"
         );
     }
 }
 
-/// The most client connections at once, and the most exchanges, each of which may need one to a provider.
-pub fn share() -> usize {
+/// What client connections and exchanges, each of which may need a connection to a provider, may have together.
+pub fn total() -> usize {
     let open = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    share_of(usize::try_from(open).unwrap_or(usize::MAX))
+    total_of(usize::try_from(open).unwrap_or(usize::MAX))
 }
 
-fn share_of(open: usize) -> usize {
-    (open.saturating_sub(KEPT_BACK) / 2).min(open / 100 * 45).max(1)
+fn total_of(open: usize) -> usize {
+    (open.saturating_sub(KEPT_BACK)).min(open / 100 * 90).max(2)
 }
 
 /// The most connections to providers that each of so many threads keeps for the next request, of either HTTP: what clients and
@@ -48,7 +49,7 @@ pub fn kept(threads: usize) -> usize {
 }
 
 fn kept_of(open: usize, threads: usize) -> usize {
-    let over = open.saturating_sub(share_of(open) * 2).saturating_sub(KEPT_BACK);
+    let over = open.saturating_sub(total_of(open)).saturating_sub(KEPT_BACK);
     (over / 2 / threads.max(1)).clamp(1, KEPT_MAX)
 }
 
@@ -64,14 +65,14 @@ mod tests {
     #[test]
     fn enough_is_kept_back_of_few_and_of_many() {
         for (open, most) in [
-            (0, 1),
-            (64, 1),
-            (256, 90),
-            (1024, 450),
-            (1_048_576, 471_825),
-            (usize::MAX, usize::MAX / 100 * 45),
+            (0, 2),
+            (64, 2),
+            (256, 180),
+            (1024, 900),
+            (1_048_576, 943_650),
+            (usize::MAX, usize::MAX / 100 * 90),
         ] {
-            assert_eq!(share_of(open), most, "{open}");
+            assert_eq!(total_of(open), most, "{open}");
         }
     }
 
@@ -92,7 +93,7 @@ mod tests {
             for threads in [1, 2, 16, 128] {
                 let kept = 2 * threads * kept_of(open, threads);
                 assert!(
-                    2 * share_of(open) + kept + KEPT_BACK <= open.max(1024) + 2 * threads,
+                    total_of(open) + kept + KEPT_BACK <= open.max(1024) + 2 * threads,
                     "{open} {threads}"
                 );
             }

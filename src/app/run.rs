@@ -26,8 +26,7 @@ pub fn run(config: &Path, upgrade: bool) -> Result<(), String> {
         tracing::warn!(%warning, "configuration");
     }
     descriptors::raise();
-    let limits = &loaded.snapshot.server.limits;
-    descriptors::warn_of(limits.connections, limits.exchanges);
+    descriptors::warn_of(&loaded.snapshot.server.limits);
     let cannot = |error| format!("cannot start the threads: {error}");
     // What is nobody's request: the admin listener, reloads, lookups, the fleet.
     let runtime = tokio::runtime::Builder::new_multi_thread()

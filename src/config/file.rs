@@ -210,7 +210,7 @@ pub(super) struct ServerTimeouts {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ServerLimits {
-    /// Client connections at once, but at most 45 % of the file descriptors the process may open; more are answered with 503 and closed.
+    /// Client connections at once; more are answered with 503 and closed. With `exchanges` at most 90 % of the file descriptors the process may open: half for each, and what one leaves for the other.
     #[schemars(range(min = 1, max = 10_000_000))]
     #[schemars(extend("x-default" = "`65536`"))]
     pub(super) connections: Option<u32>,
@@ -218,7 +218,7 @@ pub(super) struct ServerLimits {
     #[schemars(range(min = 0, max = 10_000_000))]
     #[schemars(extend("x-default" = "`0`"))]
     pub(super) connections_per_ip: Option<u32>,
-    /// Requests under way at once that need a provider, but at most 45 % of the file descriptors; more get 503 `gateway_overloaded` with `retry-after`, before their body is read.
+    /// Requests under way at once that need a provider, as far as there are descriptors (`connections`); more get 503 `gateway_overloaded` with `retry-after`, before their body is read.
     #[schemars(range(min = 1, max = 10_000_000))]
     #[schemars(extend("x-default" = "`65536`"))]
     pub(super) exchanges: Option<u32>,

@@ -203,6 +203,17 @@ pub struct ServerLimits {
     pub buffered_body_bytes: usize,
 }
 
+impl ServerLimits {
+    /// The connections of clients and the exchanges that there can be of these, where one descriptor for each comes to no more
+    /// than this: half for each, and what one does not want for the other.
+    pub fn within(&self, descriptors: usize) -> (usize, usize) {
+        let half = descriptors / 2;
+        let exchanges = self.exchanges.min(descriptors - self.connections.min(half));
+        let connections = self.connections.min(descriptors - self.exchanges.min(descriptors - half));
+        (connections, exchanges)
+    }
+}
+
 /// `[trace]`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Trace {

@@ -5,6 +5,7 @@
 //! longer with each (`guard`). Who waits as long as `retry-after` says notices neither.
 //! Invariants: who is turned away has cost a head, no body, no provider and no place; it is told within a second.
 
+use crate::config::snapshot::ServerLimits;
 use crate::gateway::client::Client;
 use crate::gateway::exchange::Exchange;
 use crate::gateway::{Gateway, body, guard};
@@ -18,7 +19,8 @@ use std::time::Duration;
 #[derive(Debug, Default)]
 pub struct Room {
     taken: Arc<AtomicUsize>,
-    most: usize,
+    /// How many connections there can be, of clients and to providers.
+    connections: usize,
     /// When the next refusal is due at this pace.
     due: AtomicU64,
 }
@@ -28,14 +30,14 @@ pub struct Room {
 pub struct Place(Arc<AtomicUsize>);
 
 impl Room {
-    /// Of so many places.
-    pub fn of(most: usize) -> Self {
-        Self { taken: Arc::default(), most, due: AtomicU64::new(0) }
+    /// Where there can be so many connections, of clients and to providers.
+    pub fn of(connections: usize) -> Self {
+        Self { taken: Arc::default(), connections, due: AtomicU64::new(0) }
     }
 
-    /// A place, where fewer than `limit` are taken.
-    fn enter(&self, limit: usize) -> Option<Place> {
-        let most = limit.min(self.most);
+    /// A place, where fewer are taken than there may be.
+    fn enter(&self, limits: &ServerLimits) -> Option<Place> {
+        let (_, most) = limits.within(self.connections);
         let enter = |taken| (taken < most).then_some(taken + 1);
         let entered = self.taken.fetch_update(Ordering::AcqRel, Ordering::Acquire, enter);
         entered.ok().map(|_| Place(Arc::clone(&self.taken)))
@@ -60,7 +62,7 @@ impl Drop for Place {
 impl Gateway {
     /// Takes a place; where none is free, the connection learns to wait.
     pub(super) fn enter(&self, client: &Client<'_>, exchange: &mut Exchange) -> Result<(), Refusal> {
-        exchange.place = self.room.enter(exchange.live.snapshot.server.limits.exchanges);
+        exchange.place = self.room.enter(&exchange.live.snapshot.server.limits);
         guard::let_in(client, exchange.place.is_some());
         if exchange.place.is_some() {
             return Ok(());
@@ -83,18 +85,51 @@ mod tests {
 
     #[test]
     fn a_place_is_taken_by_who_gets_in_and_by_nobody_else() {
-        let room = Room::of(3);
-        let first = room.enter(2).expect("a place");
-        let second = room.enter(2).expect("another");
+        let room = Room::of(6);
+        let limits = |exchanges| limits(65_536, exchanges);
+        let first = room.enter(&limits(2)).expect("a place");
+        let second = room.enter(&limits(2)).expect("another");
         for _ in 0..10 {
-            assert!(room.enter(2).is_none(), "who is turned away takes none");
+            assert!(room.enter(&limits(2)).is_none(), "who is turned away takes none");
         }
-        let third = room.enter(9).expect("the limit was raised");
-        assert!(room.enter(9).is_none(), "the process has no more");
+        let third = room.enter(&limits(9)).expect("the limit was raised");
+        assert!(room.enter(&limits(9)).is_none(), "clients may have the others");
         drop((first, second));
-        assert!(room.enter(2).is_some());
+        assert!(room.enter(&limits(2)).is_some());
         drop(third);
         assert_eq!(room.taken.load(Ordering::Acquire), 0);
+    }
+
+    fn limits(connections: usize, exchanges: usize) -> ServerLimits {
+        let (header_bytes, body_bytes, buffered_body_bytes) = (1, 1, 1);
+        ServerLimits {
+            connections,
+            connections_per_ip: 0,
+            exchanges,
+            header_bytes,
+            body_bytes,
+            buffered_body_bytes,
+        }
+    }
+
+    #[test]
+    fn what_one_side_does_not_want_the_other_may_have() {
+        for (wanted, total, had) in [
+            ((9, 9), 10, (5, 5)),
+            ((9, 9), 11, (6, 5)),
+            ((3, 9), 11, (3, 8)),
+            ((9, 3), 11, (8, 3)),
+            ((5, 6), 11, (5, 6)),
+            ((6, 5), 11, (6, 5)),
+            ((1, 2), 11, (1, 2)),
+            ((9, 9), 2, (1, 1)),
+            ((usize::MAX, 1), usize::MAX, (usize::MAX - 1, 1)),
+        ] {
+            assert_eq!(limits(wanted.0, wanted.1).within(total), had, "{wanted:?} of {total}");
+        }
+        let room = Room::of(10);
+        let places: Vec<_> = (0..8).map(|_| room.enter(&limits(2, 100)).expect("a place")).collect();
+        assert!(room.enter(&limits(2, 100)).is_none(), "{}", places.len());
     }
 
     #[test]

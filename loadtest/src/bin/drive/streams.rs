@@ -42,7 +42,9 @@ pub(crate) async fn run(arguments: &Arguments) -> io::Result<String> {
     let ways = [(true, true), (false, true), (false, false)];
     for (client_http2, provider_http2) in ways {
         let shape = Shape { client_http2, provider_http2 };
-        let possible = descriptors()? / 100 * LET_IN_OF_100;
+        // Those of clients and to providers share the descriptors, unless few clients bring all streams.
+        let let_in = descriptors()? / 100 * LET_IN_OF_100;
+        let possible = if client_http2 { let_in - CONNECTIONS_OF_HTTP2 } else { let_in / 2 };
         let streams = if arguments.streams == 0 { STREAMS_MAX } else { arguments.streams }.min(possible);
         table += &row(shape, &hold(arguments, shape, streams).await?);
     }
@@ -216,8 +218,10 @@ fn descriptors() -> io::Result<usize> {
 
 fn configuration(base: &str, shape: Shape) -> String {
     let version = if shape.provider_http2 { "2" } else { "1.1" };
+    let connections = if shape.client_http2 { CONNECTIONS_OF_HTTP2 } else { CONNECTIONS_USUAL };
     format!(
         "[server]\nlisten = [\"127.0.0.1:0\"]\nadmin = \"127.0.0.1:0\"\n\
+         [server.limits]\nconnections = {connections}\n\
          [upstream]\nfirst_byte_timeout = \"1200s\"\nidle_timeout = \"1200s\"\nconnect_timeout = \"60s\"\n\
          ping_interval = \"0s\"\ninclude_usage = false\n[log]\naccess = \"access.log\"\n\
          [[channel]]\nname = \"fake\"\ntype = \"openai\"\nbase_url = \"{base}\"\nhttp_version = \"{version}\"\n\
@@ -231,8 +235,12 @@ const CHUNKS: usize = 8;
 /// What the clients have received, over all streams.
 static DELIVERED: AtomicUsize = AtomicUsize::new(0);
 const STREAMS_MAX: usize = 10_000;
-/// Exchanges that the gateway lets in at most, of a hundred files that it may open: each may need one on either side.
-const LET_IN_OF_100: usize = 45;
+/// Connections of clients and exchanges that the gateway lets in at most, of a hundred files that it may open.
+const LET_IN_OF_100: usize = 90;
+/// More than enough for clients that have a hundred streams in each; what they leave is for exchanges.
+const CONNECTIONS_OF_HTTP2: usize = 1_000;
+/// The gateway's own default.
+const CONNECTIONS_USUAL: usize = 65_536;
 /// Streams opened at once, and those of one HTTP/2 connection.
 const BATCH: usize = 100;
 /// For one event to reach everybody.
