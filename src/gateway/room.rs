@@ -116,7 +116,7 @@ mod tests {
     fn what_one_side_does_not_want_the_other_may_have() {
         for (wanted, total, had) in [
             ((9, 9), 10, (5, 5)),
-            ((9, 9), 11, (6, 5)),
+            ((9, 9), 11, (5, 6)),
             ((3, 9), 11, (3, 8)),
             ((9, 3), 11, (8, 3)),
             ((5, 6), 11, (5, 6)),

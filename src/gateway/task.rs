@@ -87,7 +87,7 @@ impl Gateway {
         };
         let requested = SmolStr::new(&of.task.made.model);
         if !requested.is_empty() {
-            exchange.record.model_requested = Some(Text::new(&requested));
+            exchange.record.model_requested = Some(Text::of(&requested));
         }
         let plan = self.bear_task(exchange, bearer, &entry, &of.task).await?;
         if let Some(tab) = &of.task.tab {

@@ -238,10 +238,11 @@ impl Lost {
 /// The last chunk, an empty frame, a trailer: more is not about to end.
 const FINISHING_READS_MAX: usize = 4;
 
-/// What is still to be sent, in the client's own bytes.
+/// What is still to be sent, in the client's own bytes. Where the front is empty nothing is behind it, and nothing behind it is
+/// empty.
 #[derive(Debug, Default)]
 struct Outbox {
-    /// The next one, which of a small request is all there is; empty: nothing is left.
+    /// The next piece, which of a small request is all there is; empty: nothing is left.
     front: Bytes,
     behind: VecDeque<Bytes>,
     moved: u64,
@@ -286,5 +287,38 @@ impl Outbox {
     fn clear(&mut self) {
         self.front = Bytes::new();
         self.behind.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_to_be_sent_goes_in_its_order_however_it_is_taken_off() {
+        let pieces = ["", "abc", "", "d", "efgh", ""];
+        for step in 1..=9 {
+            let mut outbox = Outbox::default();
+            for piece in pieces {
+                outbox.push(Bytes::from_static(piece.as_bytes()));
+            }
+            let mut sent = String::new();
+            while let Some(next) = outbox.next() {
+                let all: Vec<u8> = outbox.pieces().flatten().copied().collect();
+                let all = String::from_utf8(all).unwrap();
+                assert!(all.starts_with(std::str::from_utf8(next).unwrap()) && !next.is_empty());
+                assert_eq!(sent.clone() + &all, "abcdefgh");
+                let taken = step.min(all.len());
+                sent += &all[..taken];
+                outbox.advance(taken);
+                assert_eq!(outbox.moved, sent.len() as u64);
+            }
+            assert!(outbox.is_empty() && sent == "abcdefgh");
+        }
+        let mut outbox = Outbox::default();
+        outbox.push(Bytes::from_static(b"a"));
+        outbox.push(Bytes::from_static(b"b"));
+        outbox.clear();
+        assert!(outbox.is_empty() && outbox.pieces().all(Bytes::is_empty));
     }
 }

@@ -32,7 +32,7 @@ fn specials_near(bytes: [u8; NEAR]) -> u32 {
 /// Whether a JSON string can have all of these bytes as they are.
 #[inline]
 pub fn are_plain(words: [[u8; WORD]; 2]) -> bool {
-    words.as_flattened().first_chunk().is_none_or(|both| specials_near(*both) == 0)
+    words.as_flattened().first_chunk().is_some_and(|both| specials_near(*both) == 0)
 }
 
 /// Whether a JSON string cannot have this byte as it is.

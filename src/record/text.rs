@@ -185,6 +185,32 @@ mod tests {
     }
 
     #[test]
+    fn every_character_is_shown_or_mended_wherever_it_stands() {
+        let by_characters = |raw: &str| -> String {
+            raw.chars().map(|c| if matches!(c, '\u{7f}'..='\u{9f}') { '\u{fffd}' } else { c }).collect()
+        };
+        for length in 0..40 {
+            for at in 0..length {
+                for odd in ['~', '\n', '\u{7f}', '\u{80}', '\u{9f}', '\u{a0}', 'é'] {
+                    let raw: String = (0..length).map(|place| if place == at { odd } else { 'a' }).collect();
+                    let kept = by_characters(&raw);
+                    assert_eq!(Text::<128>::new(&raw).as_str(), kept, "{odd:?} at {at} of {length}");
+                    assert_eq!(
+                        Text::<128>::of(&SmolStr::new(&raw)).as_str(),
+                        kept,
+                        "{odd:?} at {at} of {length}"
+                    );
+                }
+            }
+        }
+        for (length, kept) in [(128, "a".repeat(128)), (129, "a".repeat(127) + "…")] {
+            let raw = "a".repeat(length);
+            assert_eq!(Text::<128>::of(&SmolStr::new(&raw)).as_str(), kept);
+            assert_eq!(Text::<128>::new(&raw).as_str(), kept);
+        }
+    }
+
+    #[test]
     fn a_path_has_no_query_and_no_user_information() {
         for (target, kept) in [
             (

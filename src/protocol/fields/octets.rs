@@ -167,7 +167,9 @@ mod tests {
         #[test]
         fn a_single_odd_byte_is_found_wherever_it_stands(byte: u8, before in 0usize..20, behind in 0usize..20) {
             let bytes = [vec![b'a'; before], vec![byte], vec![b'a'; behind]].concat();
-            prop_assert_eq!(has_control(&bytes), (byte < b' ' && byte != b'\t') || byte == 0x7f);
+            let is_control = (byte < b' ' && byte != b'\t') || byte == 0x7f;
+            prop_assert_eq!(has_control(&bytes), is_control);
+            prop_assert_eq!(is_printable(&bytes), !is_control && byte.is_ascii());
             prop_assert_eq!(name(&bytes) != Name::None, byte.is_ascii_graphic() && byte != b':');
             prop_assert_eq!(has_blank(&bytes), byte <= b' ' || byte == 0x7f);
             prop_assert_eq!(is_odd_target(&bytes), !byte.is_ascii_graphic() || byte == b'#');

@@ -260,20 +260,22 @@ mod tests {
     }
 
     #[test]
-    fn the_room_of_a_line_serves_for_another_one() {
+    fn the_room_of_a_line_serves_for_another_one_and_nothing_of_it_is_left() {
         let said = |chars: usize| {
             let upstream_error = Some(Excerpt::new(&"x".repeat(chars), &[]));
             Record { attempts: Vec::new(), upstream_error, ..sample() }
         };
-        let mut spare = Line::default();
-        // A long one leaves no room for another.
-        for (chars, is_first, is_kept) in
-            [(300, true, true), (5, false, true), (1_024, true, false), (9, true, true), (0, false, true)]
+        // What counts and was not written would be a `#` in one and a zero in the other.
+        let spare = || Line::from(vec![b'#'; LINE_BYTES_USUAL + room::PIECE_BYTES_MAX]);
+        for (record, is_kept) in
+            [(said(300), true), (said(5), true), (said(0), true), (said(1_024), false), (sample(), false)]
         {
-            let (record, place) = (said(chars), spare.as_ptr());
-            spare = line_in(&record, spare);
-            assert_eq!(*spare, *line(&record), "nothing of the one before");
-            assert_eq!((spare.as_ptr() != place, is_usual(&spare)), (is_first, is_kept), "{chars}");
+            let (spare, fresh) = (spare(), line(&record));
+            let place = spare.as_ptr();
+            let again = line_in(&record, spare);
+            assert_eq!(String::from_utf8_lossy(&again), String::from_utf8_lossy(&fresh));
+            assert_eq!(is_usual(&again), is_kept);
+            assert!(again.as_ptr() == place || !is_kept);
         }
     }
 

@@ -193,15 +193,32 @@ fn a_log_that_is_off_takes_every_call() {
 }
 
 #[test]
+fn a_line_is_rendered_into_what_another_has_left() {
+    let (access, _) = started(&Memory::default(), 8);
+    let record = small();
+    let left = line(&record);
+    let place = left.as_ptr();
+    let spare = &access.0.as_ref().unwrap().spare;
+    spare.push(left).unwrap();
+    let rendered = access.render(&record);
+    assert_eq!((rendered.as_ptr(), spare.len()), (place, 0));
+    assert_eq!(*rendered, *line(&record));
+    assert_eq!(*access.render(&record), *rendered, "or into new room");
+}
+
+/// Whose line has the usual length.
+fn small() -> Record {
+    Record { attempts: Vec::new(), upstream_error: None, ..crate::record::tests::sample() }
+}
+
+#[test]
 fn the_room_of_written_lines_is_kept_while_more_come() {
     let (queue, lines) = sync_channel(8);
     let spare = Arc::new(ArrayQueue::new(2));
     let (memory, counts) = (Memory::default(), counts());
     let reopen = Arc::default();
     let mut thread = Thread { lines, spare: Arc::clone(&spare), reopen, counts, failing: false };
-    let sample = crate::record::tests::sample();
-    let record = Record { attempts: Vec::new(), upstream_error: None, ..sample };
-    let usual = || line(&record);
+    let usual = || line(&small());
     let mut out = BufWriter::new(Box::new(memory.clone()) as Box<dyn Sink>);
     thread.handle(Line::from(b"of no use\n".to_vec()), &mut out);
     assert_eq!(spare.len(), 0);

@@ -90,7 +90,7 @@ async fn what_the_store_refuses_is_named_and_passes() {
     assert!(wrong.count("tollgate_limit_store_errors_total{reason=\"denied\"}").await >= 1);
     assert_eq!(Speaks::OpenAi.ask(wrong.addr(), KEY, "m").await.status, 200, "it starts, and counts alone");
     let url = redis.url().replace("redis://", "redis://:secret-of-the-store@");
-    let fleet = format!("redis = \"{url}\"");
+    let fleet = format!("redis = \"{url}\"\ntimeout = \"5s\"");
     let gateway = Gateway::start(&configuration(&upstream, &fleet, "limits = { rpm = 6000 }")).await;
     shared(&gateway).await;
     let client = redis::Client::open(url).expect("an address");

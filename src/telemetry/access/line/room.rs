@@ -18,7 +18,7 @@ pub(super) struct Room {
 }
 
 /// What was written, in room that serves for something else afterwards.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Line {
     bytes: Vec<u8>,
     /// How many count.
@@ -110,6 +110,14 @@ impl std::ops::Deref for Line {
     }
 }
 
+/// What counts: behind it may be the end of another one.
+impl std::fmt::Debug for Line {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:?}", String::from_utf8_lossy(self))
+    }
+}
+
+#[cfg(test)]
 impl From<Vec<u8>> for Line {
     fn from(bytes: Vec<u8>) -> Self {
         let end = bytes.len();
