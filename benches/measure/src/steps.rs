@@ -63,7 +63,11 @@ pub(crate) fn all() -> Vec<Step> {
         observing_whole(),
         line(),
         metrics(),
-        own(),
+        own("own work of the load test's chat", (1, "rpm = 1000000000, concurrency = 1000")),
+        own(
+            "own work, more limits, a choice",
+            (2, "rpm = 1000000000, tpm = 1000000000000, concurrency = 1000"),
+        ),
     ]
 }
 
@@ -241,17 +245,19 @@ fn metrics() -> Step {
     step("metrics of one exchange", 100, move || metrics.report(black_box(&record)))
 }
 
-/// All that a small chat needs of ours beside reading and rewriting it: whose it is among 10,000, the three limits of its key,
-/// which of two channels gets it, the metrics and the log line.
-fn own() -> Step {
+/// All that a small chat needs of ours beside reading and rewriting it: whose it is among 10,000, the limits of its key,
+/// which of the channels gets it, the metrics and the log line.
+fn own(name: &'static str, (channels, limits): (usize, &str)) -> Step {
     let registry = Registry::default();
-    let live = in_force(&registry, &(configuration(10_000, 2) + LIMITED_KEY));
+    let key = "[[key]]\nname = \"limited\"\nsecret = \"sk-limited-0123456789\"\n";
+    let text = configuration(10_000, channels) + key + &format!("limits = {{ {limits} }}\n");
+    let live = in_force(&registry, &text);
     let headers = client_headers("sk-limited-0123456789");
     let record = record();
     let metrics = Metrics::new("0.0.0", "bench").expect("the table is sound");
     metrics.configure((&["k"], &["default"]), &["gpt-4.1-2025-04-14"], &["c"]);
     let (mut now, mut spare) = (NOW, Line::default());
-    step("own work of a small chat", 100, move || {
+    step(name, 100, move || {
         now += 1_000;
         let key = identify::identify(&live.snapshot, black_box(&headers), None).expect("known");
         identify::vouch(&key, IpAddr::from([127, 0, 0, 1]), NOW_UNIX).expect("it may");
@@ -265,9 +271,6 @@ fn own() -> Step {
         spare = access::line_in(black_box(&record), std::mem::take(&mut spare));
     })
 }
-
-const LIMITED_KEY: &str = "[[key]]\nname = \"limited\"\nsecret = \"sk-limited-0123456789\"\n\
-    limits = { rpm = 1000000000, tpm = 1000000000000, concurrency = 1000 }\n";
 
 fn client_headers(secret: &str) -> Fields {
     let mut headers = Fields::default();
