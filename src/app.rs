@@ -118,23 +118,23 @@ pub async fn start_on(
     let exporter = otlp::start(&shared);
     let (stop, stopped) = watch::channel(false);
     // Everybody's: they are as many as the process has descriptors for.
-    let room = Arc::new(Room::of(descriptors::total()));
+    let connections = Arc::new(Connections::default());
+    let room = Arc::new(Room::of(descriptors::total(), connections.count()));
     let kept_max = descriptors::kept(threads.count());
     let upstream = upstreams(&shared, stopped.clone());
     let lanes = threads.lanes(|| front(&shared, &room, upstream(kept_max)));
-    let connections = Arc::new(Connections::default());
     let mut public = Vec::new();
     for address in &snapshot.server.listen {
         let listener = listeners.listen(*address).await?;
         public.push(listener.local_addr()?);
-        let (caps, connections) = (caps(&shared, None), Arc::clone(&connections));
+        let (caps, connections) = (caps(&shared, &room, None), Arc::clone(&connections));
         tokio::spawn(accept(listener, lanes.clone(), connections, caps, stopped.clone()));
     }
     let mut secured = Vec::new();
     for place in 0..snapshot.server.tls.len() {
         let listener = listeners.listen(snapshot.server.tls[place].listen).await?;
         secured.push(listener.local_addr()?);
-        let caps = caps(&shared, Some(Securing::of(&snapshot, place)));
+        let caps = caps(&shared, &room, Some(Securing::of(&snapshot, place)));
         tokio::spawn(accept(listener, lanes.clone(), Arc::clone(&connections), caps, stopped.clone()));
     }
     let reloader = |entry| Reloader::new(entry, (&loaded.watched, loaded.files), shared.clone());
@@ -169,13 +169,17 @@ pub async fn start_on(
 }
 
 /// What a connection may do, by the configuration at the moment it comes.
-fn caps(shared: &Shared, securing: Option<Securing>) -> impl Fn() -> Caps + Send + Sync + 'static {
-    let (live, telemetry) = (Arc::clone(&shared.live), Arc::clone(&shared.telemetry));
+fn caps(
+    shared: &Shared,
+    room: &Arc<Room>,
+    securing: Option<Securing>,
+) -> impl Fn() -> Caps + Send + Sync + 'static {
+    let (live, telemetry, room) = (Arc::clone(&shared.live), Arc::clone(&shared.telemetry), Arc::clone(room));
     move || {
         let live = live.load();
         let server = &live.snapshot.server;
         Caps {
-            connections: server.limits.within(descriptors::total()).0,
+            connections: room.for_clients(&server.limits),
             per_ip: server.limits.connections_per_ip,
             first_byte: server.timeouts.header,
             rules: Rules {

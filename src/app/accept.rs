@@ -26,7 +26,7 @@ use tokio::time::{sleep, timeout};
 /// The connections of one process and their limits.
 #[derive(Debug, Default)]
 pub struct Connections {
-    open: AtomicUsize,
+    open: Arc<AtomicUsize>,
     by_ip: DashMap<IpAddr, usize>,
 }
 
@@ -46,6 +46,11 @@ pub struct Caps {
 }
 
 impl Connections {
+    /// How many are open, to be looked at by others.
+    pub fn count(&self) -> Arc<AtomicUsize> {
+        Arc::clone(&self.open)
+    }
+
     /// A place for one more, or which limit says no.
     fn enter(self: &Arc<Self>, ip: IpAddr, caps: &Caps) -> Result<Place, &'static str> {
         let ip = counted(ip);

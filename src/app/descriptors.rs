@@ -19,7 +19,7 @@ pub fn raise() {
 
 /// Says so where the configuration wants more at once than there can be.
 pub fn warn_of(limits: &ServerLimits) {
-    let (connections, exchanges) = limits.within(total());
+    let (connections, exchanges) = limits.within(total(), (0, 0));
     if connections < limits.connections || exchanges < limits.exchanges {
         let open = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
         tracing::warn!(
@@ -38,7 +38,7 @@ pub fn total() -> usize {
 }
 
 fn total_of(open: usize) -> usize {
-    (open.saturating_sub(KEPT_BACK)).min(open / 100 * 90).max(2)
+    open.saturating_sub(KEPT_BACK).min(open / 100 * 90).max(2)
 }
 
 /// The most connections to providers that each of so many threads keeps for the next request, of either HTTP: what clients and

@@ -205,12 +205,16 @@ pub struct ServerLimits {
 
 impl ServerLimits {
     /// The connections of clients and the exchanges that there can be of these, where one descriptor for each comes to no more
-    /// than this: half for each, and what one does not want for the other.
-    pub fn within(&self, descriptors: usize) -> (usize, usize) {
+    /// than this: half for each, and what one does not want for the other. Of either so many are there already, which counts
+    /// where a reload gives to one side what the other has not let go yet.
+    pub fn within(&self, descriptors: usize, (open, under_way): (usize, usize)) -> (usize, usize) {
         let half = descriptors / 2;
         let exchanges = self.exchanges.min(descriptors - self.connections.min(half));
         let connections = self.connections.min(descriptors - self.exchanges.min(descriptors - half));
-        (connections, exchanges)
+        (
+            connections.min(descriptors.saturating_sub(under_way)),
+            exchanges.min(descriptors.saturating_sub(open)),
+        )
     }
 }
 

@@ -21,6 +21,8 @@ pub struct Room {
     taken: Arc<AtomicUsize>,
     /// How many connections there can be, of clients and to providers.
     connections: usize,
+    /// How many there are of clients.
+    open: Arc<AtomicUsize>,
     /// When the next refusal is due at this pace.
     due: AtomicU64,
 }
@@ -30,14 +32,24 @@ pub struct Room {
 pub struct Place(Arc<AtomicUsize>);
 
 impl Room {
-    /// Where there can be so many connections, of clients and to providers.
-    pub fn of(connections: usize) -> Self {
-        Self { taken: Arc::default(), connections, due: AtomicU64::new(0) }
+    /// Where there can be so many connections, of clients and to providers; those of clients are counted there.
+    pub fn of(connections: usize, open: Arc<AtomicUsize>) -> Self {
+        Self { taken: Arc::default(), connections, open, due: AtomicU64::new(0) }
+    }
+
+    /// How many connections clients may have now.
+    pub fn for_clients(&self, limits: &ServerLimits) -> usize {
+        self.within(limits).0
+    }
+
+    fn within(&self, limits: &ServerLimits) -> (usize, usize) {
+        let now = (self.open.load(Ordering::Acquire), self.taken.load(Ordering::Acquire));
+        limits.within(self.connections, now)
     }
 
     /// A place, where fewer are taken than there may be.
     fn enter(&self, limits: &ServerLimits) -> Option<Place> {
-        let (_, most) = limits.within(self.connections);
+        let (_, most) = self.within(limits);
         let enter = |taken| (taken < most).then_some(taken + 1);
         let entered = self.taken.fetch_update(Ordering::AcqRel, Ordering::Acquire, enter);
         entered.ok().map(|_| Place(Arc::clone(&self.taken)))
@@ -85,7 +97,7 @@ mod tests {
 
     #[test]
     fn a_place_is_taken_by_who_gets_in_and_by_nobody_else() {
-        let room = Room::of(6);
+        let room = Room::of(6, Arc::default());
         let limits = |exchanges| limits(65_536, exchanges);
         let first = room.enter(&limits(2)).expect("a place");
         let second = room.enter(&limits(2)).expect("another");
@@ -125,16 +137,34 @@ mod tests {
             ((9, 9), 2, (1, 1)),
             ((usize::MAX, 1), usize::MAX, (usize::MAX - 1, 1)),
         ] {
-            assert_eq!(limits(wanted.0, wanted.1).within(total), had, "{wanted:?} of {total}");
+            assert_eq!(limits(wanted.0, wanted.1).within(total, (0, 0)), had, "{wanted:?} of {total}");
         }
-        let room = Room::of(10);
+        let room = Room::of(10, Arc::default());
         let places: Vec<_> = (0..8).map(|_| room.enter(&limits(2, 100)).expect("a place")).collect();
         assert!(room.enter(&limits(2, 100)).is_none(), "{}", places.len());
     }
 
     #[test]
+    fn what_a_reload_gives_to_one_side_it_has_when_the_other_has_let_it_go() {
+        let room = Room::of(10, Arc::default());
+        let mut places: Vec<_> = (0..8).map(|_| room.enter(&limits(2, 100)).expect("a place")).collect();
+        // From two connections to half of all.
+        for left in [2, 3, 4, 5, 5] {
+            assert_eq!(room.for_clients(&limits(100, 100)), left);
+            places.pop();
+        }
+        drop(places);
+        // And back, with five open.
+        room.open.store(5, Ordering::Release);
+        let places: Vec<_> = (0..5).map(|_| room.enter(&limits(2, 100)).expect("a place")).collect();
+        assert!(room.enter(&limits(2, 100)).is_none(), "{} and five are all", places.len());
+        room.open.store(4, Ordering::Release);
+        assert!(room.enter(&limits(2, 100)).is_some());
+    }
+
+    #[test]
     fn refusals_are_said_at_a_pace_and_none_waits_longer_than_a_second() {
-        let (room, second) = (Room::of(1), 1_000_000_000);
+        let (room, second) = (Room::of(1, Arc::default()), 1_000_000_000);
         let began = 100 * second;
         for _ in 0..REFUSALS_AT_ONCE {
             assert_eq!(room.refusal_waits(began), Duration::ZERO, "after a calm");
